@@ -1,0 +1,77 @@
+//! Cancelling tasks and calls (contract T4, A5).
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::TaskId;
+use crate::node::task::Kind;
+use crate::node::{Effect, Effects, Node, TaskKey, TaskState};
+use crate::time::Time;
+use crate::work::StopReason;
+
+impl Node {
+    /// Cancels a task or call; with `recursive` its children too. One that has ended is untouched.
+    /// A running actor call is asked; with `force` its actor's incarnation ends.
+    pub fn cancel(&mut self, now: Time, task: TaskId, force: bool, recursive: bool, fx: &mut Effects) {
+        let Some(key) = self.task_index.get(&task).copied() else { return };
+        let mut keys = vec![key];
+        if recursive {
+            self.descendants(&mut keys);
+        }
+        // Children first: a parent that waits for one of them must not see its failure and go on.
+        for key in keys.into_iter().rev() {
+            self.cancel_one(now, key, force, fx);
+        }
+        self.schedule(now, fx);
+    }
+
+    /// Appends the descendants of all that is in `keys`.
+    fn descendants(&self, keys: &mut Vec<TaskKey>) {
+        let mut at = 0;
+        while let Some(key) = keys.get(at).copied() {
+            at += 1;
+            let mut child = self.tasks.get(key).and_then(|task| task.first_child);
+            while let Some(key) = child {
+                keys.push(key);
+                child = self.tasks.get(key).and_then(|task| task.next_sibling);
+            }
+        }
+    }
+
+    fn cancel_one(&mut self, now: Time, key: TaskKey, force: bool, fx: &mut Effects) {
+        let Some(task) = self.tasks.get(key) else { return };
+        if let (Kind::Call(_), Some(instance), false) = (&task.kind, task.instance, force) {
+            fx.push(Effect::Interrupt(instance, task.id));
+            return;
+        }
+        let error =
+            Error::new(ErrorCode::TaskCancelled, format!("it was cancelled while it was {}", task.state));
+        self.end_now(now, key, error, StopReason::Cancelled, fx);
+    }
+
+    /// Ends a task with this error wherever it stands: at once when nothing runs it, else as soon as
+    /// its sandbox has been stopped.
+    pub(super) fn end_now(
+        &mut self,
+        now: Time,
+        key: TaskKey,
+        error: Error,
+        reason: StopReason,
+        fx: &mut Effects,
+    ) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        if task.doom.is_some() {
+            return;
+        }
+        if let Some(instance) = task.instance {
+            let error = error.with_frame(self.frame(&self.tasks[key]));
+            self.tasks[key].doom = Some(Arc::new(error));
+            self.stop_instance(instance, reason, fx);
+            return;
+        }
+        if task.state == TaskState::PendingPlacement {
+            self.remove_from_line(key);
+        }
+        self.fail_task(now, key, Arc::new(error), fx);
+    }
+}

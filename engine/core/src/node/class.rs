@@ -1,0 +1,103 @@
+//! Scheduling classes: what tasks of one function with the same options have in common, kept once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::ids::{ActorId, JobId};
+use crate::node::instance::ReuseKey;
+use crate::node::{ClassKey, Node, TaskKey};
+use crate::options::{Function, Retries, Returns, Reuse, TaskOptions};
+use crate::resources::{Quantity, Resources};
+
+/// What makes tasks alike for the scheduler.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ClassSpec {
+    pub job: JobId,
+    /// The detached actor that its tasks descend from; none: the job.
+    pub scope: Option<ActorId>,
+    pub function: Function,
+    pub options: TaskOptions,
+}
+
+pub(super) struct Class {
+    pub spec: Arc<ClassSpec>,
+    pub needs: Arc<Resources>,
+    pub reuse: Option<ReuseKey>,
+    /// Tasks of this class that have not ended.
+    pub tasks: u32,
+    /// Tasks whose arguments are there, with their place in the order of the node.
+    pub queue: VecDeque<(u64, TaskKey)>,
+    /// Starts of others since the head of the queue could not be started.
+    pub passed_over: u32,
+}
+
+impl Class {
+    pub fn retries(&self) -> &Retries {
+        &self.spec.options.retries
+    }
+
+    pub fn returns(&self) -> Returns {
+        self.spec.options.returns
+    }
+}
+
+impl Node {
+    /// The class of these tasks: the one there is, or a new one.
+    pub(super) fn class_of(&mut self, spec: ClassSpec, memory_default: u64) -> ClassKey {
+        // A program spawns the same function many times in a row, mostly.
+        if let Some(job) = self.jobs.get(&spec.job) {
+            for key in &job.recent_classes {
+                if self.classes.get(*key).is_some_and(|class| *class.spec == spec) {
+                    return *key;
+                }
+            }
+        }
+        let needs = Arc::new(self.needs_of(&spec.options, memory_default));
+        let reuse = (spec.options.reuse == Reuse::Job).then(|| ReuseKey {
+            job: spec.job,
+            scope: spec.scope,
+            component: spec.function.component,
+            env: spec.options.env.clone(),
+            memory: needs.memory,
+        });
+        let job = spec.job;
+        let key = self.classes.insert(Class {
+            spec: Arc::new(spec),
+            needs,
+            reuse,
+            tasks: 0,
+            queue: VecDeque::new(),
+            passed_over: 0,
+        });
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.recent_classes.rotate_right(1);
+            let evicted = std::mem::replace(&mut job.recent_classes[0], key);
+            self.forget_class_if_unused(evicted);
+        }
+        key
+    }
+
+    /// Drops a class that has no tasks and that the next spawn is not likely to want.
+    pub(super) fn forget_class_if_unused(&mut self, key: ClassKey) {
+        let Some(class) = self.classes.get(key) else { return };
+        let recent = self.jobs.get(&class.spec.job).is_some_and(|job| job.recent_classes.contains(&key));
+        if class.tasks == 0 && !recent {
+            self.classes.remove(key);
+        }
+    }
+
+    /// What the ledger takes for a task or an actor while it is placed.
+    pub(super) fn needs_of(&self, options: &TaskOptions, memory_default: u64) -> Resources {
+        let placement = &options.placement;
+        let mut needs = Resources {
+            cpus: placement.cpus.unwrap_or(Quantity::units(1)),
+            gpus: placement.gpus,
+            memory: placement.memory.unwrap_or(memory_default),
+            ..Resources::default()
+        };
+        for (name, quantity) in &placement.resources {
+            needs.set_custom(name, *quantity);
+        }
+        needs
+    }
+}

@@ -1,0 +1,213 @@
+//! Objects, and who holds what.
+//!
+//! A reference is an edge from a holder to an object, an actor or a stream. Each holder keeps the
+//! set of its own edges (a sandbox's handle table, a pending task's arguments, the handles inside a
+//! value, a stream's unread objects); what is held counts how many holders have an edge to it. At
+//! zero it is freed, at once, with whatever only it held.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::{InstanceId, ObjectId, WaitId};
+use crate::node::{Effects, Node, TaskKey};
+use crate::resources;
+use crate::time::Time;
+use crate::value::{Argument, Handle, Outcome, Value};
+
+pub(super) struct Object {
+    pub state: State,
+    /// Holders.
+    pub edges: u32,
+    /// Who is told when it is there.
+    pub waiting: SmallVec<[Waiter; 1]>,
+}
+
+pub(super) enum State {
+    Pending,
+    Ready(Value),
+    Failed(Arc<Error>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiter {
+    Task(TaskKey),
+    Wait(WaitId),
+}
+
+impl Object {
+    pub fn pending() -> Self {
+        Self { state: State::Pending, edges: 0, waiting: SmallVec::new() }
+    }
+
+    pub fn outcome(&self) -> Option<Outcome> {
+        match &self.state {
+            State::Pending => None,
+            State::Ready(value) => Some(Ok(value.clone())),
+            State::Failed(error) => Some(Err(error.clone())),
+        }
+    }
+}
+
+impl Node {
+    /// One more edge to what `handle` names. What is gone already stays gone.
+    pub(super) fn add_edge(&mut self, handle: Handle) {
+        let edges = match handle {
+            Handle::Object(id) => self.objects.get_mut(&id).map(|o| &mut o.edges),
+            Handle::Actor(id) => self.actors.get_mut(&id).map(|a| &mut a.edges),
+            Handle::Stream(id) => self.streams.get_mut(&id).map(|s| &mut s.edges),
+            Handle::PlacementGroup(_) => None,
+        };
+        if let Some(edges) = edges {
+            *edges += 1;
+        }
+    }
+
+    /// One edge less; frees what nobody holds any more, and what only that held.
+    pub(super) fn remove_edge(&mut self, now: Time, handle: Handle, fx: &mut Effects) {
+        self.freeing.push(handle);
+        if self.freeing.len() > 1 {
+            return;
+        }
+        // The handle stays on the list while it is worked on, so that a removal that this one leads
+        // to only appends.
+        let mut at = 0;
+        while let Some(handle) = self.freeing.get(at).copied() {
+            self.remove_edge_now(now, handle, fx);
+            at += 1;
+        }
+        self.freeing.clear();
+        self.freeing.shrink_to(1024);
+    }
+
+    fn remove_edge_now(&mut self, now: Time, handle: Handle, fx: &mut Effects) {
+        match handle {
+            Handle::Object(id) => {
+                let Some(object) = self.objects.get_mut(&id) else { return };
+                assert!(object.edges > 0, "{id} was released more often than it was held");
+                object.edges -= 1;
+                if object.edges == 0 {
+                    self.free_object(now, id, fx);
+                }
+            }
+            Handle::Actor(id) => {
+                let Some(actor) = self.actors.get_mut(&id) else { return };
+                assert!(actor.edges > 0, "{id} was released more often than it was held");
+                actor.edges -= 1;
+                self.end_actor_if_unreachable(now, id, fx);
+            }
+            Handle::Stream(id) => {
+                let Some(stream) = self.streams.get_mut(&id) else { return };
+                assert!(stream.edges > 0, "the stream of {id} was released more often than it was held");
+                stream.edges -= 1;
+                if stream.edges == 0 {
+                    self.drop_reader(now, id, fx);
+                }
+            }
+            Handle::PlacementGroup(_) => {}
+        }
+    }
+
+    fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+        let Some(object) = self.objects.remove(&id) else { return };
+        for waiter in object.waiting {
+            // A guest that dropped its last handle while another call of it waits: the wait ends.
+            if let Waiter::Wait(wait) = waiter {
+                self.wait_progress(now, wait, true, fx);
+            }
+        }
+        if let State::Ready(value) = object.state {
+            self.stored_bytes -= value.size;
+            self.freeing.extend(value.handles.iter().copied());
+        }
+    }
+
+    /// Takes room for a value in the store's ledger.
+    pub(super) fn reserve_bytes(&mut self, size: u64, what: &str) -> Result<(), Error> {
+        let sum = self.stored_bytes.saturating_add(size);
+        if sum > self.limits.store_bytes_max {
+            return Err(Error::new(
+                ErrorCode::StoreFull,
+                format!(
+                    "{what} takes {}, and the object store has {} of {} free: drop references that are no longer needed, or start the node with a larger --store-memory",
+                    resources::bytes(size),
+                    resources::bytes(self.limits.store_bytes_max - self.stored_bytes),
+                    resources::bytes(self.limits.store_bytes_max),
+                ),
+            ));
+        }
+        self.stored_bytes = sum;
+        Ok(())
+    }
+
+    /// Gives an object its value or failure and tells whoever waits. Nothing happens when nobody
+    /// holds it, or when it has one already: the first counts.
+    pub(super) fn set_outcome(&mut self, now: Time, id: ObjectId, outcome: Outcome, fx: &mut Effects) {
+        match self.objects.get(&id) {
+            Some(Object { state: State::Pending, .. }) => {}
+            _ => return,
+        }
+        let outcome = outcome.and_then(|value| {
+            self.reserve_bytes(value.size, &format!("the value of {id}")).map_err(Arc::new)?;
+            Ok(value)
+        });
+        let failure = outcome.as_ref().err().cloned();
+        if let Ok(value) = &outcome {
+            for handle in value.handles.iter() {
+                self.add_edge(*handle);
+            }
+        }
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        object.state = match outcome {
+            Ok(value) => State::Ready(value),
+            Err(error) => State::Failed(error),
+        };
+        for waiter in std::mem::take(&mut object.waiting) {
+            match waiter {
+                Waiter::Task(task) => self.argument_ready(now, task, failure.as_ref(), fx),
+                Waiter::Wait(wait) => self.wait_progress(now, wait, failure.is_some(), fx),
+            }
+        }
+    }
+
+    /// Adds the edges that a task's arguments are, once each.
+    pub(super) fn hold_arguments(&mut self, arguments: &[Argument]) {
+        for_each_handle(arguments, |handle| self.add_edge(handle));
+    }
+
+    /// Removes the edges that a task's arguments were.
+    pub(super) fn release_arguments(&mut self, now: Time, arguments: &[Argument], fx: &mut Effects) {
+        for_each_handle(arguments, |handle| self.remove_edge(now, handle, fx));
+    }
+
+    /// One more handle of a sandbox. The first one is an edge.
+    pub fn acquire(&mut self, instance: InstanceId, handle: Handle) {
+        let Some(holder) = self.instances.get_mut(&instance) else { return };
+        let count = holder.handles.entry(handle).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            self.add_edge(handle);
+        }
+    }
+
+    /// One handle of a sandbox less. The last one was an edge.
+    pub fn release(&mut self, now: Time, instance: InstanceId, handle: Handle, fx: &mut Effects) {
+        let Some(holder) = self.instances.get_mut(&instance) else { return };
+        let Some(count) = holder.handles.get_mut(&handle) else { return };
+        *count -= 1;
+        if *count == 0 {
+            holder.handles.remove(&handle);
+            self.remove_edge(now, handle, fx);
+        }
+    }
+}
+
+pub(super) fn for_each_handle(arguments: &[Argument], mut visit: impl FnMut(Handle)) {
+    for argument in arguments {
+        match argument {
+            Argument::Object(id) => visit(Handle::Object(*id)),
+            Argument::Value(value) => value.handles.iter().copied().for_each(&mut visit),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Why a task is not running, in a sentence with numbers (contract E2).
+
+use crate::ids::TaskId;
+use crate::node::task::Kind;
+use crate::node::{Node, TaskState};
+use crate::resources::Resources;
+use crate::value::Argument;
+
+impl Node {
+    /// Says where a task stands and what it waits for; none when it is not known.
+    pub fn explain(&self, id: TaskId) -> Option<String> {
+        let Some(key) = self.task_index.get(&id).copied() else {
+            let view = self.task(id)?;
+            return Some(match view.error {
+                None => format!("{id} ({}) has ended: {}", view.function, view.state),
+                Some(error) => format!("{id} ({}) has ended: {}: {error}", view.function, view.state),
+            });
+        };
+        let task = &self.tasks[key];
+        let function = task.entry.name();
+        let why = match task.state {
+            TaskState::PendingArgs => {
+                let missing: Vec<String> = task
+                    .arguments
+                    .iter()
+                    .filter_map(|argument| match argument {
+                        Argument::Object(id) if self.object(*id).is_some_and(|o| o.state == "PENDING") => {
+                            Some(self.why_not_ready(*id))
+                        }
+                        _ => None,
+                    })
+                    .take(5)
+                    .collect();
+                format!("waits for {} of its arguments: {}", task.unready_arguments, missing.join("; "))
+            }
+            TaskState::PendingPlacement => self.explain_placement(&self.classes[task.class].needs, key),
+            TaskState::Submitted => match &task.kind {
+                Kind::Call(call) => match self.actors.get(&call.actor) {
+                    Some(actor) => format!(
+                        "waits for its turn at {}, which is {} and has {} calls inside and {} unfinished",
+                        call.actor,
+                        actor.state.as_str(),
+                        actor.running(),
+                        actor.unfinished
+                    ),
+                    None => format!("waits for {}", call.actor),
+                },
+                _ => "has been handed to its sandbox".to_owned(),
+            },
+            TaskState::Blocked => "waits in get, wait or emit, and has given its CPUs back".to_owned(),
+            state => format!("is {state}"),
+        };
+        Some(format!("{id} ({function}) is {}: it {why}", task.state))
+    }
+
+    fn explain_placement(&self, needs: &Resources, key: super::TaskKey) -> String {
+        let before =
+            self.classes[self.tasks[key].class].queue.iter().take_while(|(_, other)| *other != key).count();
+        let lacks = self.free.lacking(needs);
+        if lacks.is_empty() {
+            let instances = self.instances.len();
+            return format!(
+                "waits in line behind {before} tasks of its kind; {instances} of {} sandboxes are alive",
+                self.limits.instances_max
+            );
+        }
+        let what: Vec<String> = lacks
+            .iter()
+            .map(|lack| format!("{} of {} where {} is free", lack.wanted, lack.resource, lack.had))
+            .collect();
+        let lent = self.lent();
+        format!(
+            "wants {} on {}, behind {before} tasks of its kind{}",
+            what.join(" and "),
+            self.id,
+            if lent.0 > 0 { format!(" ({lent} CPUs of blocked tasks are lent out)") } else { String::new() }
+        )
+    }
+}

@@ -1,0 +1,134 @@
+//! What must hold between any two events. Tests and soaks call it after each; it recomputes from
+//! the holders' side what the tables say from the side of what is held.
+
+use std::collections::HashMap;
+
+use crate::node::edges::{State, for_each_handle};
+use crate::node::instance::Role;
+use crate::node::{Node, TaskState};
+use crate::options::Lifetime;
+use crate::resources::Resources;
+use crate::value::Handle;
+
+impl Node {
+    /// Says what does not hold; none when all does.
+    pub fn broken_invariant(&self) -> Option<String> {
+        self.broken_edges().or_else(|| self.broken_ledger()).or_else(|| self.broken_counts())
+    }
+
+    fn broken_edges(&self) -> Option<String> {
+        let mut edges: HashMap<Handle, u32> = HashMap::new();
+        let mut add = |handle| *edges.entry(handle).or_insert(0) += 1;
+        for instance in self.instances.values() {
+            instance.handles.keys().copied().for_each(&mut add);
+        }
+        for task in self.tasks.values() {
+            for_each_handle(&task.arguments, &mut add);
+        }
+        for (id, actor) in &self.actors {
+            for_each_handle(&actor.arguments, &mut add);
+            if actor.options.lifetime == Lifetime::Detached && !actor.is_dead() {
+                add(Handle::Actor(*id));
+            }
+        }
+        for stream in self.streams.values() {
+            stream.unread.iter().for_each(|id| add(Handle::Object(*id)));
+        }
+        for object in self.objects.values() {
+            if let State::Ready(value) = &object.state {
+                value.handles.iter().copied().for_each(&mut add);
+            }
+        }
+        let held = |handle: &Handle| edges.get(handle).copied().unwrap_or(0);
+        for (id, object) in &self.objects {
+            let counted = held(&Handle::Object(*id));
+            if counted != object.edges || counted == 0 {
+                return Some(format!("{id} says {} holders and has {counted}", object.edges));
+            }
+        }
+        for (id, actor) in &self.actors {
+            let counted = held(&Handle::Actor(*id));
+            if counted != actor.edges {
+                return Some(format!("{id} says {} holders and has {counted}", actor.edges));
+            }
+        }
+        for (id, stream) in &self.streams {
+            let counted = held(&Handle::Stream(*id));
+            if counted != stream.edges || counted == 0 {
+                return Some(format!("the stream of {id} says {} holders and has {counted}", stream.edges));
+            }
+        }
+        None
+    }
+
+    fn broken_ledger(&self) -> Option<String> {
+        let mut sum = self.free.clone();
+        for instance in self.instances.values() {
+            let mut held = Resources::clone(&instance.held);
+            held.cpus.0 -= instance.lent_cpus.0;
+            sum.give(&held);
+        }
+        if sum != self.total {
+            return Some(format!("free and held make {sum:?} of a total of {:?}", self.total));
+        }
+        let values = self.objects.values().filter_map(|object| match &object.state {
+            State::Ready(value) => Some(value.size),
+            _ => None,
+        });
+        let arguments = self.tasks.values().map(|task| task.argument_bytes);
+        let actors = self.actors.values().map(|actor| actor.argument_bytes);
+        let stored: u64 = values.chain(arguments).chain(actors).sum();
+        (stored != self.stored_bytes)
+            .then(|| format!("values take {stored} bytes and the books say {}", self.stored_bytes))
+    }
+
+    fn broken_counts(&self) -> Option<String> {
+        let running = self.tasks.values().filter(|task| task.state == TaskState::Running).count();
+        if running != self.active_calls {
+            return Some(format!("{running} calls are running and the books say {}", self.active_calls));
+        }
+        let queued: usize = self.classes.values().map(|class| class.queue.len()).sum();
+        if queued != self.ready.tasks {
+            return Some(format!("{queued} tasks are in line and the books say {}", self.ready.tasks));
+        }
+        for (id, instance) in &self.instances {
+            for key in &instance.calls {
+                if self.tasks.get(*key).is_none_or(|task| task.instance != Some(*id)) {
+                    return Some(format!("{id} serves a call that does not know it"));
+                }
+            }
+            if matches!(instance.role, Role::Task) && instance.calls.is_empty() && instance.stopping.is_none()
+            {
+                return Some(format!("{id} serves nothing and was not told to end"));
+            }
+        }
+        if self.task_index.len() != self.tasks.len() {
+            return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));
+        }
+        None
+    }
+
+    /// Says what is left on a node whose jobs have all ended; none when nothing is.
+    pub fn leftover(&self) -> Option<String> {
+        let left = [
+            ("jobs", self.jobs.len()),
+            ("tasks", self.tasks.len()),
+            ("classes", self.classes.len()),
+            ("objects", self.objects.len()),
+            ("streams", self.streams.len()),
+            ("actors", self.actors.len()),
+            ("instances", self.instances.len()),
+            ("waits", self.waits.len()),
+            ("bytes", self.stored_bytes as usize),
+        ];
+        let left: Vec<String> = left
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        if !left.is_empty() {
+            return Some(left.join(", "));
+        }
+        (self.free != self.total).then(|| format!("{:?} is free of {:?}", self.free, self.total))
+    }
+}

@@ -1,0 +1,263 @@
+//! Jobs on this node: the root task, what belongs to it, and its end (contract J2).
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::{ActorId, ComponentId, JobId};
+use crate::node::class::ClassSpec;
+use crate::node::spawn::NewTask;
+use crate::node::task::Kind;
+use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
+use crate::options::{Function, Placement, Retries, TaskOptions};
+use crate::resources::Quantity;
+use crate::time::Time;
+use crate::value::Outcome;
+use crate::work::{Entry, StopReason};
+
+/// What a job runs.
+#[derive(Debug, Clone)]
+pub struct JobSpec {
+    /// Given by the head.
+    pub job: JobId,
+    /// The main component.
+    pub component: ComponentId,
+    /// What its root task runs.
+    pub entry: RootEntry,
+    /// CPUs of the root task; 0 unless said, as it mostly waits.
+    pub cpus: Quantity,
+    /// Bytes of guest memory of the root task.
+    pub memory: Option<u64>,
+    /// Tasks and calls that have not ended, at once; none: no bound but the node's.
+    pub unfinished_tasks_max: Option<usize>,
+}
+
+/// What a job's root task runs.
+#[derive(Debug, Clone)]
+pub enum RootEntry {
+    /// The component's main, with these arguments.
+    Main(Vec<String>),
+    /// An export of a plain component, as a WAVE expression.
+    Invoke(String),
+}
+
+/// How a job ended.
+#[derive(Debug, Clone)]
+pub struct JobEnd {
+    /// The root's value, or why there is none.
+    pub result: Outcome,
+    /// Whether it was told to stop.
+    pub stopped: bool,
+    /// Its tasks, at the end.
+    pub progress: Progress,
+}
+
+/// How many tasks and calls of a job are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// By [`TaskState`].
+    pub by_state: [u64; TaskState::COUNT],
+}
+
+impl Progress {
+    /// Tasks in this state.
+    pub fn of(&self, state: TaskState) -> u64 {
+        self.by_state[state as usize]
+    }
+
+    /// Tasks that have not ended.
+    pub fn unfinished(&self) -> u64 {
+        TaskState::ALL.iter().filter(|state| !state.is_end()).map(|state| self.of(*state)).sum()
+    }
+
+    /// All tasks.
+    pub fn total(&self) -> u64 {
+        self.by_state.iter().sum()
+    }
+}
+
+pub(super) struct Job {
+    pub spec: JobSpec,
+    pub by_state: [u64; TaskState::COUNT],
+    /// Classes of its latest spawns.
+    pub recent_classes: [ClassKey; 4],
+    root: Option<TaskKey>,
+    /// Tasks, sandboxes and actors that end with it.
+    members: u64,
+    /// Tasks, sandboxes and actors that a detached actor keeps.
+    detached: u64,
+    ending: Option<(Outcome, bool)>,
+    reported: bool,
+}
+
+impl Job {
+    pub fn unfinished(&self) -> usize {
+        self.progress().unfinished() as usize
+    }
+
+    pub fn progress(&self) -> Progress {
+        Progress { by_state: self.by_state }
+    }
+
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+}
+
+impl Node {
+    /// Starts a job.
+    pub fn submit_job(&mut self, now: Time, spec: JobSpec, fx: &mut Effects) -> Result<(), Error> {
+        let id = spec.job;
+        if self.jobs.contains_key(&id) {
+            return Err(Error::new(ErrorCode::AlreadyExists, format!("{id} is here already")));
+        }
+        let (name, entry) = match &spec.entry {
+            RootEntry::Main(arguments) => (Arc::from("main"), Entry::Main(arguments.as_slice().into())),
+            RootEntry::Invoke(expression) => {
+                let expression: Arc<str> = expression.as_str().into();
+                (expression.clone(), Entry::Invoke(expression))
+            }
+        };
+        let options = TaskOptions {
+            placement: Placement { cpus: Some(spec.cpus), memory: spec.memory, ..Placement::default() },
+            retries: Retries { system: 0, application: 0, kinds: Vec::new() },
+            ..TaskOptions::default()
+        };
+        let function = Function { component: spec.component, name };
+        self.jobs.insert(
+            id,
+            Job {
+                spec,
+                by_state: [0; TaskState::COUNT],
+                recent_classes: [ClassKey::default(); 4],
+                root: None,
+                members: 0,
+                detached: 0,
+                ending: None,
+                reported: false,
+            },
+        );
+        let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
+        let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
+        let new = NewTask {
+            job: id,
+            class,
+            kind: Kind::Root,
+            entry,
+            arguments: Vec::new(),
+            parent: None,
+            deadline: None,
+            name: None,
+        };
+        let key = self.register(now, new, 0, fx);
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.root = Some(key);
+        }
+        self.counters.jobs_submitted += 1;
+        self.admit(now, key, fx);
+        self.schedule(now, fx);
+        Ok(())
+    }
+
+    /// Stops a job: nothing of it runs any more when `JobEnded` follows.
+    pub fn stop_job(&mut self, now: Time, id: JobId, why: &str, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.ending.is_some() {
+            return;
+        }
+        let error = Error::new(ErrorCode::TaskCancelled, format!("the job was stopped: {why}"));
+        job.ending = Some((Err(Arc::new(error)), true));
+        self.end_members(now, id, why, fx);
+        self.report_if_ended(id, fx);
+        self.schedule(now, fx);
+    }
+
+    /// How far a job is; none when it is not here any more.
+    pub fn job_progress(&self, id: JobId) -> Option<Progress> {
+        self.jobs.get(&id).map(Job::progress)
+    }
+
+    pub(super) fn root_ended(&mut self, now: Time, id: JobId, result: Outcome, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.root = None;
+        if job.ending.is_none() {
+            job.ending = Some((result, false));
+            self.end_members(now, id, "its root task has ended", fx);
+        }
+    }
+
+    /// Ends what belongs to a job and not to a detached actor.
+    fn end_members(&mut self, now: Time, id: JobId, why: &str, fx: &mut Effects) {
+        let actors: Vec<ActorId> = self
+            .actors
+            .iter()
+            .filter(|(_, actor)| actor.job == id && actor.scope.is_none() && !actor.is_dead())
+            .map(|(id, _)| *id)
+            .collect();
+        for actor in actors {
+            self.end_actor(now, actor, &format!("its job has ended: {why}"), StopReason::JobEnded, fx);
+        }
+        let tasks: Vec<TaskKey> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.job == id && self.classes[task.class].spec.scope.is_none())
+            .map(|(key, _)| key)
+            .collect();
+        for key in tasks {
+            if self.tasks.contains_key(key) {
+                let error = Error::new(ErrorCode::TaskCancelled, format!("its job has ended: {why}"));
+                self.end_now(now, key, error, StopReason::JobEnded, fx);
+            }
+        }
+        // Warm sandboxes that wait for work.
+        let idle: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|(_, i)| i.job == id && i.scope.is_none() && i.stopping.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for instance in idle {
+            self.stop_instance(instance, StopReason::JobEnded, fx);
+        }
+    }
+
+    pub(super) fn add_member(&mut self, job: JobId, scope: Option<ActorId>) {
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        match scope {
+            None => job.members += 1,
+            Some(_) => job.detached += 1,
+        }
+    }
+
+    pub(super) fn remove_member(&mut self, id: JobId, scope: Option<ActorId>, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match scope {
+            None => job.members -= 1,
+            Some(_) => job.detached -= 1,
+        }
+        self.report_if_ended(id, fx);
+    }
+
+    /// Says that a job has ended when nothing of it is left, and forgets it when no detached actor
+    /// needs it.
+    fn report_if_ended(&mut self, id: JobId, fx: &mut Effects) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if job.members > 0 {
+            return;
+        }
+        let Some((result, stopped)) = &job.ending else { return };
+        if !job.reported {
+            job.reported = true;
+            let end = JobEnd { result: result.clone(), stopped: *stopped, progress: job.progress() };
+            fx.push(Effect::JobEnded(id, end));
+        }
+        if job.detached == 0 {
+            for class in job.recent_classes {
+                let unused = self.classes.get(class).is_some_and(|class| class.tasks == 0);
+                if unused {
+                    self.classes.remove(class);
+                }
+            }
+            self.jobs.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A limit on everything, named with its unit.
+
+use std::time::Duration;
+
+/// What the node's tables are bounded by. At each bound the caller gets LIMIT_EXCEEDED (or the error
+/// named below) and nothing that was accepted is lost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Tasks and calls that have not ended, on the whole node.
+    pub queued_tasks_max: usize,
+    /// Tasks and calls that one call may spawn.
+    pub children_per_task_max: u32,
+    /// Arguments of one task or call.
+    pub arguments_max: usize,
+    /// Values that one task returns.
+    pub returns_max: u32,
+    /// Objects that one streaming task yields.
+    pub stream_objects_max: u32,
+    /// Objects that one call puts.
+    pub puts_per_task_max: u32,
+    /// Bytes of all values: objects and arguments. Beyond it: STORE_FULL.
+    pub store_bytes_max: u64,
+    /// Handles inside one value.
+    pub handles_per_value_max: usize,
+    /// Items of one wait.
+    pub wait_items_max: usize,
+    /// Sandboxes alive at once. Further tasks wait.
+    pub instances_max: usize,
+    /// Warm sandboxes that wait for work; the longest idle is ended first.
+    pub warm_idle_max: usize,
+    /// How long a warm sandbox waits for work.
+    pub warm_idle_duration_max: Duration,
+    /// Actors that are not dead.
+    pub actors_max: usize,
+    /// Concurrency groups of one actor.
+    pub concurrency_groups_max: usize,
+    /// Calls inside one actor at once, over all groups.
+    pub max_concurrency_max: u32,
+    /// Ended tasks that can still be listed.
+    pub history_tasks_max: usize,
+    /// Dead actors that can still be listed.
+    pub history_actors_max: usize,
+    /// Attempts kept of one task, the oldest left out first.
+    pub attempts_kept_max: usize,
+    /// Guest memory of a task that does not say.
+    pub task_memory_bytes_default: u64,
+    /// Guest memory of a job's root task that does not say.
+    pub root_memory_bytes_default: u64,
+    /// Starts of others that a waiting class lets pass before nothing may pass it any more.
+    pub passed_over_max: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queued_tasks_max: 2_000_000,
+            children_per_task_max: 10_000_000,
+            arguments_max: 100_000,
+            returns_max: 100_000,
+            stream_objects_max: 1 << 30,
+            puts_per_task_max: 1 << 30,
+            store_bytes_max: 4 << 30,
+            handles_per_value_max: 1_000_000,
+            wait_items_max: 2_000_000,
+            instances_max: 12_000,
+            warm_idle_max: 256,
+            warm_idle_duration_max: Duration::from_secs(60),
+            actors_max: 100_000,
+            concurrency_groups_max: 64,
+            max_concurrency_max: 10_000,
+            history_tasks_max: 10_000,
+            history_actors_max: 10_000,
+            attempts_kept_max: 8,
+            task_memory_bytes_default: 32 << 20,
+            root_memory_bytes_default: 256 << 20,
+            passed_over_max: 1_000,
+        }
+    }
+}

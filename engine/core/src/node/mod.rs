@@ -1,0 +1,214 @@
+//! The state machine of one node: the tasks spawned here, the objects they make, the actors that
+//! live here, and the ledger of what the node has.
+//!
+//! Each event is a method that takes the time and appends to [`Effects`] what the outside must do.
+//! Nothing here blocks, and nothing here knows what the bytes of a value are.
+
+mod actor;
+mod cancel;
+mod class;
+mod edges;
+mod explain;
+mod finish;
+mod instance;
+mod invariants;
+mod job;
+mod kill;
+mod limits;
+mod schedule;
+mod spawn;
+mod stream;
+mod task;
+mod timers;
+mod view;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slotmap::{SlotMap, new_key_type};
+
+use crate::error::Error;
+use crate::ids::{ActorId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId};
+use crate::resources::Resources;
+use crate::time::Time;
+use crate::value::Outcome;
+use crate::work::{Call, Start, StopReason};
+
+pub use actor::ActorCreation;
+pub use job::{JobEnd, JobSpec, Progress, RootEntry};
+pub use limits::Limits;
+pub use stream::Next;
+pub use task::TaskState;
+pub use view::{ActorView, AttemptView, Counters, NodeView, ObjectView, TaskView};
+pub use wait::{Until, WaitState, Waitable};
+
+new_key_type! {
+    /// A task in the node's table. Keys are never given twice, so a stale one finds nothing.
+    struct TaskKey;
+    /// A scheduling class in the node's table.
+    struct ClassKey;
+}
+
+/// What the outside must do, in this order.
+pub type Effects = Vec<Effect>;
+
+/// One thing that the outside must do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Start this sandbox.
+    Start(Box<Start>),
+    /// Have a running sandbox serve this call too.
+    Deliver(InstanceId, Box<Call>),
+    /// End this sandbox now; `gone` follows.
+    Stop(InstanceId, StopReason),
+    /// Raise the flag that tells this call that it was cancelled.
+    Interrupt(InstanceId, TaskId),
+    /// This wait is over.
+    Wake(WaitId),
+    /// Call `timer` at this time, whatever was armed before.
+    ArmTimer(Time),
+    /// A job has ended: its root's result, or why it has none.
+    JobEnded(JobId, JobEnd),
+    /// An actor's name is free again.
+    ReleaseName(ActorId),
+}
+
+/// Who asks: a sandbox, and the call that it is serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The sandbox.
+    pub instance: InstanceId,
+    /// The call.
+    pub task: TaskId,
+}
+
+/// A task or call that was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spawned {
+    /// The task.
+    pub task: TaskId,
+    /// How many objects it will make; none: it streams.
+    pub outputs: Option<u32>,
+}
+
+/// The state machine of one node.
+pub struct Node {
+    id: NodeId,
+    limits: Limits,
+    labels: Vec<(String, String)>,
+    ids: IdGenerator,
+    total: Resources,
+    free: Resources,
+    jobs: IdMap<JobId, job::Job>,
+    tasks: SlotMap<TaskKey, task::Task>,
+    task_index: IdMap<TaskId, TaskKey>,
+    classes: SlotMap<ClassKey, class::Class>,
+    ready: schedule::Ready,
+    objects: IdMap<ObjectId, edges::Object>,
+    streams: IdMap<TaskId, stream::Stream>,
+    actors: IdMap<ActorId, actor::Actor>,
+    instances: IdMap<InstanceId, instance::Instance>,
+    warm: instance::WarmPool,
+    waits: IdMap<WaitId, wait::WaitRecord>,
+    resuming: VecDeque<WaitId>,
+    timers: timers::Timers,
+    history: VecDeque<TaskView>,
+    dead_actors: VecDeque<ActorView>,
+    counters: Counters,
+    stored_bytes: u64,
+    /// Calls that are on a guest thread: not queued and not blocked.
+    active_calls: usize,
+    next_instance: u64,
+    next_lane: u64,
+    next_wait: u64,
+    next_sequence: u64,
+    /// Edges to be removed, so that a chain of any length is freed without recursion.
+    freeing: Vec<crate::value::Handle>,
+}
+
+impl Node {
+    /// A node that has `total` to give. `id_key`: fresh random bits, so that ids cannot be guessed.
+    pub fn new(id_key: [u8; 16], total: Resources, labels: Vec<(String, String)>, limits: Limits) -> Self {
+        let mut ids = IdGenerator::new(id_key);
+        Self {
+            id: ids.node(),
+            limits,
+            labels,
+            ids,
+            free: total.clone(),
+            total,
+            jobs: IdMap::default(),
+            tasks: SlotMap::with_key(),
+            task_index: IdMap::default(),
+            classes: SlotMap::with_key(),
+            ready: schedule::Ready::default(),
+            objects: IdMap::default(),
+            streams: IdMap::default(),
+            actors: IdMap::default(),
+            instances: IdMap::default(),
+            warm: instance::WarmPool::default(),
+            waits: IdMap::default(),
+            resuming: VecDeque::new(),
+            timers: timers::Timers::default(),
+            history: VecDeque::new(),
+            dead_actors: VecDeque::new(),
+            counters: Counters::default(),
+            stored_bytes: 0,
+            active_calls: 0,
+            next_instance: 0,
+            next_lane: 0,
+            next_wait: 0,
+            next_sequence: 0,
+            freeing: Vec::new(),
+        }
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The limits that bind here.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// A lane for a handle that was created, looked up or received.
+    pub fn new_lane(&mut self) -> LaneId {
+        self.next_lane += 1;
+        LaneId(self.next_lane)
+    }
+
+    fn new_instance(&mut self) -> InstanceId {
+        self.next_instance += 1;
+        InstanceId(self.next_instance)
+    }
+
+    fn sequence(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence
+    }
+
+    /// The value or failure of an object that the caller holds; none while it is not there.
+    pub fn outcome(&self, from: Caller, object: ObjectId) -> Option<Outcome> {
+        if let Err(error) = self.check_holds(from, crate::value::Handle::Object(object)) {
+            return Some(Err(Arc::new(error)));
+        }
+        self.objects.get(&object).and_then(edges::Object::outcome)
+    }
+
+    fn check_holds(&self, from: Caller, handle: crate::value::Handle) -> Result<(), Error> {
+        let holds = self.instances.get(&from.instance).is_some_and(|i| i.handles.contains_key(&handle));
+        if holds {
+            return Ok(());
+        }
+        Err(Error::new(
+            crate::error::ErrorCode::PermissionDenied,
+            format!("{from:?} does not hold {handle:?}: a guest may use only the handles that it was given"),
+        ))
+    }
+}

@@ -1,0 +1,208 @@
+//! A task or an actor call, from its spawn to its end.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Frame};
+use crate::ids::{ActorId, InstanceId, JobId, LaneId, TaskId};
+use crate::node::view::AttemptView;
+use crate::node::{ClassKey, Node, TaskKey};
+use crate::time::Time;
+use crate::value::Argument;
+use crate::work::Entry;
+
+/// Where a task stands (contract, "Tasks").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum TaskState {
+    /// An argument does not exist yet.
+    PendingArgs,
+    /// Waits for resources.
+    PendingPlacement,
+    /// Waits for room in the object store.
+    PendingStoreMemory,
+    /// Its arguments are on their way.
+    FetchingArgs,
+    /// Handed to its sandbox or actor, which has not begun it.
+    Submitted,
+    /// Runs.
+    Running,
+    /// Waits in get, wait or emit.
+    Blocked,
+    /// Ended well.
+    Finished,
+    /// Ended with an error.
+    Failed,
+    /// Was cancelled.
+    Cancelled,
+}
+
+impl TaskState {
+    /// How many states there are.
+    pub const COUNT: usize = 10;
+
+    /// Every state, in order.
+    pub const ALL: [TaskState; Self::COUNT] = [
+        Self::PendingArgs,
+        Self::PendingPlacement,
+        Self::PendingStoreMemory,
+        Self::FetchingArgs,
+        Self::Submitted,
+        Self::Running,
+        Self::Blocked,
+        Self::Finished,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The state as it is printed: `PENDING_ARGS`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PendingArgs => "PENDING_ARGS",
+            Self::PendingPlacement => "PENDING_PLACEMENT",
+            Self::PendingStoreMemory => "PENDING_STORE_MEMORY",
+            Self::FetchingArgs => "FETCHING_ARGS",
+            Self::Submitted => "SUBMITTED",
+            Self::Running => "RUNNING",
+            Self::Blocked => "BLOCKED",
+            Self::Finished => "FINISHED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// Whether the task has ended.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+pub(super) enum Kind {
+    /// The job's root.
+    Root,
+    Function,
+    /// The constructor of an actor's incarnation.
+    Create(ActorId),
+    /// A call of an actor.
+    Call(Box<CallKind>),
+}
+
+pub(super) struct CallKind {
+    pub actor: ActorId,
+    pub lane: LaneId,
+    pub group: u32,
+    /// Its place among the calls of its lane.
+    pub order: u64,
+    /// Retries after its actor's incarnation died under it.
+    pub system_retries: i32,
+}
+
+pub(super) struct Task {
+    pub id: TaskId,
+    pub job: JobId,
+    pub class: ClassKey,
+    pub kind: Kind,
+    pub entry: Entry,
+    pub state: TaskState,
+    pub attempt: u32,
+    /// Failures of each sort so far, each with a budget of its own.
+    pub system_failures: u32,
+    pub application_failures: u32,
+    pub unready_arguments: u32,
+    pub puts: u32,
+    pub children_spawned: u32,
+    /// Objects yielded by the attempt that runs.
+    pub emitted: u32,
+    pub arguments: Box<[Argument]>,
+    /// Bytes of the values among the arguments, as the store's ledger counts them.
+    pub argument_bytes: u64,
+    pub instance: Option<InstanceId>,
+    /// Why it must end with this error, whatever its sandbox says.
+    pub doom: Option<Arc<Error>>,
+    pub submitted: Time,
+    pub started: Time,
+    pub deadline: Option<Time>,
+    pub extra: Option<Box<Extra>>,
+    pub parent: Option<TaskKey>,
+    pub first_child: Option<TaskKey>,
+    pub next_sibling: Option<TaskKey>,
+    pub previous_sibling: Option<TaskKey>,
+}
+
+/// What few tasks have.
+#[derive(Default)]
+pub(super) struct Extra {
+    pub name: Option<String>,
+    pub attempts: Vec<AttemptView>,
+}
+
+impl Task {
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}
+
+impl Node {
+    pub(super) fn set_state(&mut self, key: TaskKey, state: TaskState) {
+        let Some(task) = self.tasks.get_mut(key) else { return };
+        let was = std::mem::replace(&mut task.state, state);
+        let active = |state| state == TaskState::Running;
+        self.active_calls -= usize::from(active(was));
+        self.active_calls += usize::from(active(state));
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.by_state[was as usize] -= 1;
+            job.by_state[state as usize] += 1;
+        }
+    }
+
+    pub(super) fn frame(&self, task: &Task) -> Frame {
+        Frame {
+            task: task.id.to_string(),
+            function: task.entry.name().to_owned(),
+            node: self.id.to_string(),
+            attempt: task.attempt,
+        }
+    }
+
+    /// Makes `child` the first child of `parent`.
+    pub(super) fn link_child(&mut self, parent: TaskKey, child: TaskKey) {
+        let Some(next) = self.tasks.get_mut(parent).map(|p| p.first_child.replace(child)) else { return };
+        if let Some(next) = next {
+            self.tasks[next].previous_sibling = Some(child);
+        }
+        let task = &mut self.tasks[child];
+        task.parent = Some(parent);
+        task.next_sibling = next;
+    }
+
+    /// Takes a task that ends out of the tree; its children go on without a parent.
+    pub(super) fn unlink(&mut self, key: TaskKey) {
+        let task = &mut self.tasks[key];
+        let (parent, next, previous) =
+            (task.parent.take(), task.next_sibling.take(), task.previous_sibling.take());
+        let mut child = task.first_child.take();
+        if let Some(next) = next {
+            self.tasks[next].previous_sibling = previous;
+        }
+        match previous {
+            Some(previous) => self.tasks[previous].next_sibling = next,
+            None => {
+                if let Some(parent) = parent.and_then(|parent| self.tasks.get_mut(parent)) {
+                    parent.first_child = next;
+                }
+            }
+        }
+        while let Some(at) = child {
+            let orphan = &mut self.tasks[at];
+            orphan.parent = None;
+            orphan.previous_sibling = None;
+            child = orphan.next_sibling.take();
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What listings show.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::ids::{ActorId, InstanceId, JobId, NodeId, ObjectId, TaskId};
+use crate::node::actor::ActorState;
+use crate::node::edges::State;
+use crate::node::task::Kind;
+use crate::node::{Node, TaskKey, TaskState};
+use crate::resources::Resources;
+use crate::time::Time;
+
+/// One attempt of a task (contract T1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptView {
+    /// Counted from 0.
+    pub attempt: u32,
+    /// Where it ran.
+    pub node: NodeId,
+    /// In which sandbox; none: it was never started.
+    pub instance: Option<InstanceId>,
+    /// When it was started.
+    pub started: Time,
+    /// When it ended; none: it runs.
+    pub ended: Option<Time>,
+    /// Why it failed; none: it did not.
+    pub cause: Option<String>,
+}
+
+/// A task or call.
+#[derive(Debug, Clone)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// Its job.
+    pub job: JobId,
+    /// The task that spawned it, while that has not ended.
+    pub parent: Option<TaskId>,
+    /// The actor whose constructor or call it is.
+    pub actor: Option<ActorId>,
+    /// `main`, the function, class or method.
+    pub function: String,
+    /// Given by whoever spawned it.
+    pub name: Option<String>,
+    /// Where it stands.
+    pub state: TaskState,
+    /// Attempts so far, the oldest left out when there were too many.
+    pub attempts: Vec<AttemptView>,
+    /// When it was spawned.
+    pub submitted: Time,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What the ledger takes for it.
+    pub needs: Resources,
+}
+
+/// An actor.
+#[derive(Debug, Clone)]
+pub struct ActorView {
+    /// Its id.
+    pub id: ActorId,
+    /// The job that created it.
+    pub job: JobId,
+    /// Its class.
+    pub class: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Whether it outlives its job.
+    pub detached: bool,
+    /// PENDING, ALIVE, RESTARTING or DEAD.
+    pub state: &'static str,
+    /// Why it is dead.
+    pub cause: Option<String>,
+    /// Times it was restarted.
+    pub restarts: u32,
+    /// Calls that have not ended.
+    pub pending_calls: u32,
+    /// Calls inside.
+    pub running_calls: u32,
+    /// Calls that have ended.
+    pub ended_calls: u64,
+    /// Its sandbox.
+    pub instance: Option<InstanceId>,
+    /// When it was created.
+    pub created: Time,
+    /// What the ledger has taken for it.
+    pub held: Resources,
+}
+
+/// An object.
+#[derive(Debug, Clone)]
+pub struct ObjectView {
+    /// Its id.
+    pub id: ObjectId,
+    /// The task that made it, or will.
+    pub task: TaskId,
+    /// PENDING, READY or FAILED.
+    pub state: &'static str,
+    /// Bytes.
+    pub size: u64,
+    /// Handles inside it.
+    pub handles: usize,
+    /// How many hold it: sandboxes, pending tasks, values and streams.
+    pub holders: u32,
+    /// Why there is no value.
+    pub error: Option<String>,
+}
+
+/// What this node has done and holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Jobs that were started here.
+    pub jobs_submitted: u64,
+    /// Tasks and calls that were spawned, constructors and roots among them.
+    pub tasks_spawned: u64,
+    /// Those that ended well.
+    pub tasks_finished: u64,
+    /// Those that ended with an error.
+    pub tasks_failed: u64,
+    /// Those that were cancelled.
+    pub tasks_cancelled: u64,
+    /// Attempts that were followed by another.
+    pub attempts_retried: u64,
+    /// Sandboxes that were started.
+    pub instances_started: u64,
+    /// Actors created.
+    pub actors_created: u64,
+    /// Incarnations after the first.
+    pub actors_restarted: u64,
+    /// Time on guest threads.
+    pub cpu_time: Duration,
+}
+
+/// A node.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// What it has.
+    pub total: Resources,
+    /// What is free.
+    pub free: Resources,
+    /// Tasks by state, those that have not ended.
+    pub by_state: [u64; TaskState::COUNT],
+    /// Sandboxes alive.
+    pub instances: usize,
+    /// Of them, warm ones that wait for work.
+    pub idle_instances: usize,
+    /// Actors alive, pending or restarting.
+    pub actors: usize,
+    /// Objects.
+    pub objects: usize,
+    /// Bytes of all values.
+    pub stored_bytes: u64,
+    /// Bytes that values may take.
+    pub store_bytes_max: u64,
+    /// What it has done.
+    pub counters: Counters,
+}
+
+impl Node {
+    /// This node.
+    pub fn node_view(&self) -> NodeView {
+        let mut by_state = [0; TaskState::COUNT];
+        for task in self.tasks.values() {
+            by_state[task.state as usize] += 1;
+        }
+        NodeView {
+            id: self.id,
+            labels: self.labels.clone(),
+            total: self.total.clone(),
+            free: self.free.clone(),
+            by_state,
+            instances: self.instances.len(),
+            idle_instances: self.warm.idle(),
+            actors: self.actors.values().filter(|actor| !actor.is_dead()).count(),
+            objects: self.objects.len(),
+            stored_bytes: self.stored_bytes,
+            store_bytes_max: self.limits.store_bytes_max,
+            counters: self.counters,
+        }
+    }
+
+    /// Total and free, without the rest of the view.
+    pub fn ledger(&self) -> (&Resources, &Resources) {
+        (&self.total, &self.free)
+    }
+
+    /// Tasks of a job, or of all: those that have not ended, then the latest that have, `max` at
+    /// most.
+    pub fn tasks(&self, job: Option<JobId>, max: usize) -> Vec<TaskView> {
+        let wanted = |of: JobId| job.is_none_or(|job| job == of);
+        let live = self.tasks.iter().filter(|(_, task)| wanted(task.job)).map(|(key, _)| self.task_view(key));
+        let ended = self.history.iter().rev().filter(|view| wanted(view.job)).cloned();
+        live.chain(ended).take(max).collect()
+    }
+
+    /// One task.
+    pub fn task(&self, id: TaskId) -> Option<TaskView> {
+        match self.task_index.get(&id) {
+            Some(key) => Some(self.task_view(*key)),
+            None => self.history.iter().rev().find(|view| view.id == id).cloned(),
+        }
+    }
+
+    pub(super) fn task_view(&self, key: TaskKey) -> TaskView {
+        let task = &self.tasks[key];
+        let mut attempts = task.extra.as_ref().map(|extra| extra.attempts.clone()).unwrap_or_default();
+        if let Some(instance) = task.instance {
+            attempts.push(AttemptView {
+                attempt: task.attempt,
+                node: self.id,
+                instance: Some(instance),
+                started: task.started,
+                ended: None,
+                cause: None,
+            });
+        }
+        TaskView {
+            id: task.id,
+            job: task.job,
+            parent: task.parent.and_then(|key| self.tasks.get(key)).map(|parent| parent.id),
+            actor: match &task.kind {
+                Kind::Create(actor) => Some(*actor),
+                Kind::Call(call) => Some(call.actor),
+                _ => None,
+            },
+            function: task.entry.name().to_owned(),
+            name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
+            state: task.state,
+            attempts,
+            submitted: task.submitted,
+            ended: None,
+            error: None,
+            needs: match &task.kind {
+                Kind::Call(_) => Resources::default(),
+                _ => Resources::clone(&self.classes[task.class].needs),
+            },
+        }
+    }
+
+    pub(super) fn keep_in_history(&mut self, now: Time, key: TaskKey, error: Option<&std::sync::Arc<Error>>) {
+        if self.limits.history_tasks_max == 0 {
+            return;
+        }
+        while self.history.len() >= self.limits.history_tasks_max {
+            self.history.pop_front();
+        }
+        let mut view = self.task_view(key);
+        view.ended = Some(now);
+        view.error = error.map(ToString::to_string);
+        if let Some(attempt) = view.attempts.last_mut()
+            && attempt.ended.is_none()
+        {
+            attempt.ended = Some(now);
+            attempt.cause.clone_from(&view.error);
+        }
+        self.history.push_back(view);
+    }
+
+    /// Actors: those that live, then the latest that have died, `max` at most.
+    pub fn actors(&self, job: Option<JobId>, max: usize) -> Vec<ActorView> {
+        let wanted = |of: JobId| job.is_none_or(|job| job == of);
+        let live = self.actors.keys().filter_map(|id| self.actor_view(*id)).filter(|view| wanted(view.job));
+        let dead = self.dead_actors.iter().rev().filter(|view| wanted(view.job)).cloned();
+        live.chain(dead).take(max).collect()
+    }
+
+    /// One actor.
+    pub fn actor(&self, id: ActorId) -> Option<ActorView> {
+        self.actor_view(id).or_else(|| self.dead_actors.iter().rev().find(|view| view.id == id).cloned())
+    }
+
+    fn actor_view(&self, id: ActorId) -> Option<ActorView> {
+        let actor = self.actors.get(&id)?;
+        let held = actor.instance.and_then(|id| self.instances.get(&id)).map(|i| Resources::clone(&i.held));
+        Some(ActorView {
+            id,
+            job: actor.job,
+            class: actor.function.name.to_string(),
+            name: actor.options.name.clone(),
+            detached: actor.options.lifetime == crate::options::Lifetime::Detached,
+            state: actor.state.as_str(),
+            cause: match &actor.state {
+                ActorState::Dead(cause) => Some(cause.to_string()),
+                _ => None,
+            },
+            restarts: actor.restarts,
+            pending_calls: actor.unfinished,
+            running_calls: actor.running(),
+            ended_calls: actor.calls_ended,
+            instance: actor.instance,
+            created: actor.created,
+            held: held.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn keep_dead_actor(&mut self, id: ActorId) {
+        if self.limits.history_actors_max == 0 {
+            return;
+        }
+        while self.dead_actors.len() >= self.limits.history_actors_max {
+            self.dead_actors.pop_front();
+        }
+        self.dead_actors.extend(self.actor_view(id));
+    }
+
+    /// Objects, `max` at most, of a job or of all.
+    pub fn objects(&self, job: Option<JobId>, max: usize) -> Vec<ObjectView> {
+        let holds = |id: &ObjectId| match job {
+            None => true,
+            Some(job) => self.instances.values().any(|instance| {
+                instance.job == job && instance.handles.contains_key(&crate::value::Handle::Object(*id))
+            }),
+        };
+        let ids = self.objects.keys().filter(|id| holds(id));
+        ids.take(max).filter_map(|id| self.object(*id)).collect()
+    }
+
+    /// One object.
+    pub fn object(&self, id: ObjectId) -> Option<ObjectView> {
+        let object = self.objects.get(&id)?;
+        let (state, size, handles, error) = match &object.state {
+            State::Pending => ("PENDING", 0, 0, None),
+            State::Ready(value) => ("READY", value.size, value.handles.len(), None),
+            State::Failed(error) => ("FAILED", 0, 0, Some(error.to_string())),
+        };
+        Some(ObjectView { id, task: id.task(), state, size, handles, holders: object.edges, error })
+    }
+}

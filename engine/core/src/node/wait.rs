@@ -1,0 +1,269 @@
+//! Waiting for objects and streams. A call that waits gives its sandbox's CPUs back and takes them
+//! again before it goes on (contract T2).
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::ids::{InstanceId, ObjectId, TaskId, WaitId};
+use crate::node::edges::{Object, State, Waiter};
+use crate::node::{Caller, Effect, Effects, Node, TaskKey, TaskState};
+use crate::resources::Quantity;
+use crate::time::Time;
+use crate::value::Handle;
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waitable {
+    /// An object's value or failure.
+    Object(ObjectId),
+    /// A stream's next object, its end or its failure.
+    NextOf(TaskId),
+}
+
+/// When a wait ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// All are ready, or any has failed.
+    AllOrFailure,
+    /// So many are ready.
+    Count(u32),
+}
+
+/// The answer to a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitState {
+    /// There is nothing to wait for.
+    Ready,
+    /// `Effect::Wake` with this id follows, unless the sandbox ends first.
+    Blocked(WaitId),
+}
+
+pub(super) struct WaitRecord {
+    instance: InstanceId,
+    task: TaskKey,
+    items: Box<[Waitable]>,
+    fail_fast: bool,
+    /// Items that have yet to become ready.
+    missing: u32,
+    timeout: Option<Time>,
+    over: bool,
+}
+
+impl WaitRecord {
+    pub fn is_of(&self, task: TaskKey) -> bool {
+        self.task == task
+    }
+}
+
+enum Readiness {
+    Pending,
+    Ready,
+    Failed,
+}
+
+impl Node {
+    /// Whether a wait for this would end now.
+    pub fn is_ready(&self, from: Caller, item: Waitable) -> bool {
+        let handle = match item {
+            Waitable::Object(id) => Handle::Object(id),
+            Waitable::NextOf(id) => Handle::Stream(id),
+        };
+        self.check_holds(from, handle).is_err() || !matches!(self.readiness(item), Readiness::Pending)
+    }
+
+    fn readiness(&self, item: Waitable) -> Readiness {
+        match item {
+            Waitable::Object(id) => match self.objects.get(&id).map(|object| &object.state) {
+                Some(State::Pending) => Readiness::Pending,
+                Some(State::Ready(_)) => Readiness::Ready,
+                Some(State::Failed(_)) | None => Readiness::Failed,
+            },
+            Waitable::NextOf(id) => match self.streams.get(&id) {
+                Some(stream) if !stream.has_next() => Readiness::Pending,
+                _ => Readiness::Ready,
+            },
+        }
+    }
+
+    /// Waits on behalf of a call that holds all of `items`.
+    pub fn wait(
+        &mut self,
+        now: Time,
+        from: Caller,
+        items: &[Waitable],
+        until: Until,
+        timeout: Option<Duration>,
+        fx: &mut Effects,
+    ) -> Result<WaitState, Error> {
+        let task = self.serving(from)?;
+        if items.len() > self.limits.wait_items_max {
+            return Err(super::spawn::limit(
+                "wait_items_max",
+                self.limits.wait_items_max,
+                "wait for fewer at once",
+            ));
+        }
+        for item in items {
+            let handle = match item {
+                Waitable::Object(id) => Handle::Object(*id),
+                Waitable::NextOf(id) => Handle::Stream(*id),
+            };
+            self.check_holds(from, handle)?;
+        }
+        let (mut ready, mut failed) = (0_u32, false);
+        for item in items {
+            match self.readiness(*item) {
+                Readiness::Pending => {}
+                Readiness::Ready => ready += 1,
+                Readiness::Failed => {
+                    ready += 1;
+                    failed = true;
+                }
+            }
+        }
+        let fail_fast = until == Until::AllOrFailure;
+        let wanted = match until {
+            Until::AllOrFailure => items.len() as u32,
+            Until::Count(count) => count.min(items.len() as u32),
+        };
+        if ready >= wanted || (fail_fast && failed) || timeout == Some(Duration::ZERO) {
+            return Ok(WaitState::Ready);
+        }
+        let id = self.new_wait(now, from.instance, task, items.into(), wanted - ready, timeout, fx);
+        if let Some(wait) = self.waits.get_mut(&id) {
+            wait.fail_fast = fail_fast;
+        }
+        for item in items {
+            match item {
+                Waitable::Object(object) => {
+                    if let Some(object @ Object { state: State::Pending, .. }) = self.objects.get_mut(object)
+                    {
+                        object.waiting.push(Waiter::Wait(id));
+                    }
+                }
+                Waitable::NextOf(stream) => {
+                    if let Some(stream) = self.streams.get_mut(stream)
+                        && !stream.has_next()
+                    {
+                        stream.waiting.push(id);
+                    }
+                }
+            }
+        }
+        self.schedule(now, fx);
+        Ok(WaitState::Blocked(id))
+    }
+
+    /// Registers a wait of a running call, which blocks.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new_wait(
+        &mut self,
+        now: Time,
+        instance: InstanceId,
+        task: TaskKey,
+        items: Box<[Waitable]>,
+        missing: u32,
+        timeout: Option<Duration>,
+        fx: &mut Effects,
+    ) -> WaitId {
+        self.next_wait += 1;
+        let id = WaitId(self.next_wait);
+        let timeout = timeout.map(|after| now + after);
+        if let Some(at) = timeout {
+            self.timers.add_wait(at, id);
+            self.arm_timer(fx);
+        }
+        self.waits.insert(
+            id,
+            WaitRecord { instance, task, items, fail_fast: false, missing, timeout, over: false },
+        );
+        self.set_state(task, TaskState::Blocked);
+        if let Some(holder) = self.instances.get_mut(&instance) {
+            holder.blocked += 1;
+            holder.waits.push(id);
+        }
+        self.lend_cpus(instance);
+        id
+    }
+
+    /// One of the items is ready.
+    pub(super) fn wait_progress(&mut self, _now: Time, id: WaitId, failed: bool, _fx: &mut Effects) {
+        let Some(wait) = self.waits.get_mut(&id) else { return };
+        wait.missing = wait.missing.saturating_sub(1);
+        if wait.missing == 0 || (failed && wait.fail_fast) {
+            self.wait_over(id);
+        }
+    }
+
+    /// The wait is over: its call goes on as soon as it has its CPUs again.
+    pub(super) fn wait_over(&mut self, id: WaitId) {
+        let Some(wait) = self.waits.get_mut(&id) else { return };
+        if !std::mem::replace(&mut wait.over, true) {
+            self.resuming.push_back(id);
+        }
+    }
+
+    /// Lets calls go on whose waits are over; false when one of them lacks CPUs, which come first
+    /// to it.
+    pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
+        while let Some(id) = self.resuming.front().copied() {
+            if let Some(wait) = self.waits.get(&id) {
+                let instance = wait.instance;
+                if !self.reclaim_cpus(instance) {
+                    return false;
+                }
+                let task = wait_task(self.forget_wait(id));
+                if let Some(task) = task {
+                    self.set_state(task, TaskState::Running);
+                }
+                fx.push(Effect::Wake(id));
+            }
+            self.resuming.pop_front();
+        }
+        true
+    }
+
+    /// Takes a wait out of every table.
+    pub(super) fn forget_wait(&mut self, id: WaitId) -> Option<WaitRecord> {
+        let wait = self.waits.remove(&id)?;
+        if let Some(at) = wait.timeout {
+            self.timers.remove_wait(at, id);
+        }
+        for item in &wait.items {
+            match item {
+                Waitable::Object(object) => {
+                    if let Some(object) = self.objects.get_mut(object) {
+                        object.waiting.retain(|waiter| *waiter != Waiter::Wait(id));
+                    }
+                }
+                Waitable::NextOf(stream) => {
+                    if let Some(stream) = self.streams.get_mut(stream) {
+                        stream.waiting.retain(|waiting| *waiting != id);
+                    }
+                }
+            }
+        }
+        if let Some(instance) = self.instances.get_mut(&wait.instance) {
+            instance.blocked -= 1;
+            instance.waits.retain(|other| *other != id);
+        }
+        Some(wait)
+    }
+
+    /// For the error of a get that timed out.
+    pub fn why_not_ready(&self, object: ObjectId) -> String {
+        match self.task_index.get(&object.task()).and_then(|key| self.tasks.get(*key)) {
+            Some(task) => format!("{} ({}) is {}", task.id, task.entry.name(), task.state),
+            None => format!("{object} has not been made"),
+        }
+    }
+
+    /// CPUs that blocked calls have lent to others.
+    pub(super) fn lent(&self) -> Quantity {
+        Quantity(self.instances.values().map(|instance| instance.lent_cpus.0).sum())
+    }
+}
+
+fn wait_task(wait: Option<WaitRecord>) -> Option<TaskKey> {
+    wait.map(|wait| wait.task)
+}

@@ -1,0 +1,120 @@
+//! What a node answers to clients.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use engine_core::ids::PlacementGroupId;
+use engine_core::{ActorId, ComponentId, Error, JobId, NodeId, ObjectId, TaskId};
+use engine_proto::filter::Filters;
+use engine_proto::v1;
+use futures::Stream;
+
+/// A stream of answers; an error is the last one.
+pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
+
+/// How a client names a job.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum JobKey {
+    /// By its id.
+    Id(JobId),
+    /// By the id under which it was submitted.
+    Submission(String),
+}
+
+/// How a client names a thing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum StateKey {
+    /// A job.
+    Job(JobKey),
+    /// A task or actor call.
+    Task(TaskId),
+    /// An actor.
+    Actor(ActorId),
+    /// An object.
+    Object(ObjectId),
+    /// A node.
+    Node(NodeId),
+    /// A placement group.
+    PlacementGroup(PlacementGroupId),
+}
+
+/// Which log lines are wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogsQuery {
+    /// Only those of this task; none: of all.
+    pub task: Option<TaskId>,
+    /// Whether to go on with new lines until the job ends.
+    pub follow: bool,
+    /// Only the last so many of those that are kept; none: all.
+    pub tail: Option<u64>,
+}
+
+/// A node, as its clients see it: one method for each call of the services, whose semantics are
+/// documented in `proto/engine/v1`. Requests were checked before: ids are well formed, sizes within
+/// `engine_proto::limits`, a job's specification is complete.
+pub trait Backend: Send + Sync + 'static {
+    /// The node that answers.
+    fn node_id(&self) -> NodeId;
+
+    /// Which of these components are not here, in the order asked.
+    fn missing(
+        &self,
+        components: Vec<ComponentId>,
+    ) -> impl Future<Output = Result<Vec<ComponentId>, Error>> + Send;
+
+    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
+    fn upload(
+        &self,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<v1::ComponentInfo, Error>> + Send;
+
+    /// Starts a job, or gives the one that has this submission id. The name and the submission id
+    /// may be empty. NOT_FOUND when a component was not uploaded.
+    fn submit(&self, spec: v1::JobSpec) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+
+    /// One job.
+    fn get_job(&self, job: JobKey) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+
+    /// The newest jobs, at most `limit`.
+    fn list_jobs(&self, limit: usize) -> impl Future<Output = Result<v1::ListJobsResponse, Error>> + Send;
+
+    /// Stops a job.
+    fn stop_job(&self, job: JobKey) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+
+    /// Forgets a job that has ended.
+    fn delete_job(&self, job: JobKey) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Follows a job, with its log lines from `next_sequence` on. The last event is the view of the
+    /// job in a final state, after all log lines.
+    fn watch_job(
+        &self,
+        job: JobKey,
+        next_sequence: u64,
+    ) -> impl Future<Output = Result<Replies<v1::JobEvent>, Error>> + Send;
+
+    /// The log lines of a job.
+    fn logs(
+        &self,
+        job: JobKey,
+        query: LogsQuery,
+    ) -> impl Future<Output = Result<Replies<v1::LogBatch>, Error>> + Send;
+
+    /// What there is of a kind, at most `limit`.
+    fn list(
+        &self,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> impl Future<Output = Result<v1::ListResponse, Error>> + Send;
+
+    /// One thing.
+    fn get(&self, key: StateKey) -> impl Future<Output = Result<v1::View, Error>> + Send;
+
+    /// The cluster at a glance.
+    fn status(&self) -> impl Future<Output = Result<v1::StatusResponse, Error>> + Send;
+
+    /// Why a task is not running, or what became of it.
+    fn explain(&self, task: TaskId) -> impl Future<Output = Result<v1::Explanation, Error>> + Send;
+}

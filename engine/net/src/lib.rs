@@ -1,0 +1,18 @@
+//! The gRPC services over local sockets.
+//!
+//! A node implements [`Backend`]; [`Server::run`] serves it on the sockets it is given. What comes in
+//! is checked here (sizes, ids, names), so that a backend sees typed and bounded requests only.
+//! Nothing but the same user, or root, may speak on the Unix socket, and nothing listens beyond
+//! loopback.
+
+mod backend;
+mod check;
+mod connection;
+pub mod limits;
+pub mod listen;
+mod server;
+mod services;
+
+pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey};
+pub use listen::{BindError, TcpSocket, UnixSocket};
+pub use server::{Server, ServerError};

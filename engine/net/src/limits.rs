@@ -1,0 +1,18 @@
+//! Bounds of the server. Those that clients know too stand in `engine_proto::limits`.
+
+use std::time::Duration;
+
+/// Connections at once; further ones wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// Requests and streams at once on one connection.
+pub const CONCURRENT_STREAMS_MAX: u32 = 256;
+/// Uploads at once; further ones wait.
+pub const UPLOADS_MAX: usize = 4;
+/// How long an upload may bring nothing.
+pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// How often a silent connection is probed.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to a probe may take.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long requests in progress may go on after shutdown was asked for.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);

@@ -1,0 +1,162 @@
+//! What a guest holds: its resources, and how many of each it has.
+//!
+//! The node is told of the first handle that a sandbox has to a thing and of the last; duplicates in
+//! between are counted here, so that they cost no call into the node.
+
+use engine_core::ids::IdMap;
+use engine_core::{ActorId, Codec, Handle, LaneId, ObjectId, TaskId};
+use slab::Slab;
+use wasmtime::component::Resource;
+
+/// The WIT resource `object`.
+pub enum ObjectHandle {}
+/// The WIT resource `task`.
+pub enum TaskHandle {}
+/// The WIT resource `actor`.
+pub enum ActorHandle {}
+/// The WIT resource `placement-group`.
+pub enum GroupHandle {}
+/// The WIT resource `invocation`.
+pub enum InvocationHandle {}
+/// The WIT resource `writer`.
+pub enum WriterHandle {}
+
+/// A task or call that the guest spawned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TaskEntry {
+    pub(crate) task: TaskId,
+    /// None: it streams.
+    pub(crate) outputs: Option<u32>,
+}
+
+/// An actor handle: it is a queue too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ActorEntry {
+    pub(crate) actor: ActorId,
+    pub(crate) lane: LaneId,
+}
+
+/// An object that is being written.
+#[derive(Debug)]
+pub(crate) struct WriterEntry {
+    pub(crate) codec: Codec,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The tables of one sandbox.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    objects: Slab<ObjectId>,
+    tasks: Slab<TaskEntry>,
+    actors: Slab<ActorEntry>,
+    writers: Slab<WriterEntry>,
+    counts: IdMap<Handle, u32>,
+    /// Given away with a value that the node does not have yet.
+    moved: Vec<Handle>,
+}
+
+/// A guest used a handle that it does not hold: it, or what generated its code, is broken.
+fn stale(what: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the guest used a handle to {what} that it does not hold"))
+}
+
+fn key<T: 'static>(resource: &Resource<T>) -> usize {
+    resource.rep() as usize
+}
+
+/// A new resource; an index that does not fit is refused before (see `is_full`).
+fn resource<T: 'static>(index: usize) -> Resource<T> {
+    Resource::new_own(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+impl Handles {
+    /// Handles held, of all kinds.
+    pub(crate) fn len(&self) -> usize {
+        self.objects.len() + self.tasks.len() + self.actors.len() + self.writers.len()
+    }
+
+    /// One more of `handle`: whether it is the first.
+    pub(crate) fn count_up(&mut self, handle: Handle) -> bool {
+        let count = self.counts.entry(handle).or_insert(0);
+        *count += 1;
+        *count == 1
+    }
+
+    /// One less of `handle`: whether it was the last.
+    pub(crate) fn count_down(&mut self, handle: Handle) -> bool {
+        match self.counts.get_mut(&handle) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                false
+            }
+            Some(_) => {
+                self.counts.remove(&handle);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether the guest holds one.
+    pub(crate) fn holds(&self, handle: Handle) -> bool {
+        self.counts.contains_key(&handle)
+    }
+
+    /// Notes that a handle went into a value that the node does not have yet.
+    pub(crate) fn moved(&mut self, handle: Handle) {
+        self.moved.push(handle);
+    }
+
+    /// The handles that went into values, once the node has those.
+    pub(crate) fn take_moved(&mut self) -> Vec<Handle> {
+        std::mem::take(&mut self.moved)
+    }
+
+    pub(crate) fn push_object(&mut self, object: ObjectId) -> Resource<ObjectHandle> {
+        resource(self.objects.insert(object))
+    }
+
+    pub(crate) fn object(&self, object: &Resource<ObjectHandle>) -> wasmtime::Result<ObjectId> {
+        self.objects.get(key(object)).copied().ok_or_else(|| stale("an object"))
+    }
+
+    pub(crate) fn take_object(&mut self, object: &Resource<ObjectHandle>) -> wasmtime::Result<ObjectId> {
+        self.objects.try_remove(key(object)).ok_or_else(|| stale("an object"))
+    }
+
+    pub(crate) fn push_task(&mut self, task: TaskEntry) -> Resource<TaskHandle> {
+        resource(self.tasks.insert(task))
+    }
+
+    pub(crate) fn task(&self, task: &Resource<TaskHandle>) -> wasmtime::Result<TaskEntry> {
+        self.tasks.get(key(task)).copied().ok_or_else(|| stale("a task"))
+    }
+
+    pub(crate) fn take_task(&mut self, task: &Resource<TaskHandle>) -> wasmtime::Result<TaskEntry> {
+        self.tasks.try_remove(key(task)).ok_or_else(|| stale("a task"))
+    }
+
+    pub(crate) fn push_actor(&mut self, actor: ActorEntry) -> Resource<ActorHandle> {
+        resource(self.actors.insert(actor))
+    }
+
+    pub(crate) fn actor(&self, actor: &Resource<ActorHandle>) -> wasmtime::Result<ActorEntry> {
+        self.actors.get(key(actor)).copied().ok_or_else(|| stale("an actor"))
+    }
+
+    pub(crate) fn take_actor(&mut self, actor: &Resource<ActorHandle>) -> wasmtime::Result<ActorEntry> {
+        self.actors.try_remove(key(actor)).ok_or_else(|| stale("an actor"))
+    }
+
+    pub(crate) fn push_writer(&mut self, writer: WriterEntry) -> Resource<WriterHandle> {
+        resource(self.writers.insert(writer))
+    }
+
+    pub(crate) fn writer(&mut self, writer: &Resource<WriterHandle>) -> wasmtime::Result<&mut WriterEntry> {
+        self.writers.get_mut(key(writer)).ok_or_else(|| stale("a writer"))
+    }
+
+    pub(crate) fn take_writer(&mut self, writer: &Resource<WriterHandle>) -> wasmtime::Result<WriterEntry> {
+        self.writers.try_remove(key(writer)).ok_or_else(|| stale("a writer"))
+    }
+}

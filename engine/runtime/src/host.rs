@@ -1,0 +1,201 @@
+//! What the runtime asks of the node it runs in. The agent implements it over the core.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
+use engine_core::work::{CallReport, GoneReport};
+use engine_core::{
+    ActorId, Argument, Error, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome, Place, TaskId, Value,
+};
+
+/// Who asks: the sandbox, and the call that it is serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The sandbox.
+    pub instance: InstanceId,
+    /// The call.
+    pub task: TaskId,
+    /// The job of both.
+    pub job: JobId,
+}
+
+/// A task or call that was accepted. The caller holds a handle to each output, and to the stream
+/// when it is a streaming one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spawned {
+    /// The task or call.
+    pub task: TaskId,
+    /// How many objects it will make; none: it streams.
+    pub outputs: Option<u32>,
+}
+
+/// What a guest waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waitable {
+    /// An object's value or failure.
+    Object(ObjectId),
+    /// A stream's next object, its end or its failure.
+    NextOf(TaskId),
+}
+
+/// When a wait ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// All are ready, or any has failed.
+    AllOrFailure,
+    /// So many are ready.
+    Count(u32),
+}
+
+/// The answer to a wait.
+pub enum Wait {
+    /// There is nothing to wait for (also when the timeout is zero).
+    Ready,
+    /// Resolves when the wait is over, by readiness or by its timeout, and the caller has its CPUs
+    /// again. Then look at what was waited for.
+    Blocked(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// The next object of a stream.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// It is here, and the caller holds a handle to it.
+    Object(ObjectId),
+    /// The stream has ended.
+    End,
+    /// The stream has failed.
+    Failed(Arc<Error>),
+    /// Not yet.
+    Pending,
+}
+
+/// A function as a guest names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionName {
+    /// Name or digest as the job knows it; none: the caller's own component.
+    pub component: Option<String>,
+    /// The function or class.
+    pub name: String,
+}
+
+/// A node as guests see it.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Its id.
+    pub id: String,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// What it has: name and amount.
+    pub total: Vec<(String, engine_core::resources::Quantity)>,
+    /// What is free.
+    pub available: Vec<(String, engine_core::resources::Quantity)>,
+}
+
+/// Where a log line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSource {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+    /// The logging interface.
+    Record,
+}
+
+/// A line that a guest wrote.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    /// The job.
+    pub job: JobId,
+    /// The task or call that was being served.
+    pub task: TaskId,
+    /// Where it came from.
+    pub source: LogSource,
+    /// `trace`, `debug`, `info`, `warn` or `error`, for a record.
+    pub level: Option<&'static str>,
+    /// Who says so, for a record.
+    pub target: Option<String>,
+    /// Without the line's end; invalid UTF-8 replaced.
+    pub text: String,
+    /// Further fields of a record.
+    pub fields: Vec<(String, String)>,
+}
+
+/// The node that the runtime runs in. Every call is checked against what the caller holds.
+///
+/// No method blocks. Errors are for the guest: the runtime hands them on as they are.
+pub trait Host: Send + Sync + 'static {
+    /// Stores bytes: in the arena above the inline bound, else on the heap. STORE_FULL when there is
+    /// no room.
+    fn place(&self, bytes: Vec<u8>) -> Result<Place, Error>;
+
+    /// Makes an object of a value; the caller holds a handle to it.
+    fn put(&self, from: Caller, value: Value) -> Result<ObjectId, Error>;
+    /// One more handle to something that the caller holds, or that is inside a value it was given.
+    fn acquire(&self, from: Caller, handle: Handle);
+    /// One handle less.
+    fn release(&self, from: Caller, handle: Handle);
+    /// Whether the object's value or failure is there.
+    fn is_ready(&self, from: Caller, object: ObjectId) -> bool;
+    /// The object's value or failure; none while it is not there.
+    fn outcome(&self, from: Caller, object: ObjectId) -> Option<Outcome>;
+    /// Waits; none as a timeout waits as long as the caller lives.
+    fn wait(&self, from: Caller, items: &[Waitable], until: Until, timeout: Option<Duration>) -> Wait;
+    /// Whether a wait for this would end now.
+    fn is_waitable_ready(&self, from: Caller, item: Waitable) -> bool;
+    /// Takes the next object of a stream.
+    fn next(&self, from: Caller, stream: TaskId) -> Next;
+
+    /// Spawns a task.
+    fn spawn(
+        &self,
+        from: Caller,
+        function: FunctionName,
+        arguments: Vec<Argument>,
+        options: TaskOptions,
+    ) -> Result<Spawned, Error>;
+    /// Cancels a task or call.
+    fn cancel(&self, from: Caller, task: TaskId, force: bool, recursive: bool) -> Result<(), Error>;
+    /// Yields one object of the streaming call that is being served; `Blocked` when the caller has to
+    /// wait until the reader has caught up.
+    fn emit(&self, from: Caller, value: Value) -> Result<Wait, Error>;
+
+    /// Creates an actor, or finds the one of that name with `get_if_exists`; the caller holds a
+    /// handle to it.
+    fn create_actor(
+        &self,
+        from: Caller,
+        class: FunctionName,
+        arguments: Vec<Argument>,
+        options: ActorOptions,
+    ) -> Result<ActorId, Error>;
+    /// Finds a named actor; the caller holds a handle to it.
+    fn lookup_actor(&self, from: Caller, name: &str, namespace: Option<&str>) -> Result<ActorId, Error>;
+    /// A lane for a handle that was created, looked up or received.
+    fn new_lane(&self) -> LaneId;
+    /// Calls a method.
+    fn call_actor(
+        &self,
+        from: Caller,
+        actor: ActorId,
+        lane: LaneId,
+        method: String,
+        arguments: Vec<Argument>,
+        options: CallOptions,
+    ) -> Result<Spawned, Error>;
+    /// Ends an actor's incarnation; with `restart`, its budget applies.
+    fn kill_actor(&self, from: Caller, actor: ActorId, restart: bool) -> Result<(), Error>;
+
+    /// The nodes that the caller's tenant may use.
+    fn nodes(&self, from: Caller) -> Vec<NodeInfo>;
+    /// Keeps a line of log.
+    fn log(&self, line: LogLine);
+
+    /// A call has ended and its sandbox serves on.
+    fn finished(&self, instance: InstanceId, report: CallReport);
+    /// A sandbox has ended and its memory is free.
+    fn gone(&self, report: GoneReport);
+}

@@ -1,0 +1,267 @@
+//! Values to bytes and back: MessagePack with named fields, and raw bytes for [`Bytes`].
+use crate::bindings::engine::compute::types as wit;
+use crate::bytes::Bytes;
+use crate::code::ErrorCode;
+use crate::error::{Error, Result};
+use crate::handles::{self, Handle};
+use rmp_serde::config::BytesMode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::{Any, TypeId, type_name};
+
+/// What can be an argument, a result, or a `put` value: owned data that serde can write and read.
+///
+/// Derive `serde::Serialize` and `serde::Deserialize` for your own types. References to objects
+/// ([`ObjectRef`](crate::ObjectRef)) and actor handles are values too, and keep what they name alive.
+pub trait Value: Serialize + DeserializeOwned + 'static {}
+
+impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
+
+/// How the bytes of an object are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// Bytes as they are.
+    Raw,
+    /// MessagePack.
+    Msgpack,
+    /// One Arrow IPC stream.
+    ArrowIpc,
+    /// The Python SDK's own.
+    Python,
+}
+
+impl Codec {
+    pub(crate) fn from_wire(codec: wit::Codec) -> Self {
+        match codec {
+            wit::Codec::Raw => Codec::Raw,
+            wit::Codec::Msgpack => Codec::Msgpack,
+            wit::Codec::ArrowIpc => Codec::ArrowIpc,
+            wit::Codec::Python => Codec::Python,
+        }
+    }
+
+    pub(crate) fn into_wire(self) -> wit::Codec {
+        match self {
+            Codec::Raw => wit::Codec::Raw,
+            Codec::Msgpack => wit::Codec::Msgpack,
+            Codec::ArrowIpc => wit::Codec::ArrowIpc,
+            Codec::Python => wit::Codec::Python,
+        }
+    }
+}
+
+/// A value's bytes, and the handles inside it.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    codec: wit::Codec,
+    bytes: Vec<u8>,
+    handles: Vec<Handle>,
+}
+
+impl Encoded {
+    /// Lends the handles; the bytes are handed over, since the interface takes them so.
+    pub(crate) fn lend(&mut self) -> wit::ValueView<'_> {
+        wit::ValueView {
+            codec: self.codec,
+            bytes: std::mem::take(&mut self.bytes),
+            handles: self.handles.iter().map(Handle::view).collect(),
+        }
+    }
+
+    /// As a value of its own, with handles of its own.
+    pub(crate) fn into_owned_wire(self) -> wit::Value {
+        wit::Value {
+            codec: self.codec,
+            bytes: self.bytes,
+            handles: self.handles.iter().map(Handle::to_wire).collect(),
+        }
+    }
+
+    fn raw(bytes: Vec<u8>) -> Self {
+        Encoded { codec: wit::Codec::Raw, bytes, handles: Vec::new() }
+    }
+}
+
+/// Encodes a value that stays the caller's.
+pub(crate) fn encode<T: Serialize + 'static>(value: &T) -> Result<Encoded> {
+    if let Some(bytes) = (value as &dyn Any).downcast_ref::<Bytes>() {
+        return Ok(Encoded::raw(bytes.to_vec()));
+    }
+    encode_msgpack(value)
+}
+
+/// Encodes a value that is given away: [`Bytes`] are not copied.
+pub(crate) fn encode_owned<T: Serialize + 'static>(value: T) -> Result<Encoded> {
+    let mut value = Some(value);
+    let any: &mut dyn Any = &mut value;
+    if let Some(bytes) = any.downcast_mut::<Option<Bytes>>().and_then(Option::take) {
+        return Ok(Encoded::raw(bytes.into_vec()));
+    }
+    match value {
+        Some(value) => encode_msgpack(&value),
+        None => Ok(Encoded::raw(Vec::new())),
+    }
+}
+
+/// MessagePack, whatever the type is (slices and text, which own nothing, come here directly).
+pub(crate) fn encode_msgpack<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
+    let mut bytes = Vec::new();
+    let (written, handles) = handles::collecting(|| {
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes)
+            .with_struct_map()
+            .with_bytes(BytesMode::ForceIterables);
+        value.serialize(&mut serializer)
+    });
+    written.map_err(|cause| {
+        Error::coded(
+            ErrorCode::InvalidArgument,
+            format!("a value of type {} cannot be encoded: {cause}", type_name::<T>()),
+        )
+    })?;
+    Ok(Encoded { codec: wit::Codec::Msgpack, bytes, handles })
+}
+
+/// Decodes a value, taking its bytes and handles. The error is the bare reason; the caller knows
+/// which value it was.
+pub(crate) fn decode<T: Value>(value: wit::Value) -> std::result::Result<T, String> {
+    let wit::Value { codec, bytes, handles } = value;
+    let wants_bytes = TypeId::of::<T>() == TypeId::of::<Bytes>();
+    match codec {
+        wit::Codec::Msgpack => {
+            let handles = handles.into_iter().map(Handle::from_wire).collect();
+            read_msgpack(&bytes, handles)
+        }
+        wit::Codec::Raw if wants_bytes => claim(Bytes::from(bytes)),
+        wit::Codec::Raw if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() => claim(bytes),
+        wit::Codec::ArrowIpc if wants_bytes => claim(Bytes::from(bytes)),
+        wit::Codec::Raw => Err(expected::<T>("raw bytes", "take it as `engine::Bytes`")),
+        wit::Codec::ArrowIpc => Err(expected::<T>("an Arrow table", "take it as `engine::Bytes`")),
+        wit::Codec::Python => Err(expected::<T>(
+            "a value of the Python SDK's own codec",
+            "pass plain data (numbers, text, lists, dicts), which every language reads",
+        )),
+    }
+}
+
+/// Decodes a value that stays where it is; its handles are duplicated.
+pub(crate) fn decode_lent<T: Value>(value: &wit::Value) -> std::result::Result<T, String> {
+    let handles = value.handles.iter().map(|handle| match handle {
+        wit::Handle::Object(object) => wit::Handle::Object(object.duplicate()),
+        wit::Handle::Actor(actor) => wit::Handle::Actor(actor.duplicate()),
+        wit::Handle::PlacementGroup(group) => wit::Handle::PlacementGroup(group.duplicate()),
+    });
+    decode(wit::Value { codec: value.codec, bytes: value.bytes.clone(), handles: handles.collect() })
+}
+
+fn read_msgpack<T: Value>(bytes: &[u8], handles: Vec<Handle>) -> std::result::Result<T, String> {
+    handles::offering(handles, || {
+        let mut rest = bytes;
+        let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
+        match value {
+            Ok(value) if rest.is_empty() => Ok(value),
+            Ok(_) => Err(format!(
+                "expected {}, and {} bytes are left over after it",
+                type_name::<T>(),
+                rest.len()
+            )),
+            Err(cause) => Err(format!("expected {}: {cause}", type_name::<T>())),
+        }
+    })
+}
+
+fn expected<T>(found: &str, advice: &str) -> String {
+    format!("expected {}, found {found}; {advice}", type_name::<T>())
+}
+
+/// `value` as the `T` that it is known to be.
+fn claim<T: 'static, U: 'static>(value: U) -> std::result::Result<T, String> {
+    let mut value = Some(value);
+    let any: &mut dyn Any = &mut value;
+    match any.downcast_mut::<Option<T>>().and_then(Option::take) {
+        Some(value) => Ok(value),
+        None => Err(expected::<T>(type_name::<U>(), "these are different types")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Point {
+        x: f64,
+        tags: Vec<String>,
+        blob: Vec<u8>,
+        kind: Kind,
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Kind {
+        Plain,
+        Weighted { by: u32 },
+        Pair(i8, Option<bool>),
+    }
+
+    fn trip<T: Value>(value: &T) -> T {
+        decode(encode(value).unwrap().into_owned_wire()).unwrap()
+    }
+
+    // contract: O4
+    #[test]
+    fn plain_values_come_back_as_they_were() {
+        for kind in [Kind::Plain, Kind::Weighted { by: 7 }, Kind::Pair(-3, Some(true))] {
+            let point = Point { x: -0.5, tags: vec!["a".into(), "ü".into()], blob: vec![0, 255], kind };
+            assert_eq!(trip(&point), point);
+        }
+        let map: BTreeMap<String, (u64, Option<i32>)> = [("k".into(), (u64::MAX, None))].into();
+        assert_eq!(trip(&map), map);
+        trip(&());
+    }
+
+    #[test]
+    fn fields_are_named_and_bytes_are_bin() {
+        #[derive(Serialize)]
+        struct Named {
+            n: u8,
+            b: Vec<u8>,
+        }
+        let encoded = encode(&Named { n: 5, b: vec![1, 2] }).unwrap();
+        // {"n": 5, "b": bin(01 02)}
+        assert_eq!(encoded.bytes, [0x82, 0xa1, b'n', 5, 0xa1, b'b', 0xc4, 2, 1, 2]);
+    }
+
+    #[test]
+    fn bytes_on_their_own_are_not_encoded_and_inside_a_value_are_bin() {
+        let bytes = Bytes::from(vec![1, 2, 3]);
+        let encoded = encode(&bytes).unwrap();
+        assert_eq!((encoded.codec, &encoded.bytes[..]), (wit::Codec::Raw, &[1, 2, 3][..]));
+        assert_eq!(encode_owned(bytes.clone()).unwrap().bytes, [1, 2, 3]);
+        assert_eq!(trip(&bytes), bytes);
+        assert_eq!(trip(&vec![bytes.clone()]), [bytes]);
+    }
+
+    #[test]
+    fn what_does_not_fit_says_what_was_expected() {
+        let text = encode(&"four".to_owned()).unwrap().into_owned_wire();
+        let error = decode::<u64>(text).unwrap_err();
+        assert_eq!(error, "expected u64: invalid type: string \"four\", expected u64");
+
+        let raw = encode(&Bytes::from(vec![9])).unwrap().into_owned_wire();
+        assert!(decode::<u64>(raw).unwrap_err().contains("found raw bytes"));
+
+        let mut two = encode(&1u8).unwrap().into_owned_wire();
+        two.bytes.push(2);
+        assert!(decode::<u8>(two).unwrap_err().contains("1 bytes are left over"));
+    }
+
+    #[test]
+    fn a_handle_outside_engines_own_encoding_is_refused_and_an_unknown_index_too() {
+        let bytes = [0xd6, 1, 0, 0, 0, 3];
+        let value = wit::Value { codec: wit::Codec::Msgpack, bytes: bytes.to_vec(), handles: Vec::new() };
+        let error = decode::<crate::ObjectRef<u8>>(value).unwrap_err();
+        assert!(error.contains("names handle 3, which did not come with it"), "{error}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask VERB`: set-up, demo, tests and house rules.
+
+mod bench;
+mod demo;
+mod guests;
+mod suite;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, demo and tests in one command each.")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Builds everything, counts the words of a real corpus in sandboxes, and checks the totals.
+    Demo {
+        /// The folder to count; by default the sources that cargo has downloaded.
+        dir: Option<PathBuf>,
+    },
+    /// Runs every check that a change must pass: format, lints, house rules, guests, tests.
+    Test,
+    /// Checks the house rules.
+    Tidy,
+    /// Builds the guest examples into components under target/guests.
+    Guests,
+    /// Runs the benchmarks, or those whose names are given.
+    Bench {
+        /// Passed on to the benchmark program.
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Demo { dir } => demo::run(dir),
+        Verb::Test => suite::run(),
+        Verb::Tidy => tidy::run(),
+        Verb::Guests => guests::run(),
+        Verb::Bench { arguments } => bench::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! `cargo xtask test`: every check that a change must pass, in order, each with its time.
+
+use crate::workspace::{cargo, root, succeed};
+use anyhow::{Result, bail};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<()>,
+    /// Whether the steps after it make no sense without it.
+    required: bool,
+}
+
+const STEPS: [Step; 7] = [
+    Step { name: "format", run: format, required: false },
+    Step { name: "house rules", run: crate::tidy::run, required: false },
+    Step { name: "lints", run: lints, required: false },
+    Step { name: "guests", run: crate::guests::run, required: true },
+    Step { name: "engine binary", run: binary, required: true },
+    Step { name: "tests", run: tests, required: false },
+    Step { name: "guest tests", run: guest_tests, required: false },
+];
+
+/// Runs them all; a failure is reported at once and again at the end.
+pub(crate) fn run() -> Result<()> {
+    let begun = Instant::now();
+    let mut lines = Vec::new();
+    let mut failed = Vec::new();
+    for (index, step) in STEPS.iter().enumerate() {
+        println!("── {}/{} {}", index + 1, STEPS.len(), step.name);
+        let step_begun = Instant::now();
+        let outcome = (step.run)();
+        let took = format!("{:.0} s", step_begun.elapsed().as_secs_f64());
+        match outcome {
+            Ok(()) => {
+                println!("── {}: ok in {took}", step.name);
+                lines.push(format!("  ok      {:<14} {took}", step.name));
+            }
+            Err(error) => {
+                println!("── {}: FAILED in {took}: {error:#}", step.name);
+                lines.push(format!("  FAILED  {:<14} {took}: {error:#}", step.name));
+                failed.push(step.name);
+                if step.required {
+                    break;
+                }
+            }
+        }
+    }
+    println!("\n{}", lines.join("\n"));
+    let took = begun.elapsed().as_secs_f64();
+    if !failed.is_empty() {
+        bail!("{} of {} steps failed in {took:.0} s: {}", failed.len(), STEPS.len(), failed.join(", "));
+    }
+    println!("all {} steps passed in {took:.0} s", STEPS.len());
+    Ok(())
+}
+
+fn format() -> Result<()> {
+    succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
+    let guests = root().join("guest-examples");
+    succeed(cargo(&["fmt", "--all", "--check"]).current_dir(guests))
+}
+
+fn lints() -> Result<()> {
+    succeed(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// The command-line tests run it.
+fn binary() -> Result<()> {
+    succeed(&mut cargo(&["build", "--package", "engine-cli"]))
+}
+
+fn tests() -> Result<()> {
+    if !has_nextest() {
+        return succeed(&mut cargo(&["test", "--workspace"]));
+    }
+    succeed(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"]))?;
+    succeed(&mut cargo(&["test", "--workspace", "--doc"]))
+}
+
+fn has_nextest() -> bool {
+    let mut command = Command::new("cargo");
+    command.args(["nextest", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// The parts of the examples that need no sandbox are tested on the machine itself.
+fn guest_tests() -> Result<()> {
+    let guests = root().join("guest-examples");
+    succeed(cargo(&["test", "--workspace", "--quiet"]).current_dir(guests))
+}
