@@ -54,7 +54,7 @@ pub struct Resources {
     /// Bytes of guest memory.
     pub memory: u64,
     /// Custom resources, sorted by name, none of them zero.
-    custom: Vec<(Arc<str>, Quantity)>,
+    pub(crate) custom: Vec<(Arc<str>, Quantity)>,
 }
 
 impl Resources {

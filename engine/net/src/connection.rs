@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::Stream;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,39 +30,52 @@ enum Io {
     Tcp(TcpStream),
 }
 
-/// All connections of both sockets, those of strangers left out.
-pub(crate) fn incoming(
-    unix: Option<UnixSocket>,
-    tcp: Option<TcpSocket>,
-) -> impl Stream<Item = io::Result<Connection>> {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let unix = unix.map(|socket| {
-        accepted(socket, permits.clone(), async |socket: &UnixSocket| {
-            let (stream, _) = socket.listener.accept().await?;
-            Ok(is_trusted(&stream)?.then_some(Io::Unix(stream)))
-        })
-    });
-    let tcp = tcp.map(|socket| {
-        accepted(socket, permits, async |socket: &TcpSocket| {
-            let (stream, _) = socket.listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Ok(Some(Io::Tcp(stream)))
-        })
-    });
-    stream::select_all([unix, tcp].into_iter().flatten())
+/// What connections come in on.
+pub(crate) enum Listener {
+    Unix(UnixSocket),
+    Tcp(TcpSocket),
 }
 
-fn accepted<S, F>(socket: S, permits: Arc<Semaphore>, accept: F) -> BoxStream<'static, io::Result<Connection>>
-where
-    S: Send + 'static,
-    F: AsyncAccept<S>,
-{
-    stream::unfold((socket, permits, accept), |(socket, permits, accept)| async move {
+impl Listener {
+    /// The next connection; none when it came from someone who may not speak.
+    async fn accept(&self) -> io::Result<Option<Io>> {
+        match self {
+            Listener::Unix(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
+                let uid = stream.peer_cred()?.uid();
+                let trusted = may_speak(uid, rustix::process::geteuid().as_raw());
+                if !trusted {
+                    tracing::warn!(uid, "a connection of another user was closed");
+                }
+                Ok(trusted.then_some(Io::Unix(stream)))
+            }
+            Listener::Tcp(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Some(Io::Tcp(stream)))
+            }
+        }
+    }
+}
+
+/// The engine's own user, and root, who could read its memory anyway.
+fn may_speak(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
+}
+
+/// All connections of all listeners.
+pub(crate) fn incoming(listeners: Vec<Listener>) -> impl Stream<Item = io::Result<Connection>> {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    stream::select_all(listeners.into_iter().map(|listener| accepted(listener, permits.clone()).boxed()))
+}
+
+fn accepted(listener: Listener, permits: Arc<Semaphore>) -> impl Stream<Item = io::Result<Connection>> {
+    stream::unfold((listener, permits), |(listener, permits)| async move {
         loop {
             let permit = permits.clone().acquire_owned().await.ok()?;
-            match accept.accept(&socket).await {
+            match listener.accept().await {
                 Ok(Some(io)) => {
-                    return Some((Ok(Connection { io, _permit: permit }), (socket, permits, accept)));
+                    return Some((Ok(Connection { io, _permit: permit }), (listener, permits)));
                 }
                 Ok(None) => {}
                 Err(error) => {
@@ -72,5 +85,70 @@ where
             }
         }
     })
-    .boxed()
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Unix(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Tcp(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Unix(io) => Pin::new(io).poll_write(cx, buf),
+            Io::Tcp(io) => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Unix(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+            Io::Tcp(io) => Pin::new(io).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Unix(io) => Pin::new(io).poll_flush(cx),
+            Io::Tcp(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Unix(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Tcp(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_speak;
+
+    #[test]
+    fn only_the_same_user_and_root_may_speak() {
+        assert!(may_speak(1000, 1000));
+        assert!(may_speak(0, 1000));
+        assert!(!may_speak(1001, 1000));
+        assert!(!may_speak(1000, 0));
+    }
 }
