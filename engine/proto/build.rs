@@ -10,10 +10,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let files = FILES.map(|name| root.join("engine/v1").join(name).with_extension("proto"));
     let descriptors = protox::compile(&files, [&root])?;
     tonic_prost_build::configure()
-        .bytes(".engine.v1.UploadRequest.part")
-        .bytes(".engine.v1.Value.bytes")
-        .enum_attribute("engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")
-        .enum_attribute("engine.v1.JobEvent.event", "#[allow(clippy::large_enum_variant)]")
+        .bytes(".engine.v1.UploadRequest.chunk")
+        .enum_attribute(".engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")
+        .enum_attribute(".engine.v1.JobEvent.event", "#[allow(clippy::large_enum_variant)]")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,1 +1,19 @@
-//! 
+//! The node daemon: joins core, runtime, objects and net into a running node.
+//!
+//! What is decided, the core decides. Here events are brought to it and its effects carried out.
+
+mod backend;
+mod clock;
+mod driver;
+mod host;
+mod jobs;
+mod kinds;
+mod logs;
+mod node;
+mod options;
+mod timer;
+mod waits;
+
+pub use backend::NodeBackend;
+pub use node::Node;
+pub use options::Options;

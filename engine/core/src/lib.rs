@@ -5,6 +5,7 @@
 //! the very code that runs in production.
 
 pub mod error;
+pub mod head;
 pub mod ids;
 pub mod node;
 pub mod options;

@@ -47,9 +47,7 @@ pub(crate) fn state_key(kind: Kind, text: String) -> Result<StateKey, Error> {
 
 /// The error of a request that says no kind.
 pub(crate) fn unspecified_kind() -> Error {
-    Error::invalid_argument(
-        "no kind was named: use jobs, tasks, actors, objects, nodes or placement-groups",
-    )
+    Error::invalid_argument("no kind was named: use jobs, tasks, actors, objects, nodes or placement-groups")
 }
 
 /// A limit of a listing, with its default.
@@ -80,7 +78,9 @@ pub(crate) fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
     match &spec.entry {
         None => return Err(Error::invalid_argument("the job says neither main nor invoke")),
         Some(job_spec::Entry::Invoke(text)) if text.trim().is_empty() => {
-            return Err(Error::invalid_argument("the expression to invoke is empty: use for example add(1, 2)"));
+            return Err(Error::invalid_argument(
+                "the expression to invoke is empty: use for example add(1, 2)",
+            ));
         }
         Some(job_spec::Entry::Invoke(_)) => {}
         Some(job_spec::Entry::Run(main)) => {
@@ -219,11 +219,8 @@ mod tests {
         assert!(refused(|s| s.name = "x".repeat(129)).contains("129 bytes"));
         assert!(refused(|s| s.namespace = "a\nb".into()).contains("control"));
         assert!(refused(|s| drop(s.env.insert("A=B".into(), String::new()))).contains("A=B"));
-        let directory = |host: &str, guest: &str| Directory {
-            host: host.into(),
-            guest: guest.into(),
-            read_only: true,
-        };
+        let directory =
+            |host: &str, guest: &str| Directory { host: host.into(), guest: guest.into(), read_only: true };
         assert!(refused(|s| s.directories.push(directory("data", "/data"))).contains("absolute"));
         assert!(refused(|s| s.directories.push(directory("/data", ""))).contains("no path"));
         assert!(

@@ -1,15 +1,10 @@
-//! Node-local bytes.
+//! Node-local bytes: small ones on the heap, large ones once in a shared arena.
+//!
+//! The core moves [`Place`]s and never looks into them; here is what they are.
 
-use std::sync::Arc;
+mod allocator;
+mod arena;
+mod store;
 
-use engine_core::{Error, Place, Value};
-
-/// The bytes of a value; empty when its place is none of this store's.
-pub fn bytes(value: &Value) -> &[u8] {
-    value.place.downcast::<Vec<u8>>().map_or(&[], Vec::as_slice)
-}
-
-/// Stores bytes.
-pub fn place(bytes: Vec<u8>) -> Result<Place, Error> {
-    Ok(Place::new(Arc::new(bytes)))
-}
+pub use arena::Arena;
+pub use store::{Options, Store, Usage, bytes};

@@ -110,10 +110,7 @@ mod tests {
 
     #[test]
     fn the_local_socket_lies_in_a_directory_of_the_user() {
-        assert_eq!(
-            local_socket(Some("/run/user/7".into()), 7),
-            Path::new("/run/user/7/engine/engine.sock")
-        );
+        assert_eq!(local_socket(Some("/run/user/7".into()), 7), Path::new("/run/user/7/engine/engine.sock"));
         assert_eq!(local_socket(None, 7), Path::new("/tmp/engine-7/engine.sock"));
         assert_eq!(local_socket(Some("relative".into()), 7), Path::new("/tmp/engine-7/engine.sock"));
     }

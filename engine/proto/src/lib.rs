@@ -15,4 +15,6 @@ pub mod v1 {
 }
 
 pub use address::Address;
+pub use prost;
+pub use prost_types;
 pub use status::{error_from_status, status_from_error};

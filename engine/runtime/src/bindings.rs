@@ -2,10 +2,10 @@
 //!
 //! Only what can block is async: everything else runs on the guest's stack without a suspension.
 
-#![allow(missing_docs, unreachable_pub, clippy::all)]
+// The generated code's unsafe blocks call exports whose types it has checked at load.
+#![allow(missing_docs, unreachable_pub, unsafe_code, clippy::all)]
 
 use crate::errors::HostError;
-use crate::handles::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskHandle, WriterHandle};
 
 wasmtime::component::bindgen!({
     path: "../../wit",
@@ -26,12 +26,12 @@ wasmtime::component::bindgen!({
         "engine:compute/types.error" => HostError,
     },
     with: {
-        "engine:compute/types.object": ObjectHandle,
-        "engine:compute/types.task": TaskHandle,
-        "engine:compute/types.actor": ActorHandle,
-        "engine:compute/types.placement-group": GroupHandle,
-        "engine:compute/types.invocation": InvocationHandle,
-        "engine:compute/objects.writer": WriterHandle,
+        "engine:compute/types.object": crate::handles::ObjectHandle,
+        "engine:compute/types.task": crate::handles::TaskHandle,
+        "engine:compute/types.actor": crate::handles::ActorHandle,
+        "engine:compute/types.placement-group": crate::handles::GroupHandle,
+        "engine:compute/types.invocation": crate::handles::InvocationHandle,
+        "engine:compute/objects.writer": crate::handles::WriterHandle,
     },
     require_store_data_send: true,
 });

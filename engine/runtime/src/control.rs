@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use engine_core::TaskId;
-use engine_core::work::{Call, StopReason};
+use engine_core::work::{Call, CallReport, StopReason, Usage};
+use engine_core::{Error, TaskId};
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::ticker::PollMark;
 
@@ -23,6 +24,17 @@ pub(crate) struct Control {
     has_interrupts: AtomicBool,
     interrupted: Mutex<Vec<TaskId>>,
     pub(crate) meter: Meter,
+    inside: Mutex<SmallVec<[Inside; 1]>>,
+    /// Bytes that the guest's memories have.
+    pub(crate) memory_bytes: AtomicU64,
+}
+
+/// A call that is inside.
+struct Inside {
+    task: TaskId,
+    cpu_time: Option<Duration>,
+    /// The meter when it began.
+    start: u64,
 }
 
 #[derive(Default)]
@@ -85,6 +97,54 @@ impl Control {
         .await
     }
 
+    /// Notes that a call begins; zero for `calls` when the sandbox has not been polled yet.
+    pub(crate) fn began(&self, task: TaskId, cpu_time: Option<Duration>, calls: u64) {
+        let mut inside = self.inside.lock();
+        let start = if calls == 0 { 0 } else { self.meter.now() };
+        inside.push(Inside { task, cpu_time, start });
+        self.meter.limit(&inside);
+    }
+
+    /// From within a poll: what a call has used so far.
+    pub(crate) fn usage_of(&self, task: TaskId) -> Usage {
+        let inside = self.inside.lock();
+        let start = inside.iter().find(|call| call.task == task).map_or(u64::MAX, |call| call.start);
+        self.usage(self.meter.now().saturating_sub(start))
+    }
+
+    /// From within a poll: a call has ended; what it used.
+    pub(crate) fn finished(&self, task: TaskId) -> Usage {
+        let mut inside = self.inside.lock();
+        let start = match inside.iter().position(|call| call.task == task) {
+            Some(at) => inside.remove(at).start,
+            None => u64::MAX,
+        };
+        let used = self.meter.now().saturating_sub(start);
+        self.meter.limit(&inside);
+        drop(inside);
+        self.forget(task);
+        self.usage(used)
+    }
+
+    fn usage(&self, nanos: u64) -> Usage {
+        Usage { cpu: Duration::from_nanos(nanos), memory_bytes: self.memory_bytes.load(Ordering::Relaxed) }
+    }
+
+    /// When the sandbox is no more: the reports of the calls that were inside, each with an error made
+    /// of the CPU time that it had and that it used.
+    pub(crate) fn unfinished(
+        &self,
+        error: impl Fn(Option<Duration>, Duration) -> Error,
+    ) -> SmallVec<[CallReport; 1]> {
+        let now = self.meter.used.load(Ordering::Relaxed);
+        let inside = std::mem::take(&mut *self.inside.lock());
+        let report = |call: Inside| {
+            let usage = self.usage(now.saturating_sub(call.start));
+            CallReport { task: call.task, result: Err(error(call.cpu_time, usage.cpu)), usage }
+        };
+        inside.into_iter().map(report).collect()
+    }
+
     /// Raises the flag of one call.
     pub(crate) fn interrupt(&self, task: TaskId) {
         let mut interrupted = self.interrupted.lock();
@@ -113,7 +173,7 @@ impl Control {
 pub(crate) struct Meter {
     /// Nanoseconds of the polls that have ended.
     used: AtomicU64,
-    /// When the poll began that is going on, by the clock in use.
+    /// When the poll began that is going on, by the clock in use; zero: none is.
     began: AtomicU64,
     /// Nanoseconds at which the call in progress has used up its CPU time; zero: no limit.
     limit: AtomicU64,
@@ -136,36 +196,32 @@ impl Meter {
     }
 
     fn end(&self) {
-        self.used.store(self.nanos(), Ordering::Relaxed);
+        self.used.store(self.now(), Ordering::Relaxed);
+        self.began.store(0, Ordering::Relaxed);
     }
 
-    /// Nanoseconds so far, from within a poll.
-    fn nanos(&self) -> u64 {
-        let more = self.clock().saturating_sub(self.began.load(Ordering::Relaxed));
-        self.used.load(Ordering::Relaxed).saturating_add(more)
-    }
-
-    /// From within a poll: a call begins that may use so much. The result goes to [`Self::since`].
-    pub(crate) fn start(&self, limit: Option<Duration>) -> u64 {
-        let now = self.nanos();
-        if self.is_exact.load(Ordering::Relaxed) != limit.is_some() {
-            self.used.store(now, Ordering::Relaxed);
-            self.is_exact.store(limit.is_some(), Ordering::Relaxed);
-            self.begin();
+    /// Nanoseconds so far.
+    fn now(&self) -> u64 {
+        let used = self.used.load(Ordering::Relaxed);
+        match self.began.load(Ordering::Relaxed) {
+            0 => used,
+            began => used.saturating_add(self.clock().saturating_sub(began)),
         }
-        let limit = limit.map_or(0, |limit| now.saturating_add(nanos(limit)).max(1));
-        self.limit.store(limit, Ordering::Relaxed);
-        now
     }
 
-    /// From within a poll: how long it is since `start`.
-    pub(crate) fn since(&self, start: u64) -> Duration {
-        Duration::from_nanos(self.nanos().saturating_sub(start))
-    }
-
-    /// Outside of a poll: how long it is since `start`.
-    pub(crate) fn ended_since(&self, start: u64) -> Duration {
-        Duration::from_nanos(self.used.load(Ordering::Relaxed).saturating_sub(start))
+    /// Sets the limit and the clock for the calls that are inside.
+    fn limit(&self, inside: &[Inside]) {
+        let ends = |call: &Inside| Some(call.start.saturating_add(nanos(call.cpu_time?)).max(1));
+        let limit = inside.iter().filter_map(ends).min();
+        if self.is_exact.load(Ordering::Relaxed) != limit.is_some() {
+            let is_polled = self.began.load(Ordering::Relaxed) != 0;
+            self.used.store(self.now(), Ordering::Relaxed);
+            self.is_exact.store(limit.is_some(), Ordering::Relaxed);
+            if is_polled {
+                self.begin();
+            }
+        }
+        self.limit.store(limit.unwrap_or(0), Ordering::Relaxed);
     }
 
     fn is_over(&self) -> bool {

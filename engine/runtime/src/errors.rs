@@ -97,7 +97,10 @@ impl Guest {
         Ok(error.with_backtrace(backtrace.map(|text| self.bounded(text))))
     }
 
-    fn payload_from_guest(&mut self, payload: Option<wit::Value>) -> wasmtime::Result<Option<engine_core::Value>> {
+    fn payload_from_guest(
+        &mut self,
+        payload: Option<wit::Value>,
+    ) -> wasmtime::Result<Option<engine_core::Value>> {
         let Some(value) = payload else { return Ok(None) };
         // A payload that cannot be kept must not hide the failure that it belongs to.
         match self.value_from_guest(value) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_core::options::Returns;
 use engine_core::resources::Resources;
-use engine_core::{ActorId, ComponentId, Error, ErrorCode, Handle, InstanceId, TaskId};
+use engine_core::{ActorId, Error, ErrorCode, Handle, InstanceId, TaskId};
 use parking_lot::Mutex;
 use slab::Slab;
 use wasmtime::component::ResourceTable;
@@ -35,7 +35,6 @@ pub(crate) struct Guest {
     pub(crate) job: Arc<JobContext>,
     pub(crate) control: Arc<Control>,
     pub(crate) instance: InstanceId,
-    pub(crate) component: ComponentId,
     pub(crate) env: Arc<[(String, String)]>,
     pub(crate) assigned: Arc<Resources>,
     pub(crate) actor: Option<ActorId>,

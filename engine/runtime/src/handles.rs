@@ -8,18 +8,25 @@ use engine_core::{ActorId, Codec, Handle, LaneId, ObjectId, TaskId};
 use slab::Slab;
 use wasmtime::component::Resource;
 
-/// The WIT resource `object`.
-pub enum ObjectHandle {}
-/// The WIT resource `task`.
-pub enum TaskHandle {}
-/// The WIT resource `actor`.
-pub enum ActorHandle {}
-/// The WIT resource `placement-group`.
-pub enum GroupHandle {}
-/// The WIT resource `invocation`.
-pub enum InvocationHandle {}
-/// The WIT resource `writer`.
-pub enum WriterHandle {}
+#[allow(unreachable_pub)]
+pub use kinds::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskHandle, WriterHandle};
+
+/// What stands for each WIT resource in the types of the generated code, which re-exports them.
+#[allow(unreachable_pub)]
+mod kinds {
+    /// The WIT resource `object`.
+    pub enum ObjectHandle {}
+    /// The WIT resource `task`.
+    pub enum TaskHandle {}
+    /// The WIT resource `actor`.
+    pub enum ActorHandle {}
+    /// The WIT resource `placement-group`.
+    pub enum GroupHandle {}
+    /// The WIT resource `invocation`.
+    pub enum InvocationHandle {}
+    /// The WIT resource `writer`.
+    pub enum WriterHandle {}
+}
 
 /// A task or call that the guest spawned.
 #[derive(Debug, Clone, Copy)]
@@ -95,11 +102,6 @@ impl Handles {
             }
             None => false,
         }
-    }
-
-    /// Whether the guest holds one.
-    pub(crate) fn holds(&self, handle: Handle) -> bool {
-        self.counts.contains_key(&handle)
     }
 
     /// Notes that a handle went into a value that the node does not have yet.

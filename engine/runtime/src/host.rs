@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
+pub use engine_core::node::{Next, Spawned, Until, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
@@ -22,34 +22,6 @@ pub struct Caller {
     pub job: JobId,
 }
 
-/// A task or call that was accepted. The caller holds a handle to each output, and to the stream
-/// when it is a streaming one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spawned {
-    /// The task or call.
-    pub task: TaskId,
-    /// How many objects it will make; none: it streams.
-    pub outputs: Option<u32>,
-}
-
-/// What a guest waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waitable {
-    /// An object's value or failure.
-    Object(ObjectId),
-    /// A stream's next object, its end or its failure.
-    NextOf(TaskId),
-}
-
-/// When a wait ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// All are ready, or any has failed.
-    AllOrFailure,
-    /// So many are ready.
-    Count(u32),
-}
-
 /// The answer to a wait.
 pub enum Wait {
     /// There is nothing to wait for (also when the timeout is zero).
@@ -57,19 +29,6 @@ pub enum Wait {
     /// Resolves when the wait is over, by readiness or by its timeout, and the caller has its CPUs
     /// again. Then look at what was waited for.
     Blocked(Pin<Box<dyn Future<Output = ()> + Send>>),
-}
-
-/// The next object of a stream.
-#[derive(Debug, Clone)]
-pub enum Next {
-    /// It is here, and the caller holds a handle to it.
-    Object(ObjectId),
-    /// The stream has ended.
-    End,
-    /// The stream has failed.
-    Failed(Arc<Error>),
-    /// Not yet.
-    Pending,
 }
 
 /// A function as a guest names it.

@@ -1,7 +1,36 @@
 //! The only crate that knows wasmtime: compile cache, instances, host imports, limits.
+//!
+//! A [`Runtime`] is told what to run ([`Runtime::start`], [`Runtime::deliver`], [`Runtime::stop`]) and
+//! tells how it went to the [`host::Host`] that it runs in. Every sandbox is one store and one future
+//! on the guest threads: a guest that waits is a suspended fiber and costs no thread.
 
-pub mod host;
-pub mod job;
 mod bindings;
+mod compile_cache;
+mod concurrent;
+mod control;
+mod counters;
+mod engine;
 mod errors;
+mod guest;
 mod handles;
+pub mod host;
+mod imports;
+mod info;
+mod instance;
+pub mod job;
+mod limiter;
+mod load;
+mod logs;
+mod options;
+mod plain;
+mod runtime;
+mod ticker;
+mod trap;
+mod values;
+mod wasi;
+
+pub use counters::Counters;
+pub use info::{ComponentInfo, ComponentWorld, FunctionInfo};
+pub use job::{DirectoryGrant, JobContext};
+pub use options::Options;
+pub use runtime::Runtime;

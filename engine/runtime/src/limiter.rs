@@ -1,12 +1,16 @@
 //! The bound on a guest's memory (contract L3).
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use wasmtime::ResourceLimiter;
+
+use crate::control::Control;
 
 /// Bytes of the page in which memories grow.
 pub(crate) const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 /// Counts what a guest's memories take together and refuses what goes beyond the limit.
-#[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     /// Bytes.
     pub(crate) max: u64,
@@ -15,11 +19,12 @@ pub(crate) struct MemoryLimiter {
     /// Bytes that the guest would have had after the last growth that was refused.
     pub(crate) refused: Option<u64>,
     table_elements_max: usize,
+    control: Arc<Control>,
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(max: u64, table_elements_max: u32) -> Self {
-        Self { max, used: 0, refused: None, table_elements_max: table_elements_max as usize }
+    pub(crate) fn new(max: u64, table_elements_max: u32, control: Arc<Control>) -> Self {
+        Self { max, used: 0, refused: None, table_elements_max: table_elements_max as usize, control }
     }
 
     /// A new call is not to blame for what an earlier one was refused.
@@ -29,7 +34,12 @@ impl MemoryLimiter {
 }
 
 impl ResourceLimiter for MemoryLimiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         let wanted = self.used.saturating_add(more);
         if wanted > self.max {
@@ -37,6 +47,7 @@ impl ResourceLimiter for MemoryLimiter {
             return Ok(false);
         }
         self.used = wanted;
+        self.control.memory_bytes.store(wanted, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -47,7 +58,12 @@ impl ResourceLimiter for MemoryLimiter {
         Ok(())
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         Ok(desired <= self.table_elements_max)
     }
 }
@@ -59,7 +75,7 @@ mod tests {
     // contract: L3
     #[test]
     fn all_memories_of_a_guest_count_together() {
-        let mut limiter = MemoryLimiter::new(100, 10);
+        let mut limiter = MemoryLimiter::new(100, 10, Arc::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(!limiter.memory_growing(60, 61, None).unwrap());

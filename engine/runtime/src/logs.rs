@@ -24,7 +24,13 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    pub(crate) fn new(host: Arc<dyn Host>, job: JobId, task: TaskId, bytes_max: u64, line_bytes_max: usize) -> Self {
+    pub(crate) fn new(
+        host: Arc<dyn Host>,
+        job: JobId,
+        task: TaskId,
+        bytes_max: u64,
+        line_bytes_max: usize,
+    ) -> Self {
         Self {
             host,
             job,

@@ -57,7 +57,10 @@ impl Guest {
                     wit::Handle::Actor(self.handles.push_actor(ActorEntry { actor, lane }))
                 }
                 Handle::PlacementGroup(_) | Handle::Stream(_) => {
-                    return Err(Error::internal(format!("a value came with a handle of a kind that cannot travel: {handle:?}")).into());
+                    return Err(Error::internal(format!(
+                        "a value came with a handle of a kind that cannot travel: {handle:?}"
+                    ))
+                    .into());
                 }
             });
         }
@@ -89,7 +92,10 @@ impl Guest {
     }
 
     /// What lent handles stand for.
-    pub(crate) fn handles_from_view(&mut self, handles: Vec<wit::HandleView>) -> Result<Vec<Handle>, HostError> {
+    pub(crate) fn handles_from_view(
+        &mut self,
+        handles: Vec<wit::HandleView>,
+    ) -> Result<Vec<Handle>, HostError> {
         let mut inside = Vec::with_capacity(handles.len());
         for handle in handles {
             inside.push(match handle {
@@ -106,7 +112,12 @@ impl Guest {
     }
 
     /// A value of these bytes, stored; LIMIT_EXCEEDED when it is too large.
-    pub(crate) fn make_value(&mut self, codec: Codec, bytes: Vec<u8>, handles: Vec<Handle>) -> Result<Value, Error> {
+    pub(crate) fn make_value(
+        &mut self,
+        codec: Codec,
+        bytes: Vec<u8>,
+        handles: Vec<Handle>,
+    ) -> Result<Value, Error> {
         let options = &self.runtime.options;
         let size = bytes.len() as u64;
         if size > options.value_bytes_max {
@@ -135,7 +146,10 @@ impl Guest {
     }
 
     /// Arguments that the guest lends.
-    pub(crate) fn arguments_from_guest(&mut self, arguments: Vec<wit::Argument>) -> Result<Vec<Argument>, HostError> {
+    pub(crate) fn arguments_from_guest(
+        &mut self,
+        arguments: Vec<wit::Argument>,
+    ) -> Result<Vec<Argument>, HostError> {
         let max = self.runtime.options.arguments_per_call_max;
         if arguments.len() > max {
             return Err(Error::new(

@@ -121,14 +121,23 @@ fn cargo_build(
         command.env("RUSTC", rustc);
     }
     let step = options.progress.step(format!("building {} for {}", packages.join(", "), toolchain.target));
-    let messages = process::run(&mut command, BUILD_TIMEOUT, HINT, Some(&step))?.stdout;
+    let output = process::run(&mut command, BUILD_TIMEOUT, HINT, Some(&step))?;
     let mut built = BTreeMap::new();
-    for (name, path) in artifacts(&messages, metadata) {
+    for (name, path) in artifacts(&output.stdout, metadata) {
         let bytes = std::fs::read(&path).map_err(Error::io("cannot read", &path))?;
         built.insert(name, componentize_with(&bytes, options.keep_debug)?);
     }
     step.finish();
+    if let Some(warnings) = warnings(&output.stderr) {
+        options.progress.note(warnings);
+    }
     Ok(built)
+}
+
+/// What the compiler had to say about a build that went well.
+fn warnings(stderr: &str) -> Option<&str> {
+    let begins = if stderr.starts_with("warning") { 0 } else { stderr.find("\nwarning")? + 1 };
+    Some(stderr[begins..].trim_end())
 }
 
 /// The `.wasm` of each package's library, from cargo's messages.
@@ -299,6 +308,13 @@ mod tests {
         std::fs::write(&text, "hello").unwrap();
         assert!(refusal(&text).contains("is not WebAssembly"));
         assert!(refusal(&dir.path().join("absent.wasm")).contains("cannot read"));
+    }
+
+    #[test]
+    fn warnings_of_a_good_build_are_passed_on() {
+        assert_eq!(warnings("   Compiling a\n    Finished\n"), None);
+        let text = "   Compiling a\nwarning: unused\n --> src/lib.rs\n\n    Finished\n";
+        assert_eq!(warnings(text), Some("warning: unused\n --> src/lib.rs\n\n    Finished"));
     }
 
     #[test]

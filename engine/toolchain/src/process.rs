@@ -13,6 +13,8 @@ const ERROR_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Output {
     pub stdout: String,
+    /// Its end, if it was very long.
+    pub stderr: String,
 }
 
 enum Piece {
@@ -62,7 +64,7 @@ pub(crate) fn run(
     if !status.success() {
         return Err(Error::Failed { command: shown, status: status.to_string(), output: stderr });
     }
-    Ok(Output { stdout: String::from_utf8_lossy(&stdout).into_owned() })
+    Ok(Output { stdout: String::from_utf8_lossy(&stdout).into_owned(), stderr })
 }
 
 /// One reader for each pipe, or a program that fills one while we read the other would hang. The

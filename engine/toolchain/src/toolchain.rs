@@ -35,8 +35,11 @@ impl Toolchain {
                 reason: "the installed Rust has neither the wasm32-wasip1 nor the wasm32-wasip2 target"
                     .into(),
             }),
-            Some("rustup") => Self::by_rustup(dir, progress),
-            Some("sysroot") => Ok(Self::own(sysroot::find_or_build(&Host::of(dir)?, progress)?)),
+            Some("rustup") => Self::by_rustup(dir, progress).map_err(no_toolchain),
+            Some("sysroot") => {
+                let built = sysroot::find_or_build(&Host::of(dir)?, progress);
+                built.map(Self::own).map_err(no_toolchain)
+            }
             Some(value) => Err(Error::UnknownChoice { value: value.into() }),
         }
     }
@@ -76,6 +79,13 @@ impl Toolchain {
 
     fn own(rustc: PathBuf) -> Self {
         Self { rustc: Some(rustc), target: "wasm32-wasip1".into() }
+    }
+}
+
+fn no_toolchain(error: Error) -> Error {
+    match error {
+        Error::NoToolchain { .. } => error,
+        other => Error::NoToolchain { reason: other.to_string() },
     }
 }
 

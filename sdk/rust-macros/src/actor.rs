@@ -57,7 +57,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
             mistakes.at(&function.sig.ident, message);
         } else if name == "new" {
             constructor = Some(read_constructor(function, &class, &mut mistakes));
-        } else if matches!(function.vis, Visibility::Public(_)) {
+        } else if !matches!(function.vis, Visibility::Inherited) {
             methods.extend(read_method(function, own.unwrap_or_default(), &mut mistakes));
         } else if own.is_some() {
             mistakes.at(
@@ -102,7 +102,8 @@ fn class_of(block: &ItemImpl) -> syn::Result<Ident> {
 /// Takes `#[engine::method(…)]` off the function.
 fn method_options(function: &mut ImplItemFn) -> syn::Result<Option<Options>> {
     let is_method = |attribute: &syn::Attribute| {
-        let path: Vec<_> = attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let path: Vec<_> =
+            attribute.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
         path == ["engine", "method"] || path == ["method"]
     };
     let Some(index) = function.attrs.iter().position(is_method) else { return Ok(None) };
@@ -127,7 +128,7 @@ fn read_constructor(function: &ImplItemFn, class: &Ident, mistakes: &mut Mistake
     };
     let is_fallible = kind.is_some_and(signature::is_result);
     let written = kind.map(signature::written).unwrap_or_default();
-    if !is_fallible && written != "Self" && written != class.to_string() {
+    if !is_fallible && written != "Self" && *class != written {
         mistakes.at(&signature.ident, "`new` makes the actor: it returns `Self` or `Result<Self, E>`");
     }
     Constructor { parameters, is_fallible }
@@ -180,15 +181,10 @@ fn generate(
     let of_handle = methods.iter().map(|method| method.of_handle());
     let of_calls = methods.iter().map(|method| method.of_calls());
     let served = methods.iter().map(|method| method.served(class));
-    let asserted = methods.iter().map(|method| {
-        let (parameters, output) = (method.parameters.asserted(), method.output.asserted(&method.options));
-        quote!(#parameters #output)
-    });
-    let asserted_new = constructor.parameters.asserted();
     quote! {
         #block
 
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #class {
             /// Makes the actor in a sandbox of its own.
             pub fn spawn(#declared) -> ::engine::Result<#handle> {
@@ -208,13 +204,13 @@ fn generate(
         }
 
         #[doc = #builder_document]
-        #[allow(unreachable_pub)]
+        #[allow(unreachable_pub, dead_code)]
         #[derive(Clone, Debug)]
         pub struct #builder {
             options: ::engine::ActorOptions,
         }
 
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #builder {
             ::engine::__actor_setters!();
 
@@ -229,11 +225,11 @@ fn generate(
         #[doc = #handle_document]
         ///
         /// Calls made through one handle and its clones run in the order in which they were made.
-        #[allow(unreachable_pub)]
+        #[allow(unreachable_pub, dead_code)]
         #[derive(Clone, Debug)]
         pub struct #handle(::engine::ActorRef);
 
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #handle {
             /// The actor's id: printable, for logs and listings.
             pub fn id(&self) -> ::std::string::String {
@@ -276,14 +272,14 @@ fn generate(
         }
 
         #[doc = #calls_document]
-        #[allow(unreachable_pub)]
+        #[allow(unreachable_pub, dead_code)]
         #[derive(Clone, Debug)]
         pub struct #calls {
             actor: ::engine::ActorRef,
             options: ::engine::CallOptions,
         }
 
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #calls {
             ::engine::__call_setters!();
 
@@ -293,12 +289,9 @@ fn generate(
         ::engine::__handle_serde!(#handle);
 
         const _: () = {
-            #asserted_new
-            #(#asserted)*
-
             #[allow(clippy::needless_question_mark, clippy::let_unit_value, unused_mut)]
             fn create(
-                mut incoming: ::engine::__private::Incoming,
+                mut __incoming: ::engine::__private::Incoming,
             ) -> ::core::result::Result<
                 ::std::boxed::Box<dyn ::core::any::Any>,
                 ::engine::Failure,
@@ -343,8 +336,8 @@ impl Method {
         quote! {
             #(#documents)*
             pub fn #name(&self, #declared) -> ::engine::Result<#task> {
-                let options = self.options.over(::engine::CallOptions::new() #setters #shape);
-                self.actor.#submit(#text, #encoded, options)
+                let __options = self.options.over(::engine::CallOptions::new() #setters #shape);
+                self.actor.#submit(#text, #encoded, __options)
             }
         }
     }
@@ -354,9 +347,9 @@ impl Method {
         let text = name.to_string();
         let (decoded, names) = (parameters.decoded(), parameters.names());
         let call = if parameters.0.is_empty() {
-            quote!(<#class>::#name(actor))
+            quote!(<#class>::#name(__actor))
         } else {
-            quote!(<#class>::#name(actor, #names))
+            quote!(<#class>::#name(__actor, #names))
         };
         let outcome = output.outcome(&call, options);
         quote! {
@@ -365,10 +358,10 @@ impl Method {
                 call: {
                     #[allow(clippy::unit_arg, clippy::let_unit_value, unused_mut)]
                     fn call(
-                        actor: &mut dyn ::core::any::Any,
-                        mut incoming: ::engine::__private::Incoming,
+                        __actor: &mut dyn ::core::any::Any,
+                        mut __incoming: ::engine::__private::Incoming,
                     ) -> ::engine::__private::Outcome {
-                        let actor: &mut #class = ::engine::__private::actor(actor)?;
+                        let __actor: &mut #class = ::engine::__private::actor(__actor)?;
                         #decoded
                         #outcome
                     }

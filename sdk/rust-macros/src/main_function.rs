@@ -34,13 +34,11 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
     let name = &signature.ident;
     let call = if takes_arguments { quote!(#name(arguments)) } else { quote!(#name()) };
     let options = Options::default();
-    let (outcome, asserted) = (output.outcome(&call, &options), output.asserted(&options));
+    let outcome = output.outcome(&call, &options);
     Ok(quote! {
         #function
 
         const _: () = {
-            #asserted
-
             #[allow(clippy::unit_arg, unused_variables)]
             fn run(arguments: ::std::vec::Vec<::std::string::String>) -> ::engine::__private::Outcome {
                 #outcome

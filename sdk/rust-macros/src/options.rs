@@ -28,8 +28,16 @@ pub(crate) const TASK: Known = Known {
     noun: "a task",
     names: &{
         const OWN: [&str; 10] = [
-            "max_retries", "retry_on", "num_returns", "unread_objects_max", "deadline", "cpu_time", "reuse",
-            "cache", "name", "env",
+            "max_retries",
+            "retry_on",
+            "num_returns",
+            "unread_objects_max",
+            "deadline",
+            "cpu_time",
+            "reuse",
+            "cache",
+            "name",
+            "env",
         ];
         joined::<17>(&PLACEMENT, &OWN)
     },
@@ -39,8 +47,16 @@ pub(crate) const ACTOR: Known = Known {
     noun: "an actor",
     names: &{
         const OWN: [&str; 10] = [
-            "name", "namespace", "get_if_exists", "lifetime", "max_restarts", "max_task_retries",
-            "max_concurrency", "concurrency_groups", "max_pending_calls", "env",
+            "name",
+            "namespace",
+            "get_if_exists",
+            "lifetime",
+            "max_restarts",
+            "max_task_retries",
+            "max_concurrency",
+            "concurrency_groups",
+            "max_pending_calls",
+            "env",
         ];
         joined::<17>(&PLACEMENT, &OWN)
     },
@@ -49,7 +65,12 @@ pub(crate) const ACTOR: Known = Known {
 pub(crate) const METHOD: Known = Known {
     noun: "a method",
     names: &[
-        "num_returns", "unread_objects_max", "max_task_retries", "retry_on", "deadline", "concurrency_group",
+        "num_returns",
+        "unread_objects_max",
+        "max_task_retries",
+        "retry_on",
+        "deadline",
+        "concurrency_group",
         "name",
     ],
 };
@@ -214,9 +235,9 @@ enum Setting {
 
 impl Parse for Given {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        let name: Ident = input
-            .parse()
-            .map_err(|error| syn::Error::new(error.span(), "expected an option, such as `max_retries = 5`"))?;
+        let name: Ident = input.parse().map_err(|error| {
+            syn::Error::new(error.span(), "expected an option, such as `max_retries = 5`")
+        })?;
         let value = if input.peek(Token![=]) {
             input.parse::<Token![=]>()?;
             Setting::Is(input.parse()?)

@@ -31,7 +31,7 @@ enum Shape {
     /// One object; several when `num_returns` is given.
     Value,
     /// A stream of items, each perhaps in a `Result`.
-    Stream { item: Type, is_item_fallible: bool },
+    Stream { item: Box<Type>, is_item_fallible: bool },
 }
 
 /// Refuses what neither tasks nor methods can be.
@@ -105,34 +105,26 @@ impl Parameters {
 
     /// A `Vec` of the encoded arguments; leaves with `?` when one does not encode.
     pub(crate) fn encoded(&self) -> TokenStream {
-        let encoded = self.0.iter().map(|Parameter { name, kind }| {
-            quote!(::engine::IntoArgument::<#kind>::into_argument(#name)?)
-        });
+        let encoded = self
+            .0
+            .iter()
+            .map(|Parameter { name, kind }| quote!(::engine::IntoArgument::<#kind>::into_argument(#name)?));
         quote!(::std::vec![#(#encoded),*])
     }
 
-    /// Statements that decode `incoming` into variables of the parameters' names.
+    /// Statements that decode `__incoming` into variables of the parameters' names.
     pub(crate) fn decoded(&self) -> TokenStream {
         let shown: Vec<String> =
             self.0.iter().map(|Parameter { name, kind }| format!("{name}: {}", written(kind))).collect();
         let decoded = self.0.iter().zip(&shown).map(|(Parameter { name, kind }, shown)| {
-            quote!(let #name: #kind = incoming.next(#shown)?;)
+            // A type that cannot travel is complained about where it is written.
+            quote_spanned!(kind.span()=> let #name: #kind = __incoming.next(#shown)?;)
         });
         quote! {
-            incoming.expect(&[#(#shown),*])?;
+            __incoming.expect(&[#(#shown),*])?;
             #(#decoded)*
         }
     }
-
-    /// Compile-time checks that the types can travel, at the place of each type.
-    pub(crate) fn asserted(&self) -> TokenStream {
-        let asserted = self.0.iter().map(|Parameter { kind, .. }| assert_value(kind));
-        quote!(#(#asserted)*)
-    }
-}
-
-fn assert_value(kind: &Type) -> TokenStream {
-    quote_spanned!(kind.span()=> const _: () = ::engine::__private::assert_value::<#kind>();)
 }
 
 fn check_parameter(kind: &Type, noun: &str, mistakes: &mut Mistakes) {
@@ -179,7 +171,9 @@ impl Output {
         let inner = if is_fallible { first_argument(&kind) } else { Some(&kind) };
         let shape = match inner {
             Some(Type::ImplTrait(inner)) => match iterator_item(inner) {
-                Some(item) => Shape::Stream { item: item.clone(), is_item_fallible: is_result(item) },
+                Some(item) => {
+                    Shape::Stream { item: Box::new(item.clone()), is_item_fallible: is_result(item) }
+                }
                 None => {
                     let message = format!(
                         "{noun} can return `impl Iterator<Item = T>`, which makes it a stream, and no other \
@@ -257,15 +251,23 @@ impl Output {
 
     /// An expression of type `Outcome` that makes the call and encodes what comes back.
     pub(crate) fn outcome(&self, call: &TokenStream, options: &Options) -> TokenStream {
+        let value = self.value();
         let call = if self.is_fallible { unwrapped(call) } else { quote!(#call) };
         match &self.shape {
-            Shape::Value if options.num_returns.is_some() => quote!(::engine::__private::many(#call)),
-            Shape::Value => quote!(::engine::__private::one(#call)),
+            Shape::Value if options.num_returns.is_some() => {
+                let many = quote_spanned!(self.place()=> ::engine::__private::many::<#value>);
+                quote!(#many(#call))
+            }
+            Shape::Value => {
+                let one = quote_spanned!(self.place()=> ::engine::__private::one::<#value>);
+                quote!(#one(#call))
+            }
             Shape::Stream { is_item_fallible, .. } => {
                 let item = if *is_item_fallible { unwrapped(&quote!(item)) } else { quote!(item) };
+                let emit = quote_spanned!(self.place()=> ::engine::__private::emit::<#value>);
                 quote! {{
                     for item in #call {
-                        ::engine::__private::emit(#item)?;
+                        #emit(#item)?;
                     }
                     ::core::result::Result::Ok(::std::vec::Vec::new())
                 }}
@@ -273,21 +275,12 @@ impl Output {
         }
     }
 
-    /// Compile-time checks that the types can travel, at their place.
-    pub(crate) fn asserted(&self, options: &Options) -> TokenStream {
+    /// Where a complaint about the type of the value belongs.
+    fn place(&self) -> proc_macro2::Span {
         match &self.shape {
-            // The parts are checked by `Returns`.
-            Shape::Value if options.num_returns.is_some() => TokenStream::new(),
-            Shape::Stream { item, .. } => {
-                let value = self.value();
-                quote_spanned!(item.span()=> const _: () = ::engine::__private::assert_value::<#value>();)
-            }
-            Shape::Value => {
-                let value = self.value();
-                let kind = &self.kind;
-                let place = if self.is_fallible { first_argument(kind).unwrap_or(kind) } else { kind };
-                quote_spanned!(place.span()=> const _: () = ::engine::__private::assert_value::<#value>();)
-            }
+            Shape::Stream { item, .. } => item.span(),
+            Shape::Value if self.is_fallible => first_argument(&self.kind).unwrap_or(&self.kind).span(),
+            Shape::Value => self.kind.span(),
         }
     }
 }
@@ -301,7 +294,7 @@ pub(crate) fn unwrapped(result: &TokenStream) -> TokenStream {
                 #[allow(unused_imports)]
                 use ::engine::__private::{OfDisplay as _, OfEngine as _, OfKind as _, OfStandard as _};
                 let returned = ::engine::__private::Returned::new(error);
-                return ::core::result::Result::Err((&&&&returned).into_failure());
+                return ::core::result::Result::Err((&&&&returned).failure());
             }
         }
     }

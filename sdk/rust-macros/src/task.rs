@@ -34,17 +34,21 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
     let text = name.to_string();
     let (visibility, builder) = (&function.vis, format_ident!("__{name}_options"));
     let documents = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
-    let gates: Vec<_> =
-        function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+    let gates: Vec<_> = function.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
 
     let (declared, names, encoded) = (parameters.declared(), parameters.names(), parameters.encoded());
     let refs = output.refs(options);
     let (setters, shape) = (&options.setters, output.setter(options));
+    let path = quote! {{
+        const NAME: &str =
+            ::engine::__private::name_of(::core::concat!(::core::module_path!(), "::", #text));
+        NAME
+    }};
     let submitting = if output.is_stream() {
         quote! {
             /// Spawns the task with these options; what it yields is read from the stream.
             pub fn spawn(self, #declared) -> ::engine::Result<#refs> {
-                ::engine::__private::submit_streaming(super::PATH, #encoded, &self.options)
+                ::engine::__private::submit_streaming(#path, #encoded, &self.options)
             }
         }
     } else {
@@ -56,12 +60,10 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
 
             /// Spawns the task with these options, and gives it.
             pub fn submit(self, #declared) -> ::engine::Result<::engine::Task<#refs>> {
-                ::engine::__private::submit(super::PATH, #encoded, &self.options)
+                ::engine::__private::submit(#path, #encoded, &self.options)
             }
         }
     };
-    // The path of the function is found where the function is.
-    let submitting = replace_path(submitting, &text);
     let submit = (!output.is_stream()).then(|| {
         quote! {
             /// Spawns the task, and gives it.
@@ -72,7 +74,6 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
     });
 
     let (decoded, outcome) = (parameters.decoded(), output.outcome(&quote!(#name(#names)), options));
-    let (asserted, asserted_output) = (parameters.asserted(), output.asserted(options));
     let with_num_returns = options.num_returns.is_some().then(|| {
         quote! {
             /// How many objects the task makes.
@@ -87,11 +88,11 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
 
         #(#gates)*
         #(#documents)*
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
         #visibility enum #name {}
 
         #(#gates)*
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #name {
             /// Spawns the task: it runs in a sandbox somewhere.
             pub fn spawn(#declared) -> ::engine::Result<#refs> {
@@ -109,14 +110,14 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
 
         #(#gates)*
         #[doc(hidden)]
-        #[allow(non_camel_case_types)]
+        #[allow(non_camel_case_types, missing_docs, unreachable_pub, dead_code)]
         #[derive(Clone, Debug)]
         #visibility struct #builder {
             options: ::engine::TaskOptions,
         }
 
         #(#gates)*
-        #[allow(private_interfaces, dead_code)]
+        #[allow(private_interfaces, dead_code, missing_docs, unreachable_pub)]
         impl #builder {
             ::engine::__task_setters!();
 
@@ -127,11 +128,8 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
 
         #(#gates)*
         const _: () = {
-            #asserted
-            #asserted_output
-
             #[allow(clippy::unit_arg, clippy::let_unit_value, unused_mut)]
-            fn run(mut incoming: ::engine::__private::Incoming) -> ::engine::__private::Outcome {
+            fn run(mut __incoming: ::engine::__private::Incoming) -> ::engine::__private::Outcome {
                 #decoded
                 #outcome
             }
@@ -142,32 +140,4 @@ fn generate(function: &ItemFn, options: &Options, parameters: &Parameters, outpu
             });
         };
     }
-}
-
-/// Writes the name that the function is registered under in place of `super::PATH`.
-fn replace_path(tokens: TokenStream, name: &str) -> TokenStream {
-    let path = quote! {{
-        const NAME: &str =
-            ::engine::__private::name_of(::core::concat!(::core::module_path!(), "::", #name));
-        NAME
-    }};
-    let mut replaced = TokenStream::new();
-    let mut rest = tokens.into_iter().peekable();
-    while let Some(token) = rest.next() {
-        match token {
-            proc_macro2::TokenTree::Group(group) => {
-                let inside = replace_path(group.stream(), name);
-                let mut new = proc_macro2::Group::new(group.delimiter(), inside);
-                new.set_span(group.span());
-                replaced.extend([proc_macro2::TokenTree::Group(new)]);
-            }
-            proc_macro2::TokenTree::Ident(word) if word == "super" => {
-                // `super` `:` `:` `PATH`
-                rest.by_ref().take(3).for_each(drop);
-                replaced.extend(path.clone());
-            }
-            token => replaced.extend([token]),
-        }
-    }
-    replaced
 }

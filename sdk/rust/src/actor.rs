@@ -1,5 +1,5 @@
 //! Actor handles, whatever the actor's class.
-use crate::argument::{self, Argument, IntoArgument};
+use crate::argument::{self, Argument};
 use crate::bindings::engine::compute::{actors, types as wit};
 use crate::call_options::CallOptions;
 use crate::codec::Value;
@@ -112,13 +112,19 @@ pub struct MethodCall<'a> {
 }
 
 impl MethodCall<'_> {
-    /// The next argument: a value, or an object that the method gets the value of.
+    /// The next argument: a value.
     ///
     /// # Errors
     /// INVALID_ARGUMENT when the value does not encode.
-    pub fn argument<T>(mut self, argument: impl IntoArgument<T>) -> Result<Self> {
-        self.arguments.push(argument.into_argument()?);
+    pub fn argument<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self> {
+        self.arguments.push(Argument::plain(value)?);
         Ok(self)
+    }
+
+    /// The next argument: an object, which the method gets the value of.
+    pub fn object<T>(mut self, object: &ObjectRef<T>) -> Self {
+        self.arguments.push(Argument::object(object));
+        self
     }
 
     /// The options of the call.
@@ -164,4 +170,29 @@ impl<'de> Deserialize<'de> for ActorRef {
             other => Err(handles::mismatch(&other, WANTED)),
         }
     }
+}
+
+/// Makes a typed handle over [`ActorRef`] a value, as the bare one is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __handle_serde {
+    ($handle:ident) => {
+        impl $crate::__private::serde::Serialize for $handle {
+            fn serialize<S: $crate::__private::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::core::result::Result<S::Ok, S::Error> {
+                $crate::__private::serde::Serialize::serialize(&self.0, serializer)
+            }
+        }
+
+        impl<'de> $crate::__private::serde::Deserialize<'de> for $handle {
+            fn deserialize<D: $crate::__private::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::core::result::Result<Self, D::Error> {
+                <$crate::ActorRef as $crate::__private::serde::Deserialize>::deserialize(deserializer)
+                    .map($handle)
+            }
+        }
+    };
 }

@@ -3,6 +3,7 @@ use crate::bindings::engine::compute::types as wit;
 use crate::codec::{self, Encoded, Value};
 use crate::error::Result;
 use crate::object::ObjectRef;
+use serde::Serialize;
 use std::sync::Arc;
 
 /// What may stand for a parameter of type `T`: a `T`, a `&T`, or an [`ObjectRef<T>`](ObjectRef),
@@ -35,6 +36,15 @@ impl Argument {
         Argument(Kind::Value(encoded))
     }
 
+    /// A value of any type, as MessagePack.
+    pub(crate) fn plain<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        codec::encode_msgpack(value).map(Argument::value)
+    }
+
+    pub(crate) fn object<T>(object: &ObjectRef<T>) -> Self {
+        Argument(Kind::Object(object.shared()))
+    }
+
     fn lend(&mut self) -> wit::Argument<'_> {
         match &mut self.0 {
             Kind::Value(encoded) => wit::Argument::Value(encoded.lend()),
@@ -62,30 +72,30 @@ impl<T: Value> IntoArgument<T> for &T {
 
 impl<T: Value> IntoArgument<T> for ObjectRef<T> {
     fn into_argument(self) -> Result<Argument> {
-        Ok(Argument(Kind::Object(self.shared())))
+        Ok(Argument::object(&self))
     }
 }
 
 impl<T: Value> IntoArgument<T> for &ObjectRef<T> {
     fn into_argument(self) -> Result<Argument> {
-        Ok(Argument(Kind::Object(self.shared())))
+        Ok(Argument::object(self))
     }
 }
 
 impl IntoArgument<String> for &str {
     fn into_argument(self) -> Result<Argument> {
-        codec::encode_msgpack(self).map(Argument::value)
+        Argument::plain(self)
     }
 }
 
 impl<T: Value> IntoArgument<Vec<T>> for &[T] {
     fn into_argument(self) -> Result<Argument> {
-        codec::encode_msgpack(self).map(Argument::value)
+        Argument::plain(self)
     }
 }
 
 impl<T: Value, const N: usize> IntoArgument<Vec<T>> for [T; N] {
     fn into_argument(self) -> Result<Argument> {
-        codec::encode_msgpack(&self[..]).map(Argument::value)
+        Argument::plain(&self[..])
     }
 }

@@ -17,6 +17,8 @@ pub struct CallOptions {
 
 /// What stands for "as the actor's `max_task_retries` says" in a call's retries.
 const AS_THE_ACTOR_SAYS: i32 = 0;
+/// How often a call is run again after a failure that `retry_on` names, where nothing else is said.
+const APPLICATION_RETRIES: i32 = 3;
 
 impl CallOptions {
     /// The defaults.
@@ -49,7 +51,8 @@ impl CallOptions {
         self
     }
 
-    /// The kinds of failure of the program itself that are retried too. Default: none.
+    /// The kinds of failure of the program itself that are retried too, `max_task_retries` times, or 3
+    /// times where that is not given. Default: none.
     pub fn retry_on<S: Into<String>>(mut self, kinds: impl IntoIterator<Item = S>) -> Self {
         self.retry_kinds = kinds.into_iter().map(Into::into).collect();
         self
@@ -92,7 +95,11 @@ impl CallOptions {
             },
             retries: wit::Retries {
                 system,
-                application: if self.retry_kinds.is_empty() { 0 } else { system },
+                application: if self.retry_kinds.is_empty() {
+                    0
+                } else {
+                    self.max_task_retries.unwrap_or(APPLICATION_RETRIES)
+                },
                 kinds: self.retry_kinds.clone(),
             },
             deadline: self.deadline.map(nanoseconds),

@@ -113,12 +113,16 @@ mod tests {
 
     // contract: E1
     #[test]
-    fn every_code_survives_the_wire_and_is_named_as_in_the_interface() {
+    fn every_code_of_the_interface_is_here_under_its_own_name() {
+        let interface = include_str!("../../../wit/compute.wit");
+        let (_, list) = interface.split_once("enum error-code {").unwrap();
+        let (list, _) = list.split_once('}').unwrap();
+        let names = list.lines().map(|line| line.split("//").next().unwrap_or_default());
+        let names: String = names.collect::<Vec<_>>().join(" ").to_uppercase().replace('-', "_");
+        let names: Vec<&str> = names.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+        assert_eq!(ErrorCode::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>(), names);
         for &code in ErrorCode::ALL {
             assert_eq!(ErrorCode::from_wire(code.into_wire()), code);
-            let kebab = code.into_wire().name().to_uppercase().replace('-', "_");
-            assert_eq!(code.as_str(), kebab);
         }
-        assert_eq!(ErrorCode::ALL.len(), 30);
     }
 }

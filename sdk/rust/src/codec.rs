@@ -13,6 +13,11 @@ use std::any::{Any, TypeId, type_name};
 ///
 /// Derive `serde::Serialize` and `serde::Deserialize` for your own types. References to objects
 /// ([`ObjectRef`](crate::ObjectRef)) and actor handles are values too, and keep what they name alive.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between sandboxes",
+    label = "not a value that serde can both write and read",
+    note = "derive both: `#[derive(serde::Serialize, serde::Deserialize)]`; what borrows cannot travel at all"
+)]
 pub trait Value: Serialize + DeserializeOwned + 'static {}
 
 impl<T: Serialize + DeserializeOwned + 'static> Value for T {}
@@ -108,9 +113,8 @@ pub(crate) fn encode_owned<T: Serialize + 'static>(value: T) -> Result<Encoded> 
 pub(crate) fn encode_msgpack<T: Serialize + ?Sized>(value: &T) -> Result<Encoded> {
     let mut bytes = Vec::new();
     let (written, handles) = handles::collecting(|| {
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes)
-            .with_struct_map()
-            .with_bytes(BytesMode::ForceIterables);
+        let mut serializer =
+            rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_bytes(BytesMode::ForceIterables);
         value.serialize(&mut serializer)
     });
     written.map_err(|cause| {
@@ -160,14 +164,32 @@ fn read_msgpack<T: Value>(bytes: &[u8], handles: Vec<Handle>) -> std::result::Re
         let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest));
         match value {
             Ok(value) if rest.is_empty() => Ok(value),
-            Ok(_) => Err(format!(
-                "expected {}, and {} bytes are left over after it",
-                type_name::<T>(),
-                rest.len()
-            )),
+            Ok(_) => {
+                Err(format!("expected {}, and {} bytes are left over after it", type_name::<T>(), rest.len()))
+            }
+            Err(rmp_serde::decode::Error::TypeMismatch(marker)) => {
+                Err(format!("expected {}, found {}", type_name::<T>(), noun(&format!("{marker:?}"))))
+            }
             Err(cause) => Err(format!("expected {}: {cause}", type_name::<T>())),
         }
     })
+}
+
+/// What a MessagePack marker stands for, in words; by its name, as `FixStr(4)` or `U16`.
+fn noun(marker: &str) -> &'static str {
+    let name = marker.split('(').next().unwrap_or(marker);
+    match name.trim_start_matches("Fix").trim_end_matches(|c: char| c.is_ascii_digit()) {
+        "Str" => "text",
+        "Array" => "a list",
+        "Map" => "a map",
+        "Bin" => "bytes",
+        "Null" => "nothing (nil)",
+        "True" | "False" => "a boolean",
+        "F" => "a float",
+        "Ext" => "a handle or another extension",
+        "Pos" | "Neg" | "U" | "I" => "an integer",
+        _ => "something else",
+    }
 }
 
 fn expected<T>(found: &str, advice: &str) -> String {
@@ -247,7 +269,12 @@ mod tests {
     fn what_does_not_fit_says_what_was_expected() {
         let text = encode(&"four".to_owned()).unwrap().into_owned_wire();
         let error = decode::<u64>(text).unwrap_err();
-        assert_eq!(error, "expected u64: invalid type: string \"four\", expected u64");
+        assert_eq!(error, "expected u64, found text");
+
+        let list = encode(&vec![1u16]).unwrap().into_owned_wire();
+        assert_eq!(decode::<bool>(list).unwrap_err(), "expected bool, found a list");
+        let float = encode(&0.5f64).unwrap().into_owned_wire();
+        assert!(decode::<u8>(float).unwrap_err().contains("floating point `0.5`"));
 
         let raw = encode(&Bytes::from(vec![9])).unwrap().into_owned_wire();
         assert!(decode::<u64>(raw).unwrap_err().contains("found raw bytes"));

@@ -99,7 +99,10 @@ impl Error {
     pub fn payload<T: Value>(&self) -> Result<Option<T>> {
         let Some(payload) = &self.0.wire.payload else { return Ok(None) };
         codec::decode_lent(payload).map(Some).map_err(|cause| {
-            Error::coded(ErrorCode::InvalidArgument, format!("the payload of an error does not decode: {cause}"))
+            Error::coded(
+                ErrorCode::InvalidArgument,
+                format!("the payload of an error does not decode: {cause}"),
+            )
         })
     }
 

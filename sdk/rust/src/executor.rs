@@ -130,6 +130,7 @@ thread_local! {
 }
 
 /// A place among those who wait; dropping it gives the place up.
+#[derive(Debug)]
 pub(crate) struct Ticket(u64);
 
 impl Drop for Ticket {
@@ -240,7 +241,11 @@ fn wait_by(groups: &[Group<'_>], timeout: Option<u64>) -> std::result::Result<Ve
         // As many as are ready by now, so that they are not asked for one by one.
         indexes = objects::wait(&items, all, Some(0))?;
     }
-    Ok(indexes.iter().filter_map(|&index| places.get(index as usize)).flat_map(|p| p.iter().copied()).collect())
+    Ok(indexes
+        .iter()
+        .filter_map(|&index| places.get(index as usize))
+        .flat_map(|p| p.iter().copied())
+        .collect())
 }
 
 /// Waits for an object's value; made by awaiting an [`ObjectRef`].

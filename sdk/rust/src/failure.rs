@@ -127,12 +127,39 @@ impl Kind for Failure {
 /// Holds the error of a task while the way to turn it into a [`Failure`] is chosen by its traits:
 /// engine's own error, then [`Kind`], then `std::error::Error`, then `Display` alone.
 #[doc(hidden)]
-pub struct Returned<E>(Cell<Option<E>>);
+pub struct Returned<E> {
+    error: Cell<Option<E>>,
+    show: fn(&E) -> String,
+}
+
+/// What may be the `E` of a task's `Result<T, E>`.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a task",
+    label = "the error of a task must implement `std::error::Error`, or at least `Display`",
+    note = "whoever reads the result is shown the error's text; `engine::Error` and `engine::Failure` will do too"
+)]
+pub trait TaskError {
+    fn show(&self) -> String;
+}
+
+impl<E: fmt::Display> TaskError for E {
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
 
 impl<E> Returned<E> {
     #[doc(hidden)]
-    pub fn new(error: E) -> Self {
-        Returned(Cell::new(Some(error)))
+    pub fn new(error: E) -> Self
+    where
+        E: TaskError,
+    {
+        Returned { error: Cell::new(Some(error)), show: E::show }
+    }
+
+    fn take(&self) -> Option<E> {
+        self.error.take()
     }
 }
 
@@ -142,21 +169,21 @@ fn nothing() -> Failure {
 
 #[doc(hidden)]
 pub trait OfEngine {
-    fn into_failure(&self) -> Failure;
+    fn failure(&self) -> Failure;
 }
 impl OfEngine for &&&Returned<Error> {
-    fn into_failure(&self) -> Failure {
-        self.0.take().map_or_else(nothing, Error::into_failure)
+    fn failure(&self) -> Failure {
+        self.take().map_or_else(nothing, Error::into_failure)
     }
 }
 
 #[doc(hidden)]
 pub trait OfKind {
-    fn into_failure(&self) -> Failure;
+    fn failure(&self) -> Failure;
 }
 impl<E: Kind + fmt::Display + 'static> OfKind for &&Returned<E> {
-    fn into_failure(&self) -> Failure {
-        let mut error = self.0.take();
+    fn failure(&self) -> Failure {
+        let mut error = self.take();
         let any: &mut dyn Any = &mut error;
         if let Some(failure) = any.downcast_mut::<Option<Failure>>().and_then(Option::take) {
             return failure;
@@ -167,26 +194,26 @@ impl<E: Kind + fmt::Display + 'static> OfKind for &&Returned<E> {
 
 #[doc(hidden)]
 pub trait OfStandard {
-    fn into_failure(&self) -> Failure;
+    fn failure(&self) -> Failure;
 }
 impl<E: StdError + 'static> OfStandard for &Returned<E> {
-    fn into_failure(&self) -> Failure {
-        self.0.take().map_or_else(nothing, |error| Failure::new(short_type_name::<E>(), chain(&error)))
+    fn failure(&self) -> Failure {
+        self.take().map_or_else(nothing, |error| Failure::new(short_type_name::<E>(), chain(&error)))
     }
 }
 
 #[doc(hidden)]
 pub trait OfDisplay {
-    fn into_failure(&self) -> Failure;
+    fn failure(&self) -> Failure;
 }
-impl<E: fmt::Display> OfDisplay for Returned<E> {
-    fn into_failure(&self) -> Failure {
+impl<E> OfDisplay for Returned<E> {
+    fn failure(&self) -> Failure {
         let kind = match short_type_name::<E>() {
             // Text alone names no kind.
             name if name == "String" || name.ends_with("str") => "Error".to_owned(),
             name => name,
         };
-        self.0.take().map_or_else(nothing, |error| Failure::new(kind, error.to_string()))
+        self.take().map_or_else(nothing, |error| Failure::new(kind, (self.show)(&error)))
     }
 }
 
@@ -208,7 +235,7 @@ mod tests {
 
     macro_rules! failure {
         ($error:expr) => {
-            (&&&&Returned::new($error)).into_failure()
+            (&&&&Returned::new($error)).failure()
         };
     }
 

@@ -1,7 +1,7 @@
 //! Functions and actor classes by name: of this component, or of another that the job brought along.
 use crate::actor::ActorRef;
 use crate::actor_options::ActorOptions;
-use crate::argument::{self, Argument, IntoArgument};
+use crate::argument::{self, Argument};
 use crate::bindings::engine::compute::{actors, tasks, types};
 use crate::codec::Value;
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::returns::Outputs;
 use crate::stream::Stream;
 use crate::task::Task;
 use crate::task_options::TaskOptions;
+use serde::Serialize;
 
 /// Begins a call of the function of this name: a task of this component, or with
 /// [`of`](FunctionCall::of) a function that another component of the job exports, in any language.
@@ -17,7 +18,7 @@ use crate::task_options::TaskOptions;
 /// ```no_run
 /// # use engine::prelude::*;
 /// # fn run() -> Result<()> {
-/// let sum: ObjectRef<i32> = engine::function("add").of("calculator").argument(1)?.argument(2)?.spawn()?;
+/// let sum: ObjectRef<i32> = engine::function("add").of("calculator").argument(&1)?.argument(&2)?.spawn()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -40,13 +41,19 @@ impl FunctionCall {
         self
     }
 
-    /// The next argument: a value, or an object that the function gets the value of.
+    /// The next argument: a value.
     ///
     /// # Errors
     /// INVALID_ARGUMENT when the value does not encode.
-    pub fn argument<T>(mut self, argument: impl IntoArgument<T>) -> Result<Self> {
-        self.arguments.push(argument.into_argument()?);
+    pub fn argument<T: Serialize + ?Sized>(mut self, value: &T) -> Result<Self> {
+        self.arguments.push(Argument::plain(value)?);
         Ok(self)
+    }
+
+    /// The next argument: an object, which the function gets the value of.
+    pub fn object<T>(mut self, object: &ObjectRef<T>) -> Self {
+        self.arguments.push(Argument::object(object));
+        self
     }
 
     /// Spawns it as a task with the default options.
@@ -92,11 +99,7 @@ fn spawn(
     tasks::spawn(&function, &arguments, &options.lend()).map_err(Error::from_wire)
 }
 
-fn create(
-    class: tasks::Function,
-    mut arguments: Vec<Argument>,
-    options: &ActorOptions,
-) -> Result<ActorRef> {
+fn create(class: tasks::Function, mut arguments: Vec<Argument>, options: &ActorOptions) -> Result<ActorRef> {
     let arguments = argument::lend(&mut arguments);
     actors::create(&class, &arguments, &options.lend()).map(ActorRef::from_wire).map_err(Error::from_wire)
 }
@@ -111,11 +114,7 @@ pub fn submit<R: Outputs>(name: &str, arguments: Vec<Argument>, options: &TaskOp
 }
 
 #[doc(hidden)]
-pub fn submit_streaming<T>(
-    name: &str,
-    arguments: Vec<Argument>,
-    options: &TaskOptions,
-) -> Result<Stream<T>> {
+pub fn submit_streaming<T>(name: &str, arguments: Vec<Argument>, options: &TaskOptions) -> Result<Stream<T>> {
     spawn(own(name), arguments, options).map(Stream::from_wire)
 }
 

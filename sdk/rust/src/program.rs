@@ -44,7 +44,11 @@ impl Guest for Program {
         })
     }
 
-    fn create(invocation: &Invocation, class: String, arguments: Vec<wit::Value>) -> Result<(), wit::Failure> {
+    fn create(
+        invocation: &Invocation,
+        class: String,
+        arguments: Vec<wit::Value>,
+    ) -> Result<(), wit::Failure> {
         serve(invocation, || {
             if ACTOR.with_borrow(Option::is_some) {
                 return Err(Failure::coded(ErrorCode::InvalidArgument, "this instance is an actor already"));
@@ -76,10 +80,7 @@ impl Guest for Program {
     }
 }
 
-fn serve(
-    invocation: &Invocation,
-    body: impl FnOnce() -> Outcome,
-) -> Result<Vec<wit::Value>, wit::Failure> {
+fn serve(invocation: &Invocation, body: impl FnOnce() -> Outcome) -> Result<Vec<wit::Value>, wit::Failure> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(logging::install);
     let outcome = serving(invocation, body);

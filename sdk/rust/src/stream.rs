@@ -12,21 +12,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// What a streaming task yields: an iterator that waits for each value, and in async code a
-/// `futures::Stream`.
+/// What a streaming task yields: an iterator that waits for each value; [`into_async`](Self::into_async)
+/// makes it a `futures::Stream`.
 ///
 /// If the task fails, what it yielded before is read first, then comes the error, then the end.
 /// Dropping the stream lets the task end.
 pub struct Stream<T> {
     task: Arc<wit::Task>,
-    waiting: Option<executor::Ticket>,
     is_done: bool,
     value: PhantomData<fn() -> T>,
 }
 
 impl<T> Stream<T> {
     pub(crate) fn from_wire(task: wit::Task) -> Self {
-        Stream { task: Arc::new(task), waiting: None, is_done: false, value: PhantomData }
+        Stream { task: Arc::new(task), is_done: false, value: PhantomData }
     }
 
     /// The task's id: printable, for logs and listings.
@@ -63,6 +62,11 @@ impl<T> Stream<T> {
         }
     }
 
+    /// The same for async code.
+    pub fn into_async(self) -> AsyncStream<T> {
+        AsyncStream { stream: self, waiting: None }
+    }
+
     /// The references to the values instead of the values.
     pub fn refs(mut self) -> impl Iterator<Item = Result<ObjectRef<T>>> {
         std::iter::from_fn(move || self.next_ref(None).transpose())
@@ -81,21 +85,29 @@ impl<T: Value> Iterator for Stream<T> {
     }
 }
 
-impl<T: Value> futures_core::Stream for Stream<T> {
-    type Item = Result<T>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
-        if self.is_done {
-            return Poll::Ready(None);
-        }
-        let waitable = executor::Waitable::NextOf(Arc::clone(&self.task));
-        let ready = executor::poll(&mut self.waiting, waitable, context);
-        ready.map(|()| self.as_mut().get_mut().next())
-    }
-}
-
 impl<T> fmt::Debug for Stream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stream({})", self.id())
+    }
+}
+
+/// What a streaming task yields, for async code: a `futures::Stream` over [`Stream`]. Items are waited
+/// for without holding up the guest's other futures.
+#[derive(Debug)]
+pub struct AsyncStream<T> {
+    stream: Stream<T>,
+    waiting: Option<executor::Ticket>,
+}
+
+impl<T: Value> futures_core::Stream for AsyncStream<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        if self.stream.is_done {
+            return Poll::Ready(None);
+        }
+        let waitable = executor::Waitable::NextOf(Arc::clone(&self.stream.task));
+        let ready = executor::poll(&mut self.waiting, waitable, context);
+        ready.map(|()| self.stream.next())
     }
 }

@@ -156,9 +156,7 @@ impl Retry {
             Retry::Kinds(kinds) => {
                 types::Retries { system: max_retries, application: max_retries, kinds: kinds.clone() }
             }
-            Retry::Any => {
-                types::Retries { system: max_retries, application: max_retries, kinds: Vec::new() }
-            }
+            Retry::Any => types::Retries { system: max_retries, application: max_retries, kinds: Vec::new() },
         }
     }
 }
@@ -233,7 +231,10 @@ mod tests {
         assert_eq!((plain.lend().retries.system, plain.lend().retries.application), (3, 0));
         let named = TaskOptions::new().max_retries(5).retry_on(["Flaky"]);
         let retries = named.lend().retries;
-        assert_eq!((retries.system, retries.application, &retries.kinds[..]), (5, 5, &["Flaky".to_owned()][..]));
+        assert_eq!(
+            (retries.system, retries.application, &retries.kinds[..]),
+            (5, 5, &["Flaky".to_owned()][..])
+        );
         let any = TaskOptions::new().retry_on_any();
         assert_eq!((any.lend().retries.application, any.lend().retries.kinds.len()), (3, 0));
         let none = TaskOptions::new().retry_on([] as [&str; 0]);

@@ -31,8 +31,7 @@ pub fn wait<T>(
 ) -> Result<(Vec<ObjectRef<T>>, Vec<ObjectRef<T>>)> {
     let items: Vec<_> = references.iter().map(|reference| Waitable::Object(reference.wire())).collect();
     let num_ready = u32::try_from(num_ready).unwrap_or(u32::MAX);
-    let indexes =
-        objects::wait(&items, num_ready, timeout.map(nanoseconds)).map_err(Error::from_wire)?;
+    let indexes = objects::wait(&items, num_ready, timeout.map(nanoseconds)).map_err(Error::from_wire)?;
     let mut is_ready = vec![false; references.len()];
     for index in indexes {
         if let Some(flag) = is_ready.get_mut(index as usize) {

@@ -21,12 +21,12 @@ const WORDS: &[(&str, &str)] = &[
     ("thread_rng", "random bits are drawn at the edge and come in with an event"),
 ];
 
-/// Beginnings of the names of functions that decide.
+/// Parts of the names of functions that decide; with `_` at its end, only a name's beginning.
 const VERBS: &[(&str, &str)] = &[
     ("retry", "whether to try again is core's to say"),
     ("choose", "choosing is core's"),
     ("pick", "choosing is core's"),
-    ("place", "placement is core's"),
+    ("place_", "placement is core's"),
     ("evict", "what to drop is core's to say"),
     ("rebalance", "placement is core's"),
     ("reschedule", "placement is core's"),
@@ -62,8 +62,9 @@ fn decisions_in(code: &str) -> Vec<String> {
         }
     }
     if let Some(name) = defined_function(code) {
-        let verbs = VERBS.iter().filter(|(verb, _)| {
-            name.split('_').any(|part| part == *verb) && !(name.starts_with("no_") || name.starts_with("is_"))
+        let verbs = VERBS.iter().filter(|(verb, _)| match verb.ends_with('_') {
+            true => name.starts_with(verb),
+            false => name.split('_').any(|part| part == *verb) && !name.starts_with("is_"),
         });
         found.extend(verbs.map(|(verb, whose)| format!("fn {name} looks like a decision ({verb}): {whose}")));
     }
@@ -114,6 +115,7 @@ mod tests {
             "if attempt < options.max_retries {",
             "if spec.max_retries != 0 {",
             "let delay = backoff(attempt);",
+            "fn place_task(&mut self) {",
         ] {
             assert_eq!(found("engine/agent/src/a.rs", planted), 1, "{planted}");
         }
@@ -125,6 +127,7 @@ mod tests {
             "max_retries: options.max_retries,",
             "fn replace_template() {",
             "// we sleep( here",
+            "fn place(&self) -> Extent {",
             "fn placed(&self) -> Option<u32> {",
             "fn f() -> max_retries {",
             "let displaced = 3;",

@@ -16,7 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &["engine-core", "engine-objects", "engine-runtime", "engine-proto", "engine-net", "engine-head"],
     ),
     ("engine-toolchain", &[]),
-    ("engine-client", &["engine-proto"]),
+    ("engine-client", &["engine-core", "engine-proto"]),
     (
         "engine-cli",
         &[

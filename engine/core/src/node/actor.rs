@@ -1,11 +1,12 @@
 //! Actors: creation, calls in order, restarts (contract, "Actors").
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, InstanceId, JobId, LaneId};
+use crate::ids::{ActorId, IdMap, InstanceId, JobId, LaneId};
 use crate::node::class::ClassSpec;
+use crate::node::finish::is_within;
 use crate::node::spawn::{NewTask, limit};
 use crate::node::task::{CallKind, Kind};
 use crate::node::{Caller, ClassKey, Effect, Effects, Node, Spawned, TaskKey, TaskState};
@@ -45,8 +46,8 @@ pub(super) struct Actor {
     /// Holders of handles, and itself while it is detached.
     pub edges: u32,
     groups: Vec<Group>,
-    lanes: HashMap<(LaneId, u32), VecDeque<TaskKey>>,
-    unfinished_by_lane: HashMap<LaneId, u32>,
+    lanes: IdMap<(LaneId, u32), VecDeque<TaskKey>>,
+    unfinished_by_lane: IdMap<LaneId, u32>,
     /// Calls that have not ended.
     pub unfinished: u32,
     next_order: u64,
@@ -122,12 +123,12 @@ impl Node {
         creation: ActorCreation,
         fx: &mut Effects,
     ) -> Result<ActorId, Error> {
-        self.check_may_spawn(from)?;
+        let parent = self.check_may_spawn(from)?;
         let ActorCreation { id, class, arguments, options } = creation;
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_actor_options(&options)?;
-        let alive = self.actors.values().filter(|actor| !actor.is_dead()).count();
-        if self.actors.len() >= self.limits.actors_max && alive >= self.limits.actors_max {
+        let alive = || self.actors.values().filter(|actor| !actor.is_dead()).count();
+        if self.actors.len() >= self.limits.actors_max && alive() >= self.limits.actors_max {
             return Err(limit("actors_max", self.limits.actors_max, "kill actors that are no longer needed"));
         }
         self.reserve_bytes(argument_bytes, "the arguments of the constructor")?;
@@ -143,7 +144,7 @@ impl Node {
             reuse: Reuse::Never,
             ..TaskOptions::default()
         };
-        let memory = self.limits.task_memory_bytes_default;
+        let memory = self.task_memory_default(job);
         let key =
             self.class_of(ClassSpec { job, scope, function: class.clone(), options: task_options }, memory);
         self.hold_arguments(&arguments);
@@ -165,14 +166,15 @@ impl Node {
                 restarts: 0,
                 edges: u32::from(detached),
                 groups,
-                lanes: HashMap::new(),
-                unfinished_by_lane: HashMap::new(),
+                lanes: IdMap::default(),
+                unfinished_by_lane: IdMap::default(),
                 unfinished: 0,
                 next_order: 0,
                 created: now,
                 calls_ended: 0,
             },
         );
+        self.tasks[parent].children_spawned += 1;
         // The class is the actor's for as long as it may restart.
         self.classes[key].tasks += 1;
         self.add_member(job, scope);
@@ -250,12 +252,10 @@ impl Node {
             }
             actor.state = ActorState::Alive;
             let keeps_cpus = actor.options.placement.cpus.unwrap_or(Quantity::ZERO);
-            if let Some(instance) = actor.instance.and_then(|id| self.instances.get_mut(&id)) {
+            if let Some((id, instance)) = actor.instance.and_then(|id| Some((id, self.instances.get(&id)?))) {
                 // 1 CPU to be placed, and then what was asked for, which is none by default.
                 let keeps = Resources { cpus: keeps_cpus, ..Resources::clone(&instance.held) };
-                let gives = Quantity(instance.held.cpus.0 - keeps_cpus.0);
-                instance.held = Arc::new(keeps);
-                self.free.cpus.0 += gives.0;
+                self.keep_only(id, keeps);
             }
             return self.dispatch(now, id, fx);
         };
@@ -501,12 +501,18 @@ impl Node {
             None => "its sandbox was stopped".to_owned(),
         };
         let budget = actor.options.max_restarts;
-        let restart = !actor.is_dead() && (budget < 0 || actor.restarts < budget as u32);
+        let creating = actor.creating.take();
+        // A constructor that failed by itself would fail again.
+        let failed = creating.is_some_and(|key| {
+            let task = self.tasks.get(key).map(|task| task.id);
+            let own = report.calls.iter().find(|call| Some(call.task) == task);
+            own.and_then(|call| call.result.as_ref().err()).is_some_and(|error| !error.code().is_system())
+        });
+        let restart = !actor.is_dead() && !failed && is_within(budget, actor.restarts);
         let died = match &actor.state {
             ActorState::Dead(cause) => cause.clone(),
             _ => Arc::new(Error::new(ErrorCode::ActorDied, format!("the actor died: {cause}"))),
         };
-        let creating = actor.creating.take();
         if restart {
             actor.state = ActorState::Restarting;
             actor.restarts += 1;
@@ -528,8 +534,14 @@ impl Node {
                         crate::work::CallReport { task, result: Ok(values), usage: Default::default() };
                     self.call_ended(now, sandbox, call, fx);
                 }
-                Some(Err(error)) => self.call_cut_short(now, key, restart, error, fx),
-                None => self.call_cut_short(now, key, restart, Error::clone(&died), fx),
+                Some(Err(error)) => {
+                    let retry = restart && self.take_retry(key, &error);
+                    self.call_cut_short(now, key, retry, error, fx);
+                }
+                None => {
+                    let retry = restart && self.take_system_retry(key);
+                    self.call_cut_short(now, key, retry, Error::clone(&died), fx);
+                }
             }
         }
         if restart {
@@ -548,7 +560,9 @@ impl Node {
         restart: bool,
         fx: &mut Effects,
     ) {
-        let own = report.calls.first().and_then(|call| call.result.clone().err());
+        let task = self.tasks[key].id;
+        let own = report.calls.iter().find(|call| call.task == task);
+        let own = own.and_then(|call| call.result.clone().err());
         let error = own.unwrap_or_else(|| self.lost_with_sandbox(report.cause.as_ref()));
         let error = match self.tasks[key].doom.take() {
             Some(doom) => doom,
@@ -573,15 +587,11 @@ impl Node {
     }
 
     /// A call was inside when its actor's incarnation ended.
-    fn call_cut_short(&mut self, now: Time, key: TaskKey, restart: bool, error: Error, fx: &mut Effects) {
-        let task = &mut self.tasks[key];
-        if let Some(doom) = task.doom.take() {
+    fn call_cut_short(&mut self, now: Time, key: TaskKey, retry: bool, error: Error, fx: &mut Effects) {
+        if let Some(doom) = self.tasks[key].doom.take() {
             return self.end_task(now, key, Err(doom), fx);
         }
-        let Kind::Call(call) = &task.kind else { return };
-        let budget = call.system_retries;
-        if restart && (budget < 0 || task.system_failures < budget as u32) {
-            task.system_failures += 1;
+        if retry {
             self.prepare_retry(now, key, &error);
             return self.requeue_call(now, key, fx);
         }
@@ -614,6 +624,8 @@ impl Node {
             self.remove_member(job, scope, fx);
             if detached {
                 self.remove_edge(now, Handle::Actor(id), fx);
+                let why = format!("the detached actor that it descends from has ended: {cause}");
+                self.end_members(now, job, Some(id), &why, fx);
             }
         }
         let Some(actor) = self.actors.get_mut(&id) else { return };

@@ -39,9 +39,11 @@ impl Node {
     }
 
     fn cancel_one(&mut self, now: Time, key: TaskKey, force: bool, fx: &mut Effects) {
-        let Some(task) = self.tasks.get(key) else { return };
+        let Some(task) = self.tasks.get_mut(key) else { return };
         if let (Kind::Call(_), Some(instance), false) = (&task.kind, task.instance, force) {
-            fx.push(Effect::Interrupt(instance, task.id));
+            if !std::mem::replace(&mut task.cancelled, true) {
+                fx.push(Effect::Interrupt(instance, task.id));
+            }
             return;
         }
         let error =

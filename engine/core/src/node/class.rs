@@ -27,6 +27,8 @@ pub(super) struct Class {
     pub tasks: u32,
     /// Tasks whose arguments are there, with their place in the order of the node.
     pub queue: VecDeque<(u64, TaskKey)>,
+    /// Entries of the queue whose tasks have ended there. Its head is never one.
+    pub ended_in_queue: usize,
     /// Starts of others since the head of the queue could not be started.
     pub passed_over: u32,
 }
@@ -67,6 +69,7 @@ impl Node {
             reuse,
             tasks: 0,
             queue: VecDeque::new(),
+            ended_in_queue: 0,
             passed_over: 0,
         });
         if let Some(job) = self.jobs.get_mut(&job) {
@@ -84,6 +87,12 @@ impl Node {
         if class.tasks == 0 && !recent {
             self.classes.remove(key);
         }
+    }
+
+    /// Guest memory of a job's tasks that do not say.
+    pub(super) fn task_memory_default(&self, job: JobId) -> u64 {
+        let said = self.jobs.get(&job).and_then(|job| job.spec.task_memory_bytes);
+        said.unwrap_or(self.limits.task_memory_bytes_default)
     }
 
     /// What the ledger takes for a task or an actor while it is placed.

@@ -36,6 +36,17 @@ pub(super) enum Waiter {
     Wait(WaitId),
 }
 
+impl State {
+    /// The handles inside: of the value, or of what the failing guest attached.
+    pub fn handles(&self) -> &[Handle] {
+        match self {
+            Self::Pending => &[],
+            Self::Ready(value) => &value.handles,
+            Self::Failed(error) => error.payload().map_or(&[], |payload| &payload.handles),
+        }
+    }
+}
+
 impl Object {
     pub fn pending() -> Self {
         Self { state: State::Pending, edges: 0, waiting: SmallVec::new() }
@@ -117,9 +128,9 @@ impl Node {
                 self.wait_progress(now, wait, true, fx);
             }
         }
+        self.freeing.extend(object.state.handles().iter().copied());
         if let State::Ready(value) = object.state {
             self.stored_bytes -= value.size;
-            self.freeing.extend(value.handles.iter().copied());
         }
     }
 
@@ -153,16 +164,15 @@ impl Node {
             Ok(value)
         });
         let failure = outcome.as_ref().err().cloned();
-        if let Ok(value) = &outcome {
-            for handle in value.handles.iter() {
-                self.add_edge(*handle);
-            }
-        }
-        let Some(object) = self.objects.get_mut(&id) else { return };
-        object.state = match outcome {
+        let state = match outcome {
             Ok(value) => State::Ready(value),
             Err(error) => State::Failed(error),
         };
+        for handle in state.handles() {
+            self.add_edge(*handle);
+        }
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        object.state = state;
         for waiter in std::mem::take(&mut object.waiting) {
             match waiter {
                 Waiter::Task(task) => self.argument_ready(now, task, failure.as_ref(), fx),
@@ -199,6 +209,10 @@ impl Node {
         if *count == 0 {
             holder.handles.remove(&handle);
             self.remove_edge(now, handle, fx);
+            // A stream without a reader does not hold its task up any more.
+            if !self.resuming.is_empty() {
+                self.schedule(now, fx);
+            }
         }
     }
 }

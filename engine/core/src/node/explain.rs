@@ -1,10 +1,23 @@
 //! Why a task is not running, in a sentence with numbers (contract E2).
 
-use crate::ids::TaskId;
+use std::sync::Arc;
+
+use crate::ids::{ObjectId, TaskId};
 use crate::node::task::Kind;
 use crate::node::{Node, TaskState};
-use crate::resources::Resources;
+use crate::resources::{Lack, Resources};
 use crate::value::Argument;
+
+/// Tasks that wait for the same resources.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    /// What each of them asks for.
+    pub needs: Arc<Resources>,
+    /// How many they are.
+    pub count: usize,
+    /// Why they wait.
+    pub reason: String,
+}
 
 impl Node {
     /// Says where a task stands and what it waits for; none when it is not known.
@@ -51,6 +64,45 @@ impl Node {
             state => format!("is {state}"),
         };
         Some(format!("{id} ({function}) is {}: it {why}", task.state))
+    }
+
+    /// The resources that a task in line lacks; none when it is not in line.
+    pub fn lacking(&self, id: TaskId) -> Option<Vec<Lack>> {
+        let task = &self.tasks[*self.task_index.get(&id)?];
+        let waits = task.state == TaskState::PendingPlacement;
+        waits.then(|| self.free.lacking(&self.classes[task.class].needs))
+    }
+
+    /// The arguments of a task that are not there yet, `max` at most.
+    pub fn missing_arguments(&self, id: TaskId, max: usize) -> Option<Vec<ObjectId>> {
+        let task = &self.tasks[*self.task_index.get(&id)?];
+        let pending = |argument: &Argument| match argument {
+            Argument::Object(id) if self.object(*id).is_some_and(|object| object.state == "PENDING") => {
+                Some(*id)
+            }
+            _ => None,
+        };
+        Some(task.arguments.iter().filter_map(pending).take(max).collect())
+    }
+
+    /// What waits for resources, by class, the most first, `max` at most.
+    pub fn demands(&self, max: usize) -> Vec<Demand> {
+        let mut demands: Vec<Demand> = self
+            .classes
+            .values()
+            .filter(|class| !class.queue.is_empty())
+            .map(|class| Demand {
+                needs: class.needs.clone(),
+                count: class.queue.len(),
+                reason: match self.free.lacking(&class.needs).first() {
+                    Some(lack) => format!("{} of {} is free", lack.had, lack.resource),
+                    None => "waits for its turn".to_owned(),
+                },
+            })
+            .collect();
+        demands.sort_by_key(|demand| std::cmp::Reverse(demand.count));
+        demands.truncate(max);
+        demands
     }
 
     fn explain_placement(&self, needs: &Resources, key: super::TaskKey) -> String {

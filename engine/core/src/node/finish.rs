@@ -30,11 +30,10 @@ impl Node {
     /// A sandbox has ended, and what the ledger took for it comes back.
     pub fn gone(&mut self, now: Time, report: GoneReport, fx: &mut Effects) {
         let id = report.instance;
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        instance.stopping.get_or_insert(StopReason::Retired);
-        if let Role::Warm(_) = instance.role {
-            self.leave_warm_pool(id);
-        }
+        self.note_gone(id);
+        let Some(instance) = self.instances.get(&id) else { return };
+        let retired =
+            instance.stopping == Some(StopReason::Retired) && matches!(instance.role, Role::Warm(_));
         for wait in self.instances.get_mut(&id).map(|i| std::mem::take(&mut i.waits)).unwrap_or_default() {
             self.forget_wait(wait);
         }
@@ -50,6 +49,13 @@ impl Node {
             }
             let cause = report.cause;
             for key in self.instances.get(&id).map(|i| i.calls.clone()).unwrap_or_default() {
+                if retired && cause.is_none() && self.tasks[key].doom.is_none() {
+                    // It was handed over as the sandbox was about to retire, and never begun.
+                    self.detach_from_instance(key);
+                    self.tasks[key].instance = None;
+                    self.enqueue(key, true);
+                    continue;
+                }
                 let error = self.lost_with_sandbox(cause.as_ref());
                 self.attempt_failed(now, key, error, fx);
             }
@@ -121,10 +127,11 @@ impl Node {
         if let Some(doom) = self.tasks[key].doom.take() {
             return self.end_task(now, key, Err(doom), fx);
         }
-        let error = error.with_frame(self.frame(&self.tasks[key]));
         let job_ending = self.jobs.get(&self.tasks[key].job).is_none_or(|job| job.is_ending());
         let scoped = self.classes[self.tasks[key].class].spec.scope.is_some();
-        if (job_ending && !scoped) || !self.take_retry(key, &error) {
+        let retry = (!job_ending || scoped) && self.take_retry(key, &error);
+        let error = error.with_frame(self.frame(&self.tasks[key]));
+        if !retry {
             return self.end_task(now, key, Err(Arc::new(error)), fx);
         }
         self.prepare_retry(now, key, &error);
@@ -135,28 +142,39 @@ impl Node {
     }
 
     /// Whether another attempt follows this failure; counts it when so.
-    fn take_retry(&mut self, key: TaskKey, error: &Error) -> bool {
-        let task = &mut self.tasks[key];
-        let retries = self.classes[task.class].retries();
-        let within = |budget: i32, used: u32| budget < 0 || used < budget as u32;
-        if matches!(task.kind, Kind::Create(_)) {
-            // The restart budget of the actor is what binds here.
-            false
-        } else if error.code().is_system() {
-            let budget = match &task.kind {
-                Kind::Call(call) => call.system_retries,
-                _ => retries.system,
-            };
-            let retry = within(budget, task.system_failures);
-            task.system_failures += u32::from(retry);
-            retry
-        } else if error.code().is_application() {
-            let retry = names_kind(retries, error) && within(retries.application, task.application_failures);
-            task.application_failures += u32::from(retry);
-            retry
+    pub(super) fn take_retry(&mut self, key: TaskKey, error: &Error) -> bool {
+        // What came through another task is, here, a failure of the guest's own code.
+        let passed_on = !error.path().is_empty();
+        if error.code().is_system() && !passed_on {
+            self.take_system_retry(key)
+        } else if error.code().is_application() || passed_on {
+            self.take_application_retry(key, error)
         } else {
             false
         }
+    }
+
+    pub(super) fn take_system_retry(&mut self, key: TaskKey) -> bool {
+        let task = &mut self.tasks[key];
+        let budget = match &task.kind {
+            // The restart budget of the actor is what binds here.
+            Kind::Create(_) => 0,
+            Kind::Call(call) => call.system_retries,
+            _ => self.classes[task.class].retries().system,
+        };
+        let retry = !task.cancelled && is_within(budget, task.system_failures);
+        task.system_failures += u32::from(retry);
+        retry
+    }
+
+    fn take_application_retry(&mut self, key: TaskKey, error: &Error) -> bool {
+        let task = &mut self.tasks[key];
+        let retries = self.classes[task.class].retries();
+        let retry = !task.cancelled
+            && names_kind(retries, error)
+            && is_within(retries.application, task.application_failures);
+        task.application_failures += u32::from(retry);
+        retry
     }
 
     /// Closes the attempt that failed; the next one starts from the same arguments.
@@ -180,6 +198,7 @@ impl Node {
         let Some(id) = self.tasks[key].instance else { return };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.calls.retain(|call| *call != key);
+        instance.blocked -= usize::from(self.tasks[key].state == TaskState::Blocked);
         // A call that ends while one of its waits is open leaves no wait behind.
         let waits: smallvec::SmallVec<[_; 1]> = instance.waits.clone();
         for wait in waits {
@@ -187,6 +206,7 @@ impl Node {
                 self.forget_wait(wait);
             }
         }
+        self.lend_cpus(id);
     }
 
     pub(super) fn attempt_view(&self, now: Time, key: TaskKey, error: Option<&Error>) -> AttemptView {
@@ -197,7 +217,7 @@ impl Node {
             instance: task.instance,
             started: task.started,
             ended: Some(now),
-            cause: error.map(ToString::to_string),
+            cause: error.cloned().map(Arc::new),
         }
     }
 
@@ -272,6 +292,11 @@ impl Node {
         }
         self.remove_member(task.job, scope, fx);
     }
+}
+
+/// Whether a budget, of which -1 is without end, has room for one more.
+pub(super) fn is_within(budget: i32, used: u32) -> bool {
+    u32::try_from(budget).map_or(true, |budget| used < budget)
 }
 
 /// Whether a failure of the guest's own code is of a kind that is retried.

@@ -1,7 +1,7 @@
 //! Sandboxes on this node: what they hold, what the ledger took for them, and the warm ones that
 //! wait for work.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -15,6 +15,7 @@ use crate::work::StopReason;
 
 pub(super) struct Instance {
     pub job: JobId,
+    pub component: ComponentId,
     pub scope: Option<ActorId>,
     pub role: Role,
     /// Handles in its table, each kind once, with how many the guest has.
@@ -49,54 +50,71 @@ pub(super) struct ReuseKey {
     pub memory: u64,
 }
 
-/// Warm sandboxes that wait for work, longest idle first.
+/// Warm sandboxes that wait for work.
 #[derive(Default)]
 pub(super) struct WarmPool {
-    by_key: HashMap<ReuseKey, VecDeque<(InstanceId, Time)>>,
-    idle: usize,
+    /// Never iterated: its order is of no consequence.
+    by_key: HashMap<ReuseKey, Vec<(InstanceId, Time)>>,
+    by_age: BTreeSet<(Time, InstanceId)>,
+    /// Bytes of guest memory that they keep.
+    memory: u64,
+}
+
+/// What comes back without anyone's doing: sandboxes that were told to end.
+#[derive(Default)]
+pub(super) struct Stopping {
+    pub sandboxes: usize,
+    /// Bytes of guest memory.
+    memory: u64,
 }
 
 impl WarmPool {
     pub fn idle(&self) -> usize {
-        self.idle
+        self.by_age.len()
     }
 
-    fn put(&mut self, key: ReuseKey, instance: InstanceId, now: Time) {
-        self.by_key.entry(key).or_default().push_back((instance, now));
-        self.idle += 1;
+    fn put(&mut self, key: &ReuseKey, instance: InstanceId, now: Time) {
+        match self.by_key.get_mut(key) {
+            Some(waiting) => waiting.push((instance, now)),
+            None => drop(self.by_key.insert(key.clone(), vec![(instance, now)])),
+        }
+        self.by_age.insert((now, instance));
+        self.memory += key.memory;
     }
 
     pub fn has(&self, key: &ReuseKey) -> bool {
-        self.by_key.contains_key(key)
+        self.by_key.get(key).is_some_and(|waiting| !waiting.is_empty())
     }
 
     /// The one that was used last, as its memory is the warmest.
     pub fn take(&mut self, key: &ReuseKey) -> Option<InstanceId> {
-        let queue = self.by_key.get_mut(key)?;
-        let (instance, _) = queue.pop_back()?;
-        self.idle -= 1;
-        if queue.is_empty() {
-            self.by_key.remove(key);
-        }
+        let (instance, since) = self.by_key.get_mut(key)?.pop()?;
+        self.by_age.remove(&(since, instance));
+        self.memory -= key.memory;
         Some(instance)
     }
 
     fn remove(&mut self, key: &ReuseKey, instance: InstanceId) {
-        let Some(queue) = self.by_key.get_mut(key) else { return };
-        let before = queue.len();
-        queue.retain(|(id, _)| *id != instance);
-        self.idle -= before - queue.len();
-        if queue.is_empty() {
+        let Some(waiting) = self.by_key.get_mut(key) else { return };
+        if let Some(at) = waiting.iter().position(|(id, _)| *id == instance) {
+            let (_, since) = waiting.remove(at);
+            self.by_age.remove(&(since, instance));
+            self.memory -= key.memory;
+        }
+        // Taking one for a task leaves the key, as the sandbox mostly comes back.
+        if self.by_key.get(key).is_some_and(Vec::is_empty) {
             self.by_key.remove(key);
         }
     }
 
+    /// Keys that it knows: none when no warm sandbox is left.
+    pub fn keys(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// The one that has been idle for longest.
     fn oldest(&self) -> Option<(InstanceId, Time)> {
-        self.by_key
-            .values()
-            .filter_map(|queue| queue.front().copied())
-            .min_by_key(|(id, since)| (*since, *id))
+        self.by_age.first().map(|(since, id)| (*id, *since))
     }
 }
 
@@ -108,31 +126,49 @@ impl Node {
             return;
         }
         instance.stopping = Some(reason);
+        self.stopping.sandboxes += 1;
+        self.stopping.memory += instance.held.memory;
         if let Role::Warm(key) = &instance.role {
             self.warm.remove(key, id);
         }
         fx.push(Effect::Stop(id, reason));
     }
 
-    /// A warm sandbox that ended by itself is not waiting for work any more.
-    pub(super) fn leave_warm_pool(&mut self, id: InstanceId) {
-        if let Some(Role::Warm(key)) = self.instances.get(&id).map(|i| &i.role) {
+    /// A sandbox has ended: it is neither waiting for work nor about to end any more.
+    pub(super) fn note_gone(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        match instance.stopping {
+            Some(_) => {
+                self.stopping.sandboxes -= 1;
+                self.stopping.memory -= instance.held.memory;
+            }
+            None => instance.stopping = Some(StopReason::Retired),
+        }
+        if let Role::Warm(key) = &instance.role {
             self.warm.remove(key, id);
         }
     }
 
+    /// Leaves a sandbox no more than `keeps` of what it holds, and gives the rest back.
+    pub(super) fn keep_only(&mut self, id: InstanceId, keeps: Resources) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let mut held = Resources::clone(&instance.held);
+        held.cpus.0 -= instance.lent_cpus.0;
+        self.free.give(&held);
+        instance.lent_cpus = instance.lent_cpus.min(keeps.cpus);
+        let mut takes = keeps.clone();
+        takes.cpus.0 -= instance.lent_cpus.0;
+        self.free.take(&takes);
+        instance.held = Arc::new(keeps);
+    }
+
     /// Has a warm sandbox wait for work.
     pub(super) fn idle_instance(&mut self, now: Time, id: InstanceId, fx: &mut Effects) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get(&id) else { return };
         let Role::Warm(key) = &instance.role else { return };
-        let key = key.clone();
-        // An idle sandbox keeps its memory and gives the rest back.
-        let keeps = Resources { memory: instance.held.memory, ..Resources::default() };
-        let mut gives = Resources::clone(&instance.held);
-        gives.memory = 0;
-        instance.held = Arc::new(keeps);
-        self.free.give(&gives);
         self.warm.put(key, id, now);
+        // An idle sandbox keeps its memory and gives the rest back.
+        self.keep_only(id, Resources { memory: instance.held.memory, ..Resources::default() });
         while self.warm.idle() > self.limits.warm_idle_max {
             if !self.retire_oldest_warm(fx) {
                 break;
@@ -146,6 +182,14 @@ impl Node {
         let Some((id, _)) = self.warm.oldest() else { return false };
         self.stop_instance(id, StopReason::Retired, fx);
         true
+    }
+
+    /// Ends idle warm sandboxes until this much memory is free or about to be, if they have it.
+    pub(super) fn retire_for_memory(&mut self, wanted: u64, fx: &mut Effects) {
+        if self.free.memory + self.stopping.memory + self.warm.memory < wanted {
+            return;
+        }
+        while self.free.memory + self.stopping.memory < wanted && self.retire_oldest_warm(fx) {}
     }
 
     /// Ends warm sandboxes that have waited for longer than they may.
@@ -168,7 +212,8 @@ impl Node {
     /// Gives back the CPUs of a sandbox whose calls are all blocked.
     pub(super) fn lend_cpus(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        if instance.blocked == instance.calls.len() && instance.lent_cpus == Quantity::ZERO {
+        let all_blocked = !instance.calls.is_empty() && instance.blocked == instance.calls.len();
+        if all_blocked && instance.lent_cpus == Quantity::ZERO {
             instance.lent_cpus = instance.held.cpus;
             self.free.cpus.0 += instance.lent_cpus.0;
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
-use crate::node::{Node, TaskState};
+use crate::node::{Node, TaskKey, TaskState};
 use crate::options::Lifetime;
 use crate::resources::Resources;
 use crate::value::Handle;
@@ -32,12 +32,11 @@ impl Node {
             }
         }
         for stream in self.streams.values() {
+            stream.failure_handles().iter().copied().for_each(&mut add);
             stream.unread.iter().for_each(|id| add(Handle::Object(*id)));
         }
         for object in self.objects.values() {
-            if let State::Ready(value) = &object.state {
-                value.handles.iter().copied().for_each(&mut add);
-            }
+            object.state.handles().iter().copied().for_each(&mut add);
         }
         let held = |handle: &Handle| edges.get(handle).copied().unwrap_or(0);
         for (id, object) in &self.objects {
@@ -87,11 +86,17 @@ impl Node {
         if running != self.active_calls {
             return Some(format!("{running} calls are running and the books say {}", self.active_calls));
         }
-        let queued: usize = self.classes.values().map(|class| class.queue.len()).sum();
+        let queued: usize =
+            self.classes.values().map(|class| class.queue.len() - class.ended_in_queue).sum();
         if queued != self.ready.tasks {
             return Some(format!("{queued} tasks are in line and the books say {}", self.ready.tasks));
         }
         for (id, instance) in &self.instances {
+            let blocked = |key: &&TaskKey| self.tasks.get(**key).is_some_and(|t| t.state == TaskState::Blocked);
+            let counted = instance.calls.iter().filter(blocked).count();
+            if counted != instance.blocked {
+                return Some(format!("{id} says {} blocked calls and has {counted}", instance.blocked));
+            }
             for key in &instance.calls {
                 if self.tasks.get(*key).is_none_or(|task| task.instance != Some(*id)) {
                     return Some(format!("{id} serves a call that does not know it"));
@@ -101,6 +106,10 @@ impl Node {
             {
                 return Some(format!("{id} serves nothing and was not told to end"));
             }
+        }
+        let stopping = self.instances.values().filter(|instance| instance.stopping.is_some()).count();
+        if stopping != self.stopping.sandboxes {
+            return Some(format!("{stopping} sandboxes end and the books say {}", self.stopping.sandboxes));
         }
         if self.task_index.len() != self.tasks.len() {
             return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));
@@ -120,6 +129,10 @@ impl Node {
             ("instances", self.instances.len()),
             ("waits", self.waits.len()),
             ("bytes", self.stored_bytes as usize),
+            ("tasks in line", self.ready.tasks),
+            ("deadlines and timeouts", self.timers.pending()),
+            ("kinds of warm sandboxes", self.warm.keys()),
+            ("sandboxes that are ending", self.stopping.sandboxes),
         ];
         let left: Vec<String> = left
             .iter()

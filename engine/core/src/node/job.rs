@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, ComponentId, JobId};
+use crate::ids::{ActorId, ComponentId, JobId, TaskId};
 use crate::node::class::ClassSpec;
 use crate::node::spawn::NewTask;
 use crate::node::task::Kind;
@@ -29,6 +29,10 @@ pub struct JobSpec {
     pub memory: Option<u64>,
     /// Tasks and calls that have not ended, at once; none: no bound but the node's.
     pub unfinished_tasks_max: Option<usize>,
+    /// Guest memory of its tasks that do not say; none: the node's default.
+    pub task_memory_bytes: Option<u64>,
+    /// From submission to the end of the root task.
+    pub deadline: Option<std::time::Duration>,
 }
 
 /// What a job's root task runs.
@@ -56,6 +60,8 @@ pub struct JobEnd {
 pub struct Progress {
     /// By [`TaskState`].
     pub by_state: [u64; TaskState::COUNT],
+    /// Sandboxes that were started.
+    pub instances: u64,
 }
 
 impl Progress {
@@ -78,6 +84,8 @@ impl Progress {
 pub(super) struct Job {
     pub spec: JobSpec,
     pub by_state: [u64; TaskState::COUNT],
+    /// Sandboxes that were started for it.
+    pub instances: u64,
     /// Classes of its latest spawns.
     pub recent_classes: [ClassKey; 4],
     root: Option<TaskKey>,
@@ -95,7 +103,7 @@ impl Job {
     }
 
     pub fn progress(&self) -> Progress {
-        Progress { by_state: self.by_state }
+        Progress { by_state: self.by_state, instances: self.instances }
     }
 
     pub fn is_ending(&self) -> bool {
@@ -104,8 +112,8 @@ impl Job {
 }
 
 impl Node {
-    /// Starts a job.
-    pub fn submit_job(&mut self, now: Time, spec: JobSpec, fx: &mut Effects) -> Result<(), Error> {
+    /// Starts a job; its root task is what is returned.
+    pub fn submit_job(&mut self, now: Time, spec: JobSpec, fx: &mut Effects) -> Result<TaskId, Error> {
         let id = spec.job;
         if self.jobs.contains_key(&id) {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("{id} is here already")));
@@ -123,11 +131,13 @@ impl Node {
             ..TaskOptions::default()
         };
         let function = Function { component: spec.component, name };
+        let deadline = spec.deadline;
         self.jobs.insert(
             id,
             Job {
                 spec,
                 by_state: [0; TaskState::COUNT],
+                instances: 0,
                 recent_classes: [ClassKey::default(); 4],
                 root: None,
                 members: 0,
@@ -145,7 +155,7 @@ impl Node {
             entry,
             arguments: Vec::new(),
             parent: None,
-            deadline: None,
+            deadline,
             name: None,
         };
         let key = self.register(now, new, 0, fx);
@@ -153,9 +163,10 @@ impl Node {
             job.root = Some(key);
         }
         self.counters.jobs_submitted += 1;
+        let root = self.tasks[key].id;
         self.admit(now, key, fx);
         self.schedule(now, fx);
-        Ok(())
+        Ok(root)
     }
 
     /// Stops a job: nothing of it runs any more when `JobEnded` follows.
@@ -166,7 +177,7 @@ impl Node {
         }
         let error = Error::new(ErrorCode::TaskCancelled, format!("the job was stopped: {why}"));
         job.ending = Some((Err(Arc::new(error)), true));
-        self.end_members(now, id, why, fx);
+        self.end_members(now, id, None, &format!("its job has ended: {why}"), fx);
         self.report_if_ended(id, fx);
         self.schedule(now, fx);
     }
@@ -181,30 +192,39 @@ impl Node {
         job.root = None;
         if job.ending.is_none() {
             job.ending = Some((result, false));
-            self.end_members(now, id, "its root task has ended", fx);
+            self.end_members(now, id, None, "its job has ended: its root task has ended", fx);
         }
     }
 
-    /// Ends what belongs to a job and not to a detached actor.
-    fn end_members(&mut self, now: Time, id: JobId, why: &str, fx: &mut Effects) {
+    /// Ends what belongs to a job and not to a detached actor, or what belongs to a detached actor.
+    pub(super) fn end_members(
+        &mut self,
+        now: Time,
+        id: JobId,
+        scope: Option<ActorId>,
+        why: &str,
+        fx: &mut Effects,
+    ) {
         let actors: Vec<ActorId> = self
             .actors
             .iter()
-            .filter(|(_, actor)| actor.job == id && actor.scope.is_none() && !actor.is_dead())
+            .filter(|(_, actor)| actor.job == id && actor.scope == scope && !actor.is_dead())
             .map(|(id, _)| *id)
             .collect();
         for actor in actors {
-            self.end_actor(now, actor, &format!("its job has ended: {why}"), StopReason::JobEnded, fx);
+            self.end_actor(now, actor, why, StopReason::JobEnded, fx);
         }
         let tasks: Vec<TaskKey> = self
             .tasks
             .iter()
-            .filter(|(_, task)| task.job == id && self.classes[task.class].spec.scope.is_none())
+            .filter(|(_, task)| task.job == id && self.classes[task.class].spec.scope == scope)
             .map(|(key, _)| key)
             .collect();
         for key in tasks {
-            if self.tasks.contains_key(key) {
-                let error = Error::new(ErrorCode::TaskCancelled, format!("its job has ended: {why}"));
+            if self.runs_in_another_scope(key) {
+                self.hand_over(key, fx);
+            } else if self.tasks.contains_key(key) {
+                let error = Error::new(ErrorCode::TaskCancelled, why);
                 self.end_now(now, key, error, StopReason::JobEnded, fx);
             }
         }
@@ -212,12 +232,51 @@ impl Node {
         let idle: Vec<_> = self
             .instances
             .iter()
-            .filter(|(_, i)| i.job == id && i.scope.is_none() && i.stopping.is_none())
+            .filter(|(_, i)| i.job == id && i.scope == scope && i.stopping.is_none())
             .map(|(id, _)| *id)
             .collect();
         for instance in idle {
             self.stop_instance(instance, StopReason::JobEnded, fx);
         }
+    }
+
+    /// Whether this is a call inside an actor that does not end with whoever made it.
+    fn runs_in_another_scope(&self, key: TaskKey) -> bool {
+        let Some(task) = self.tasks.get(key) else { return false };
+        let (Kind::Call(call), Some(_)) = (&task.kind, task.instance) else { return false };
+        let scope = self.classes[task.class].spec.scope;
+        self.actors.get(&call.actor).is_some_and(|actor| (actor.job, actor.scope) != (task.job, scope))
+    }
+
+    /// Whoever made this call has ended, and the actor that it is inside goes on: the call is the
+    /// actor's from now on, and is asked to end.
+    fn hand_over(&mut self, key: TaskKey, fx: &mut Effects) {
+        let task = &self.tasks[key];
+        let (from, class) = (task.job, task.class);
+        let (id, instance, state) = (task.id, task.instance, task.state);
+        let Kind::Call(call) = &task.kind else { return };
+        let Some(actor) = self.actors.get(&call.actor) else { return };
+        let (job, scope) = (actor.job, actor.scope);
+        let spec = ClassSpec { job, scope, ..ClassSpec::clone(&self.classes[class].spec) };
+        let own = self.class_of(spec, 0);
+        self.classes[own].tasks += 1;
+        let task = &mut self.tasks[key];
+        (task.job, task.class) = (job, own);
+        let asked = std::mem::replace(&mut task.cancelled, true);
+        if let (Some(instance), false) = (instance, asked) {
+            fx.push(Effect::Interrupt(instance, id));
+        }
+        if let Some(job) = self.jobs.get_mut(&from) {
+            job.by_state[state as usize] -= 1;
+        }
+        if let Some(job) = self.jobs.get_mut(&job) {
+            job.by_state[state as usize] += 1;
+        }
+        self.classes[class].tasks -= 1;
+        let from_scope = self.classes[class].spec.scope;
+        self.forget_class_if_unused(class);
+        self.add_member(job, scope);
+        self.remove_member(from, from_scope, fx);
     }
 
     pub(super) fn add_member(&mut self, job: JobId, scope: Option<ActorId>) {

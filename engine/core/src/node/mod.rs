@@ -15,6 +15,7 @@ mod invariants;
 mod job;
 mod kill;
 mod limits;
+mod place;
 mod schedule;
 mod spawn;
 mod stream;
@@ -32,13 +33,16 @@ use std::sync::Arc;
 use slotmap::{SlotMap, new_key_type};
 
 use crate::error::Error;
-use crate::ids::{ActorId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId};
+use crate::ids::{
+    ActorId, ComponentId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId,
+};
 use crate::resources::Resources;
 use crate::time::Time;
 use crate::value::Outcome;
 use crate::work::{Call, Start, StopReason};
 
 pub use actor::ActorCreation;
+pub use explain::Demand;
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
 pub use stream::Next;
@@ -126,6 +130,10 @@ pub struct Node {
     next_lane: u64,
     next_wait: u64,
     next_sequence: u64,
+    stopping: instance::Stopping,
+    /// Tasks that end with an argument's failure, so that a chain of any length fails without
+    /// recursion.
+    failing: Vec<(TaskKey, Arc<Error>)>,
     /// Edges to be removed, so that a chain of any length is freed without recursion.
     freeing: Vec<crate::value::Handle>,
 }
@@ -163,6 +171,8 @@ impl Node {
             next_lane: 0,
             next_wait: 0,
             next_sequence: 0,
+            stopping: instance::Stopping::default(),
+            failing: Vec::new(),
             freeing: Vec::new(),
         }
     }
@@ -170,6 +180,16 @@ impl Node {
     /// This node's id.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// This node's labels.
+    pub fn labels(&self) -> &[(String, String)] {
+        &self.labels
+    }
+
+    /// The component that runs in a sandbox.
+    pub fn component_of(&self, instance: InstanceId) -> Option<ComponentId> {
+        self.instances.get(&instance).map(|instance| instance.component)
     }
 
     /// The limits that bind here.
@@ -198,7 +218,13 @@ impl Node {
         if let Err(error) = self.check_holds(from, crate::value::Handle::Object(object)) {
             return Some(Err(Arc::new(error)));
         }
-        self.objects.get(&object).and_then(edges::Object::outcome)
+        match self.objects.get(&object) {
+            Some(object) => object.outcome(),
+            None => Some(Err(Arc::new(Error::new(
+                crate::error::ErrorCode::ObjectFreed,
+                format!("{object} was freed before this handle to it was made"),
+            )))),
+        }
     }
 
     fn check_holds(&self, from: Caller, handle: crate::value::Handle) -> Result<(), Error> {

@@ -16,22 +16,38 @@ use crate::options::Reuse;
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Value};
-use crate::work::{Call, Life, Start};
+use crate::work::{Call, Life, Start, StopReason};
 
 /// Classes with ready tasks, in the order in which they are tried: higher priority first, then the
 /// class whose head has waited for longest.
 #[derive(Default)]
 pub(super) struct Ready {
     order: BTreeMap<(Reverse<i32>, u64), ClassKey>,
+    /// How many of these classes need so many CPUs.
+    by_cpus: BTreeMap<Quantity, usize>,
     pub tasks: usize,
 }
 
-enum Fit {
-    Fits,
-    /// Too little is free.
-    Lacks,
-    /// No sandbox may be added.
-    Full,
+impl Ready {
+    fn insert(&mut self, at: (Reverse<i32>, u64), class: ClassKey, cpus: Quantity) {
+        self.order.insert(at, class);
+        *self.by_cpus.entry(cpus).or_insert(0) += 1;
+    }
+
+    fn remove(&mut self, at: (Reverse<i32>, u64), cpus: Quantity) {
+        self.order.remove(&at);
+        if let Some(count) = self.by_cpus.get_mut(&cpus) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_cpus.remove(&cpus);
+            }
+        }
+    }
+
+    /// Whether every class needs more CPUs than these: nothing can start, however many wait.
+    fn all_need_more_than(&self, cpus: Quantity) -> bool {
+        self.by_cpus.first_key_value().is_none_or(|(least, _)| *least > cpus)
+    }
 }
 
 impl Node {
@@ -43,6 +59,7 @@ impl Node {
         let sequence = self.sequence();
         let class = &mut self.classes[class_key];
         let priority = Reverse(class.spec.options.placement.priority);
+        let cpus = class.needs.cpus;
         let head = class.queue.front().map(|(sequence, _)| *sequence);
         if again && let Some(head) = head {
             class.queue.push_front((head, key));
@@ -50,7 +67,8 @@ impl Node {
             class.queue.push_back((sequence, key));
         }
         if head.is_none() {
-            self.ready.order.insert((priority, sequence), class_key);
+            class.passed_over = 0;
+            self.ready.insert((priority, sequence), class_key, cpus);
         }
         self.ready.tasks += 1;
     }
@@ -59,13 +77,18 @@ impl Node {
     fn dequeue(&mut self, class_key: ClassKey) -> Option<TaskKey> {
         let class = &mut self.classes[class_key];
         let (sequence, task) = class.queue.pop_front()?;
-        let priority = Reverse(class.spec.options.placement.priority);
-        let next = class.queue.front().map(|(sequence, _)| *sequence);
-        if next != Some(sequence) {
-            self.ready.order.remove(&(priority, sequence));
-            if let Some(next) = next {
-                self.ready.order.insert((priority, next), class_key);
+        while class.queue.front().is_some_and(|(_, task)| !self.tasks.contains_key(*task)) {
+            class.queue.pop_front();
+            class.ended_in_queue -= 1;
+        }
+        let (priority, cpus) = (Reverse(class.spec.options.placement.priority), class.needs.cpus);
+        match class.queue.front() {
+            Some((next, _)) if *next == sequence => {}
+            Some((next, _)) => {
+                self.ready.order.remove(&(priority, sequence));
+                self.ready.order.insert((priority, *next), class_key);
             }
+            None => self.ready.remove((priority, sequence), cpus),
         }
         self.ready.tasks -= 1;
         Some(task)
@@ -79,20 +102,30 @@ impl Node {
             self.dequeue(class_key);
             return;
         }
-        // Cancelling a whole job takes tasks from the front or the back, so this rarely looks far.
-        if let Some(at) = class.queue.iter().rposition(|(_, task)| *task == key) {
-            class.queue.remove(at);
-            self.ready.tasks -= 1;
+        // Looking for it would take as long as the line is: its entry stays until there are many such.
+        self.ready.tasks -= 1;
+        class.ended_in_queue += 1;
+        if class.ended_in_queue > class.queue.len() / 2 {
+            class.queue.retain(|(_, task)| *task != key && self.tasks.contains_key(*task));
+            class.ended_in_queue = 0;
         }
     }
 
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
-        if !self.resume_blocked(now, fx) {
-            return;
-        }
-        let mut after = None;
         loop {
+            if self.resume_blocked(now, fx) || self.active_calls == 0 {
+                self.start_ready(now, fx);
+            }
+            if !self.break_deadlock(now, fx) {
+                return;
+            }
+        }
+    }
+
+    fn start_ready(&mut self, now: Time, fx: &mut Effects) {
+        let mut after = None;
+        while !self.ready.all_need_more_than(self.free.cpus) {
             let next = match after {
                 None => self.ready.order.first_key_value(),
                 Some(at) => {
@@ -100,23 +133,23 @@ impl Node {
                 }
             };
             let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { break };
-            match self.fit(class_key, fx) {
-                Fit::Fits => {
+            match self.fits(class_key, fx) {
+                true => {
                     let Some(task) = self.dequeue(class_key) else { break };
                     self.classes[class_key].passed_over = 0;
                     self.start(now, task, fx);
                     self.note_passed_over(at);
                 }
-                Fit::Lacks => {
-                    if self.classes[class_key].passed_over >= self.limits.passed_over_max {
+                false => {
+                    // While nothing runs, holding back what fits would help nobody.
+                    let passed_over = self.classes[class_key].passed_over;
+                    if passed_over >= self.limits.passed_over_max && self.active_calls > 0 {
                         break;
                     }
                     after = Some(at);
                 }
-                Fit::Full => break,
             }
         }
-        self.break_deadlock(now, fx);
     }
 
     /// Counts a start against the classes that were before it in the order and could not be started.
@@ -127,28 +160,29 @@ impl Node {
         }
     }
 
-    fn fit(&mut self, class_key: ClassKey, fx: &mut Effects) -> Fit {
+    /// Whether a task of this class can start now. When warm sandboxes are in its way, they end.
+    fn fits(&mut self, class_key: ClassKey, fx: &mut Effects) -> bool {
         let class = &self.classes[class_key];
         let needs = class.needs.clone();
         if let Some(key) = &class.reuse
             && self.warm.has(key)
         {
             let without_memory = Resources { memory: 0, ..Resources::clone(&needs) };
-            return if self.free.covers(&without_memory) { Fit::Fits } else { Fit::Lacks };
+            return self.free.covers(&without_memory);
         }
         if !self.free.covers(&needs) {
             // Warm sandboxes only wait: their memory is for whoever has work.
             let but_memory = Resources { memory: 0, ..Resources::clone(&needs) };
             if self.warm.idle() > 0 && self.free.covers(&but_memory) {
-                self.retire_oldest_warm(fx);
+                self.retire_for_memory(needs.memory, fx);
             }
-            return Fit::Lacks;
+            return false;
         }
-        if self.instances.len() >= self.limits.instances_max {
+        let full = self.instances.len() >= self.limits.instances_max;
+        if full && self.stopping.sandboxes == 0 {
             self.retire_oldest_warm(fx);
-            return Fit::Full;
         }
-        Fit::Fits
+        !full
     }
 
     fn start(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
@@ -204,6 +238,7 @@ impl Node {
             id,
             Instance {
                 job: spec.job,
+                component: spec.function.component,
                 scope: spec.scope,
                 role,
                 handles: IdMap::default(),
@@ -220,6 +255,9 @@ impl Node {
         }
         self.counters.instances_started += 1;
         self.add_member(spec.job, spec.scope);
+        if let Some(job) = self.jobs.get_mut(&spec.job) {
+            job.instances += 1;
+        }
         self.set_state(key, TaskState::Running);
         fx.push(Effect::Start(Box::new(Start {
             instance: id,
@@ -246,33 +284,42 @@ impl Node {
     }
 
     /// When nothing runs and nothing can start, and no timer will change that, whoever waits first
-    /// would wait for ever: it fails, and the error names what it lacks (contract T2).
-    fn break_deadlock(&mut self, now: Time, fx: &mut Effects) {
-        let stuck = self.ready.tasks > 0
-            && self.active_calls == 0
-            && self.resuming.is_empty()
-            && !self.timers.any_pending()
-            && self.warm.idle() == 0
-            && self.instances.values().all(|i| i.stopping.is_none());
-        if !stuck {
-            return;
+    /// would wait for ever: it fails, and the error names what it lacks (contract T2). False when
+    /// there is no such deadlock.
+    fn break_deadlock(&mut self, now: Time, fx: &mut Effects) -> bool {
+        let waiting = self.ready.tasks > 0 || !self.resuming.is_empty();
+        if !waiting || self.active_calls > 0 || self.stopping.sandboxes > 0 || self.timers.any_pending() {
+            return false;
+        }
+        if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {
+            let message = format!(
+                "deadlock: what it waited for is there, and it needs {wants} CPUs to go on, of which {} are free: the others are held for life by actors that are idle; create actors without cpus, or give the node more",
+                self.free.cpus
+            );
+            let error = Error::new(ErrorCode::Unschedulable, message);
+            self.end_now(now, task, error, StopReason::Cancelled, fx);
+            return true;
         }
         let Some((_, class_key)) = self.ready.order.first_key_value().map(|(at, key)| (*at, *key)) else {
-            return;
+            return false;
         };
         let needs = self.classes[class_key].needs.clone();
-        let Some(key) = self.dequeue(class_key) else { return };
+        let Some(key) = self.dequeue(class_key) else { return false };
         let lacks = self.free.lacking(&needs);
         let what: Vec<String> = lacks
             .iter()
             .map(|lack| format!("{} ({} wanted, {} free)", lack.resource, lack.wanted, lack.had))
             .collect();
         let message = format!(
-            "deadlock: it waits for {}, all of which is held by {} tasks and actors that are blocked or idle, and none of them can go on; ask for less of it, hold fewer tasks and actors at once, or give the node more",
-            if what.is_empty() { "a sandbox".to_owned() } else { what.join(" and ") },
+            "deadlock: it waits for {}, and the rest is held by {} tasks and actors that are blocked or idle, none of which can go on; ask for less of it, hold fewer tasks and actors at once, or give the node more",
+            if what.is_empty() {
+                format!("a sandbox (instances_max of {} is reached)", self.limits.instances_max)
+            } else {
+                what.join(" and ")
+            },
             self.instances.len(),
         );
         self.fail_task(now, key, Arc::new(Error::new(ErrorCode::Unschedulable, message)), fx);
-        self.schedule(now, fx);
+        true
     }
 }

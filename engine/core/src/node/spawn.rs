@@ -46,7 +46,7 @@ impl Node {
         let (name, deadline) = (options.name.take(), options.deadline.take());
         let returns = options.returns;
         let entry = Entry::Run(function.name.clone());
-        let memory = self.limits.task_memory_bytes_default;
+        let memory = self.task_memory_default(job);
         let class = self.class_of(ClassSpec { job, scope, function, options }, memory);
         self.reserve_bytes(argument_bytes, "the arguments")?;
         let key = self.register(
@@ -131,15 +131,13 @@ impl Node {
                 ),
             ));
         }
-        let task = &mut self.tasks[parent];
-        if task.children_spawned >= self.limits.children_per_task_max {
+        if self.tasks[parent].children_spawned >= self.limits.children_per_task_max {
             return Err(limit(
                 "children_per_task_max",
                 self.limits.children_per_task_max,
                 "spawn the rest from another task",
             ));
         }
-        task.children_spawned += 1;
         Ok(parent)
     }
 
@@ -158,7 +156,7 @@ impl Node {
                 Argument::Object(id) => self.check_holds(from, Handle::Object(*id))?,
                 Argument::Value(value) => {
                     self.check_value(from, value, &format_args!("argument {index}"))?;
-                    bytes += value.size;
+                    bytes = u64::saturating_add(bytes, value.size);
                 }
             }
         }
@@ -224,6 +222,7 @@ impl Node {
             arguments: arguments.into_boxed_slice(),
             argument_bytes,
             instance: None,
+            cancelled: false,
             doom: None,
             submitted: now,
             started: now,
@@ -246,6 +245,7 @@ impl Node {
             job.by_state[TaskState::PendingArgs as usize] += 1;
         }
         if let Some(parent) = parent {
+            self.tasks[parent].children_spawned += 1;
             self.link_child(parent, key);
         }
         if let Some(at) = deadline {
@@ -277,6 +277,10 @@ impl Node {
 
     /// Starts a registered task on its way: it waits for its arguments, or goes in line.
     pub(super) fn admit(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
+        let is_call = matches!(self.tasks[key].kind, Kind::Call(_));
+        if !is_call && let Some(error) = self.never_fits(self.tasks[key].class) {
+            return self.fail_task(now, key, error, fx);
+        }
         let mut unready = 0;
         let mut failed = None;
         let ids: smallvec::SmallVec<[ObjectId; 4]> = self.tasks[key]
@@ -331,29 +335,27 @@ impl Node {
             self.set_state(key, TaskState::Submitted);
             return self.call_ready(now, actor, key, fx);
         }
-        let needs = self.classes[self.tasks[key].class].needs.clone();
-        let lacks = self.total.lacking(&needs);
-        if lacks.is_empty() {
-            return self.enqueue(key, false);
-        }
-        let what: Vec<String> = lacks
-            .iter()
-            .map(|lack| {
-                format!("{} of {}, and no node has more than {}", lack.wanted, lack.resource, lack.had)
-            })
-            .collect();
-        let message = format!(
-            "it asks for {}: ask for less, or add a node that has it (looked at 1 node: {})",
-            what.join("; "),
-            self.id
-        );
-        self.fail_task(now, key, Arc::new(Error::new(ErrorCode::Unschedulable, message)), fx);
+        self.enqueue(key, false);
     }
 
     /// A task whose argument failed fails with the same error, one step further (contract T6).
     fn fail_with_argument(&mut self, now: Time, key: TaskKey, error: &Arc<Error>, fx: &mut Effects) {
-        let error = Error::clone(error).with_frame(self.frame(&self.tasks[key]));
-        self.end_task(now, key, Err(Arc::new(error)), fx);
+        self.failing.push((key, error.clone()));
+        if self.failing.len() > 1 {
+            return;
+        }
+        // Its entry stays on the list while it is worked on, so that the failures that this one leads
+        // to only append.
+        let mut at = 0;
+        while let Some((key, error)) = self.failing.get(at).cloned() {
+            if let Some(task) = self.tasks.get(key) {
+                let error = Error::clone(&error).with_frame(self.frame(task));
+                self.end_task(now, key, Err(Arc::new(error)), fx);
+            }
+            at += 1;
+        }
+        self.failing.clear();
+        self.failing.shrink_to(1024);
     }
 }
 

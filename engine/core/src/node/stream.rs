@@ -34,6 +34,8 @@ pub(super) struct Stream {
     /// Yielded and not read, each held by the stream.
     pub unread: VecDeque<ObjectId>,
     end: Option<Result<(), Arc<Error>>>,
+    /// The reader has seen its failure.
+    failure_read: bool,
     /// Handles of its reader.
     pub edges: u32,
     pub waiting: SmallVec<[WaitId; 1]>,
@@ -48,6 +50,7 @@ impl Stream {
             yielded: 0,
             unread: VecDeque::new(),
             end: None,
+            failure_read: false,
             edges: 0,
             waiting: SmallVec::new(),
             emitter: None,
@@ -56,6 +59,14 @@ impl Stream {
 
     pub fn has_next(&self) -> bool {
         !self.unread.is_empty() || self.end.is_some()
+    }
+
+    /// The handles in what a failing guest attached.
+    pub fn failure_handles(&self) -> &[Handle] {
+        match &self.end {
+            Some(Err(error)) => error.payload().map_or(&[], |payload| &payload.handles),
+            _ => &[],
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -130,12 +141,13 @@ impl Node {
         }
         let Some(record) = self.streams.get_mut(&stream) else { return Next::End };
         let Some(object) = record.unread.pop_front() else {
-            return match &mut record.end {
+            return match &record.end {
                 None => Next::Pending,
-                Some(end) => match std::mem::replace(end, Ok(())) {
-                    Ok(()) => Next::End,
-                    Err(error) => Next::Failed(error),
-                },
+                Some(Err(error)) if !record.failure_read => {
+                    record.failure_read = true;
+                    Next::Failed(error.clone())
+                }
+                Some(_) => Next::End,
             };
         };
         let emitter = if record.is_full() { None } else { record.emitter.take() };
@@ -151,11 +163,14 @@ impl Node {
     /// The reader is gone: nobody will read what is left, and its task is not held up any more.
     pub(super) fn drop_reader(&mut self, now: Time, id: TaskId, fx: &mut Effects) {
         let Some(stream) = self.streams.remove(&id) else { return };
+        for handle in stream.failure_handles() {
+            self.remove_edge(now, *handle, fx);
+        }
         for object in stream.unread {
             self.remove_edge(now, Handle::Object(object), fx);
         }
-        if let Some(emitter) = stream.emitter {
-            self.wait_over(emitter);
+        for wait in stream.waiting.into_iter().chain(stream.emitter) {
+            self.wait_over(wait);
         }
     }
 
@@ -169,7 +184,11 @@ impl Node {
     ) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         stream.end = Some(end);
-        for wait in std::mem::take(&mut stream.waiting) {
+        let (handles, waiting) = (stream.failure_handles().to_vec(), std::mem::take(&mut stream.waiting));
+        for handle in handles {
+            self.add_edge(handle);
+        }
+        for wait in waiting {
             self.wait_progress(now, wait, false, fx);
         }
     }

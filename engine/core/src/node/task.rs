@@ -123,6 +123,8 @@ pub(super) struct Task {
     /// Bytes of the values among the arguments, as the store's ledger counts them.
     pub argument_bytes: u64,
     pub instance: Option<InstanceId>,
+    /// Its flag was raised: whatever it does, it is not tried again.
+    pub cancelled: bool,
     /// Why it must end with this error, whatever its sandbox says.
     pub doom: Option<Arc<Error>>,
     pub submitted: Time,

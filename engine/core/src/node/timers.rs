@@ -42,6 +42,11 @@ impl Timers {
         !self.deadlines.is_empty() || !self.waits.is_empty()
     }
 
+    /// Deadlines and timeouts that have not passed.
+    pub fn pending(&self) -> usize {
+        self.deadlines.len() + self.waits.len()
+    }
+
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);

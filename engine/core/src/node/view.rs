@@ -1,5 +1,6 @@
 //! What listings show.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -7,12 +8,12 @@ use crate::ids::{ActorId, InstanceId, JobId, NodeId, ObjectId, TaskId};
 use crate::node::actor::ActorState;
 use crate::node::edges::State;
 use crate::node::task::Kind;
-use crate::node::{Node, TaskKey, TaskState};
+use crate::node::{Node, Progress, TaskKey, TaskState};
 use crate::resources::Resources;
 use crate::time::Time;
 
 /// One attempt of a task (contract T1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct AttemptView {
     /// Counted from 0.
     pub attempt: u32,
@@ -25,7 +26,7 @@ pub struct AttemptView {
     /// When it ended; none: it runs.
     pub ended: Option<Time>,
     /// Why it failed; none: it did not.
-    pub cause: Option<String>,
+    pub cause: Option<Arc<Error>>,
 }
 
 /// A task or call.
@@ -52,7 +53,7 @@ pub struct TaskView {
     /// When it ended.
     pub ended: Option<Time>,
     /// Why it failed.
-    pub error: Option<String>,
+    pub error: Option<Arc<Error>>,
     /// What the ledger takes for it.
     pub needs: Resources,
 }
@@ -73,7 +74,7 @@ pub struct ActorView {
     /// PENDING, ALIVE, RESTARTING or DEAD.
     pub state: &'static str,
     /// Why it is dead.
-    pub cause: Option<String>,
+    pub cause: Option<Arc<Error>>,
     /// Times it was restarted.
     pub restarts: u32,
     /// Calls that have not ended.
@@ -103,10 +104,12 @@ pub struct ObjectView {
     pub size: u64,
     /// Handles inside it.
     pub handles: usize,
+    /// The job of that task, while the task has not ended.
+    pub job: Option<JobId>,
     /// How many hold it: sandboxes, pending tasks, values and streams.
     pub holders: u32,
     /// Why there is no value.
-    pub error: Option<String>,
+    pub error: Option<Arc<Error>>,
 }
 
 /// What this node has done and holds.
@@ -186,6 +189,37 @@ impl Node {
         }
     }
 
+    /// Tasks and calls by state: those that have not ended, and all that have.
+    pub fn progress(&self) -> Progress {
+        let mut progress = Progress::default();
+        for job in self.jobs.values() {
+            for (sum, count) in progress.by_state.iter_mut().zip(job.by_state) {
+                *sum += count;
+            }
+        }
+        progress.by_state[TaskState::Finished as usize] = self.counters.tasks_finished;
+        progress.by_state[TaskState::Failed as usize] = self.counters.tasks_failed;
+        progress.by_state[TaskState::Cancelled as usize] = self.counters.tasks_cancelled;
+        progress
+    }
+
+    /// Actors alive and sandboxes started so far, of a job that is here.
+    pub fn job_counts(&self, id: JobId) -> Option<(u64, u64)> {
+        let job = self.jobs.get(&id)?;
+        let actors = self.actors.values().filter(|actor| actor.job == id && !actor.is_dead()).count();
+        Some((actors as u64, job.instances))
+    }
+
+    /// Tasks that can be listed.
+    pub fn task_count(&self) -> u64 {
+        (self.tasks.len() + self.history.len()) as u64
+    }
+
+    /// Objects that there are.
+    pub fn object_count(&self) -> u64 {
+        self.objects.len() as u64
+    }
+
     /// Total and free, without the rest of the view.
     pub fn ledger(&self) -> (&Resources, &Resources) {
         (&self.total, &self.free)
@@ -253,7 +287,7 @@ impl Node {
         }
         let mut view = self.task_view(key);
         view.ended = Some(now);
-        view.error = error.map(ToString::to_string);
+        view.error = error.cloned();
         if let Some(attempt) = view.attempts.last_mut()
             && attempt.ended.is_none()
         {
@@ -276,6 +310,12 @@ impl Node {
         self.actor_view(id).or_else(|| self.dead_actors.iter().rev().find(|view| view.id == id).cloned())
     }
 
+    /// What a task runs, and whether it is its job's root; none when it is not known any more.
+    pub fn function_of(&self, id: TaskId) -> Option<(String, bool)> {
+        let task = &self.tasks[*self.task_index.get(&id)?];
+        Some((task.entry.name().to_owned(), matches!(task.kind, Kind::Root)))
+    }
+
     fn actor_view(&self, id: ActorId) -> Option<ActorView> {
         let actor = self.actors.get(&id)?;
         let held = actor.instance.and_then(|id| self.instances.get(&id)).map(|i| Resources::clone(&i.held));
@@ -287,7 +327,7 @@ impl Node {
             detached: actor.options.lifetime == crate::options::Lifetime::Detached,
             state: actor.state.as_str(),
             cause: match &actor.state {
-                ActorState::Dead(cause) => Some(cause.to_string()),
+                ActorState::Dead(cause) => Some(cause.clone()),
                 _ => None,
             },
             restarts: actor.restarts,
@@ -328,8 +368,9 @@ impl Node {
         let (state, size, handles, error) = match &object.state {
             State::Pending => ("PENDING", 0, 0, None),
             State::Ready(value) => ("READY", value.size, value.handles.len(), None),
-            State::Failed(error) => ("FAILED", 0, 0, Some(error.to_string())),
+            State::Failed(error) => ("FAILED", 0, 0, Some(error.clone())),
         };
-        Some(ObjectView { id, task: id.task(), state, size, handles, holders: object.edges, error })
+        let job = self.task_index.get(&id.task()).map(|key| self.tasks[*key].job);
+        Some(ObjectView { id, task: id.task(), job, state, size, handles, holders: object.edges, error })
     }
 }

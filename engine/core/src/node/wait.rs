@@ -177,9 +177,10 @@ impl Node {
             id,
             WaitRecord { instance, task, items, fail_fast: false, missing, timeout, over: false },
         );
+        let was_blocked = self.tasks[task].state == TaskState::Blocked;
         self.set_state(task, TaskState::Blocked);
         if let Some(holder) = self.instances.get_mut(&instance) {
-            holder.blocked += 1;
+            holder.blocked += usize::from(!was_blocked);
             holder.waits.push(id);
         }
         self.lend_cpus(instance);
@@ -206,21 +207,42 @@ impl Node {
     /// Lets calls go on whose waits are over; false when one of them lacks CPUs, which come first
     /// to it.
     pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
-        while let Some(id) = self.resuming.front().copied() {
-            if let Some(wait) = self.waits.get(&id) {
-                let instance = wait.instance;
+        let mut at = 0;
+        while let Some(id) = self.resuming.get(at).copied() {
+            let waits = self.waits.get(&id).map(|wait| wait.instance);
+            let stopping = |id| self.instances.get(&id).is_none_or(|i| i.stopping.is_some());
+            if let Some(instance) = waits.filter(|instance| !stopping(*instance)) {
                 if !self.reclaim_cpus(instance) {
-                    return false;
+                    if self.active_calls > 0 {
+                        return false;
+                    }
+                    // Nothing runs that could make room for it: those behind it may.
+                    at += 1;
+                    continue;
                 }
-                let task = wait_task(self.forget_wait(id));
-                if let Some(task) = task {
-                    self.set_state(task, TaskState::Running);
-                }
+                self.resume(id, instance);
                 fx.push(Effect::Wake(id));
             }
-            self.resuming.pop_front();
+            self.resuming.remove(at);
         }
-        true
+        self.resuming.is_empty()
+    }
+
+    fn resume(&mut self, id: WaitId, instance: InstanceId) {
+        let Some(task) = self.forget_wait(id).map(|wait| wait.task) else { return };
+        // A call with several waits goes on with the first that is over.
+        if self.tasks.get(task).is_some_and(|task| task.state == TaskState::Blocked) {
+            self.set_state(task, TaskState::Running);
+            if let Some(instance) = self.instances.get_mut(&instance) {
+                instance.blocked -= 1;
+            }
+        }
+    }
+
+    /// The call of a wait that is over, and the CPUs that it lacks to go on.
+    pub(super) fn cpus_to_resume(&self, id: WaitId) -> Option<(TaskKey, Quantity)> {
+        let wait = self.waits.get(&id)?;
+        Some((wait.task, self.instances.get(&wait.instance)?.lent_cpus))
     }
 
     /// Takes a wait out of every table.
@@ -244,7 +266,6 @@ impl Node {
             }
         }
         if let Some(instance) = self.instances.get_mut(&wait.instance) {
-            instance.blocked -= 1;
             instance.waits.retain(|other| *other != id);
         }
         Some(wait)
@@ -262,8 +283,4 @@ impl Node {
     pub(super) fn lent(&self) -> Quantity {
         Quantity(self.instances.values().map(|instance| instance.lent_cpus.0).sum())
     }
-}
-
-fn wait_task(wait: Option<WaitRecord>) -> Option<TaskKey> {
-    wait.map(|wait| wait.task)
 }

@@ -14,9 +14,7 @@ pub fn system_time(time: &prost_types::Timestamp) -> Option<SystemTime> {
 
 /// A span as it travels; the longest there is when it is longer than that.
 pub fn duration(duration: Duration) -> prost_types::Duration {
-    duration
-        .try_into()
-        .unwrap_or(prost_types::Duration { seconds: 315_576_000_000, nanos: 999_999_999 })
+    duration.try_into().unwrap_or(prost_types::Duration { seconds: 315_576_000_000, nanos: 999_999_999 })
 }
 
 /// A span from the wire; none when it is negative.

@@ -61,10 +61,13 @@ pub(crate) fn find_or_build(host: &Host, progress: &Progress) -> Result<PathBuf,
 fn sweep(place: &Path) -> Result<(), Error> {
     let cache = cache::cache_dir()?;
     for entry in fs::read_dir(&cache).map_err(Error::io("cannot list", &cache))?.flatten() {
-        let stale = entry.file_name().to_string_lossy().starts_with("building-");
-        if stale || entry.path() == place {
-            fs::remove_dir_all(entry.path()).map_err(Error::io("cannot remove", entry.path()))?;
+        if entry.file_name().to_string_lossy().starts_with("building-") {
+            // A compiler that outlived its build may still write there; the next sweep gets the rest.
+            let _ = fs::remove_dir_all(entry.path());
         }
+    }
+    if place.exists() {
+        fs::remove_dir_all(place).map_err(Error::io("cannot remove", place))?;
     }
     Ok(())
 }

@@ -1,0 +1,68 @@
+//! Uploading components.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine_core::{ComponentId, Error, ErrorCode};
+use engine_proto::v1;
+use engine_runtime::{ComponentInfo, ComponentWorld};
+
+use crate::driver::Driver;
+use crate::kinds::{Kind, blocking};
+
+pub(super) fn missing(driver: &Driver, components: Vec<ComponentId>) -> Vec<ComponentId> {
+    components.into_iter().filter(|id| driver.head.components().get(*id).is_none()).collect()
+}
+
+pub(super) async fn upload(
+    driver: &Arc<Driver>,
+    id: ComponentId,
+    bytes: Bytes,
+) -> Result<v1::ComponentInfo, Error> {
+    let size = bytes.len() as u64;
+    let runtime = driver.runtime()?.clone();
+    let driver = driver.clone();
+    // What cannot be run is not kept.
+    let info = blocking(Kind::Compile, move || {
+        let info = runtime.load(&bytes)?;
+        driver.head.components().insert(id, &bytes)?;
+        Ok::<_, Error>(info)
+    })
+    .await??;
+    Ok(view(&info, size))
+}
+
+/// Makes sure that the runtime has a component that was uploaded, maybe to an earlier process.
+pub(super) async fn load(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
+    let runtime = driver.runtime()?.clone();
+    if let Some(info) = runtime.component(id) {
+        return Ok(info);
+    }
+    let bytes = driver.head.components().get(id).ok_or_else(|| {
+        Error::new(
+            ErrorCode::NotFound,
+            format!("the component {id} was not uploaded: upload it, then submit the job"),
+        )
+    })?;
+    blocking(Kind::Compile, move || runtime.load(&bytes)).await?
+}
+
+fn view(info: &ComponentInfo, size_bytes: u64) -> v1::ComponentInfo {
+    let command = info.exports.iter().any(|name| name.starts_with("wasi:cli/run"));
+    let world = match info.world {
+        ComponentWorld::Program => v1::World::Component,
+        ComponentWorld::Concurrent => v1::World::ConcurrentComponent,
+        ComponentWorld::Plain if command => v1::World::Command,
+        ComponentWorld::Plain => v1::World::Plain,
+    };
+    v1::ComponentInfo {
+        digest: engine_proto::convert::digest(info.id),
+        size_bytes,
+        world: world.into(),
+        functions: info
+            .functions
+            .iter()
+            .map(|function| format!("{}: {}", function.full_name(), function.signature))
+            .collect(),
+    }
+}

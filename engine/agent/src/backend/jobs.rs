@@ -1,0 +1,127 @@
+//! Jobs, as clients see them.
+
+use std::sync::Arc;
+
+use engine_core::head::{JobRecord, JobState};
+use engine_core::node::{Progress, TaskState};
+use engine_core::{Error, JobId};
+use engine_net::JobKey;
+use engine_proto::convert::timestamp;
+use engine_proto::v1;
+
+use crate::driver::Driver;
+
+pub(super) fn record(driver: &Driver, job: &JobKey) -> Result<JobRecord, Error> {
+    match job {
+        JobKey::Id(id) => driver.head.job(*id),
+        JobKey::Submission(text) => driver.head.job_by_submission(text),
+    }
+}
+
+pub(super) fn get(driver: &Driver, job: &JobKey) -> Result<v1::JobView, Error> {
+    Ok(view_of(driver, &record(driver, job)?))
+}
+
+pub(super) fn view(driver: &Driver, job: JobId) -> Result<v1::JobView, Error> {
+    Ok(view_of(driver, &driver.head.job(job)?))
+}
+
+pub(super) fn list(driver: &Driver, limit: usize) -> v1::ListJobsResponse {
+    let records = driver.head.jobs();
+    let jobs = records.iter().take(limit).map(|record| view_of(driver, record)).collect();
+    v1::ListJobsResponse { jobs, total: records.len() as u64 }
+}
+
+/// Stops a job and waits until nothing of it is left.
+pub(super) async fn stop(driver: &Arc<Driver>, job: &JobKey) -> Result<v1::JobView, Error> {
+    let record = record(driver, job)?;
+    driver.event(|node, now, fx| node.stop_job(now, record.id, "a client asked for it", fx));
+    if let Some(entry) = driver.jobs.get(record.id) {
+        let mut ended = entry.ended.subscribe();
+        if !record.state.is_end() && ended.wait_for(|ended| *ended).await.is_err() {
+            tracing::debug!(job = %record.id, "the job was forgotten while it was stopped");
+        }
+    }
+    view(driver, record.id)
+}
+
+pub(super) fn delete(driver: &Driver, job: &JobKey) -> Result<(), Error> {
+    let id = record(driver, job)?.id;
+    driver.head.delete_job(id)?;
+    driver.jobs.forget(id);
+    Ok(())
+}
+
+/// How far a job is: from the node while it runs, from the head when it has ended.
+pub(super) fn progress(driver: &Driver, record: &JobRecord) -> v1::JobProgress {
+    let live = driver.read(|node| {
+        let progress = node.job_progress(record.id)?;
+        let root = driver.jobs.get(record.id).and_then(|entry| entry.root());
+        let root_state = root.and_then(|root| node.task(root)).map(|task| task.state.as_str().to_owned());
+        let alive = node.job_counts(record.id)?;
+        Some((progress, alive, root_state.unwrap_or_default()))
+    });
+    let (progress, (actors, instances), root_state) = match live {
+        Some(live) if !record.state.is_end() => live,
+        _ => (record.progress, (0, record.progress.instances), String::new()),
+    };
+    v1::JobProgress {
+        tasks: Some(counts(&progress)),
+        actors_alive: actors,
+        instantiations: instances,
+        root_state,
+    }
+}
+
+pub(super) fn counts(progress: &Progress) -> v1::TaskCounts {
+    v1::TaskCounts {
+        pending_args: progress.of(TaskState::PendingArgs),
+        pending_placement: progress.of(TaskState::PendingPlacement),
+        pending_store_memory: progress.of(TaskState::PendingStoreMemory),
+        fetching_args: progress.of(TaskState::FetchingArgs),
+        submitted: progress.of(TaskState::Submitted),
+        running: progress.of(TaskState::Running),
+        blocked: progress.of(TaskState::Blocked),
+        finished: progress.of(TaskState::Finished),
+        failed: progress.of(TaskState::Failed),
+        cancelled: progress.of(TaskState::Cancelled),
+    }
+}
+
+pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
+    let entry = driver.jobs.get(record.id);
+    let invoked = entry.as_ref().is_some_and(|entry| entry.invoked);
+    let time = |time| Some(timestamp(driver.clock().wall(time)));
+    let state = match record.state {
+        JobState::Pending => v1::JobState::Pending,
+        JobState::Running => v1::JobState::Running,
+        JobState::Stopped => v1::JobState::Stopped,
+        JobState::Succeeded => v1::JobState::Succeeded,
+        JobState::Failed => v1::JobState::Failed,
+    };
+    let result = record.result.as_ref().map(|value| {
+        let bytes = engine_objects::bytes(value);
+        let wave = invoked.then(|| String::from_utf8_lossy(bytes).into_owned());
+        let codec: v1::Codec = value.codec.into();
+        let value =
+            v1::Value { codec: codec.into(), bytes: bytes.to_vec(), handles: value.handles.len() as u32 };
+        v1::JobResult { value: Some(value), wave }
+    });
+    v1::JobView {
+        job_id: record.id.to_string(),
+        submission_id: record.submission.submission_id.clone(),
+        name: record.submission.name.clone(),
+        namespace: entry.as_ref().map(|entry| entry.context.namespace.clone()).unwrap_or_default(),
+        tenant: record.submission.tenant.clone(),
+        state: state.into(),
+        error: record.error.as_deref().map(Into::into),
+        result,
+        root_task_id: entry.as_ref().and_then(|e| e.root()).map(|root| root.to_string()).unwrap_or_default(),
+        entry: entry.as_ref().map(|entry| entry.entry.clone()).unwrap_or_default(),
+        components: entry.map(|entry| entry.components.clone()).unwrap_or_default(),
+        submit_time: time(record.submitted),
+        start_time: record.started.and_then(time),
+        end_time: record.ended.and_then(time),
+        progress: Some(progress(driver, record)),
+    }
+}

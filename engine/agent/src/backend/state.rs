@@ -1,0 +1,166 @@
+//! Listings, one thing, the cluster at a glance, and why a task is not running.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use engine_core::node::TaskState;
+use engine_core::{Error, ErrorCode, TaskId};
+use engine_net::StateKey;
+use engine_proto::filter::Filters;
+use engine_proto::v1::{self, view};
+
+use crate::backend::{jobs, views};
+use crate::driver::Driver;
+
+/// Things looked at for one listing.
+const SCANNED_MAX: usize = 100_000;
+
+pub(super) fn list(
+    driver: &Arc<Driver>,
+    kind: v1::Kind,
+    filters: &Filters,
+    limit: usize,
+) -> v1::ListResponse {
+    let job = filters.required("job").and_then(|text| text.parse().ok());
+    // Without a condition there is no need to look at more than is asked for.
+    let scanned = if filters.is_empty() { limit } else { SCANNED_MAX };
+    let clock = driver.clock();
+    let mut counted = None;
+    let all: Vec<view::View> = match kind {
+        v1::Kind::Job => {
+            driver.head.jobs().iter().map(|record| view::View::Job(jobs::view_of(driver, record))).collect()
+        }
+        v1::Kind::Task => {
+            let (tasks, total) = driver.read(|node| (node.tasks(job, scanned), node.task_count()));
+            counted = filters.is_empty().then_some(total);
+            tasks.iter().map(|task| view::View::Task(views::task(clock, task, None))).collect()
+        }
+        v1::Kind::Actor => {
+            let (node_id, actors) = driver.read(|node| (node.id(), node.actors(job, SCANNED_MAX)));
+            actors.iter().map(|actor| view::View::Actor(views::actor(driver, node_id, actor))).collect()
+        }
+        v1::Kind::Object => {
+            let (node_id, objects, total) =
+                driver.read(|node| (node.id(), node.objects(None, scanned), node.object_count()));
+            counted = filters.is_empty().then_some(total);
+            let inline = driver.inline_object_bytes_max();
+            objects.iter().map(|object| view::View::Object(views::object(node_id, inline, object))).collect()
+        }
+        v1::Kind::Node => vec![view::View::Node(views::node(driver))],
+        v1::Kind::PlacementGroup | v1::Kind::Unspecified => Vec::new(),
+    };
+    let mut total = 0;
+    let mut items = Vec::new();
+    for view in all {
+        let matches = match &view {
+            view::View::Job(view) => filters.matches(view),
+            view::View::Task(view) => filters.matches(view),
+            view::View::Actor(view) => filters.matches(view),
+            view::View::Object(view) => filters.matches(view),
+            view::View::Node(view) => filters.matches(view),
+            view::View::PlacementGroup(view) => filters.matches(view),
+        };
+        if matches {
+            total += 1;
+            if items.len() < limit {
+                items.push(v1::View { view: Some(view) });
+            }
+        }
+    }
+    v1::ListResponse { items, total: counted.unwrap_or(total) }
+}
+
+fn not_found(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorCode::NotFound, format!("there is no {what}, or it is not kept any more"))
+}
+
+pub(super) fn get(driver: &Arc<Driver>, key: &StateKey) -> Result<v1::View, Error> {
+    let view = match key {
+        StateKey::Job(job) => view::View::Job(jobs::get(driver, job)?),
+        StateKey::Task(id) => view::View::Task(task(driver, *id)?),
+        StateKey::Actor(id) => {
+            let (node_id, actor) = driver.read(|node| (node.id(), node.actor(*id)));
+            view::View::Actor(views::actor(driver, node_id, &actor.ok_or_else(|| not_found(id))?))
+        }
+        StateKey::Object(id) => {
+            let (node_id, object) = driver.read(|node| (node.id(), node.object(*id)));
+            let object = object.ok_or_else(|| not_found(id))?;
+            view::View::Object(views::object(node_id, driver.inline_object_bytes_max(), &object))
+        }
+        StateKey::Node(id) if *id == driver.read(|node| node.id()) => view::View::Node(views::node(driver)),
+        StateKey::Node(id) => return Err(not_found(id)),
+        StateKey::PlacementGroup(id) => return Err(not_found(id)),
+    };
+    Ok(v1::View { view: Some(view) })
+}
+
+fn task(driver: &Driver, id: TaskId) -> Result<v1::TaskView, Error> {
+    let (task, reason) = driver.read(|node| {
+        let task = node.task(id);
+        let waits = task.as_ref().is_some_and(|task| waits(task.state));
+        (task, waits.then(|| node.explain(id)).flatten())
+    });
+    Ok(views::task(driver.clock(), &task.ok_or_else(|| not_found(id))?, reason))
+}
+
+fn waits(state: TaskState) -> bool {
+    !state.is_end() && state != TaskState::Running
+}
+
+pub(super) fn explain(driver: &Driver, id: TaskId) -> Result<v1::Explanation, Error> {
+    let (summary, lacks, missing) = driver.read(|node| {
+        let lacks = node.lacking(id).unwrap_or_default();
+        let missing = node.missing_arguments(id, 100).unwrap_or_default();
+        (node.explain(id), lacks, missing)
+    });
+    let summary = summary.ok_or_else(|| not_found(id))?;
+    let node_id = driver.read(|node| node.id()).to_string();
+    let lacks = lacks.into_iter().map(|lack| {
+        let mut lack: v1::Lack = lack.into();
+        lack.node_id.clone_from(&node_id);
+        lack
+    });
+    Ok(v1::Explanation {
+        task: Some(task(driver, id)?),
+        summary,
+        lacks: lacks.collect(),
+        missing_arguments: missing.iter().map(ToString::to_string).collect(),
+    })
+}
+
+pub(super) fn status(driver: &Arc<Driver>) -> Result<v1::StatusResponse, Error> {
+    let node = views::node(driver);
+    let (tasks, demands, actors) = driver.read(|node| {
+        let actors: Vec<&'static str> =
+            node.actors(None, SCANNED_MAX).iter().map(|actor| actor.state).collect();
+        (node.progress(), node.demands(100), actors)
+    });
+    let mut by_actor_state: HashMap<String, u64> = HashMap::new();
+    for state in actors {
+        *by_actor_state.entry(state.to_owned()).or_default() += 1;
+    }
+    let mut by_job_state: HashMap<String, u64> = HashMap::new();
+    for job in driver.head.jobs() {
+        *by_job_state.entry(job.state.to_string()).or_default() += 1;
+    }
+    let pending = demands
+        .into_iter()
+        .map(|demand| v1::Demand {
+            resources: Some((&*demand.needs).into()),
+            count: demand.count as u64,
+            reason: demand.reason,
+        })
+        .collect();
+    Ok(v1::StatusResponse {
+        total: node.total.clone(),
+        available: node.available.clone(),
+        counters: node.counters,
+        nodes: vec![node],
+        nodes_total: 1,
+        tasks: Some(jobs::counts(&tasks)),
+        jobs: by_job_state,
+        actors: by_actor_state,
+        pending,
+        uptime: Some(engine_proto::convert::duration(driver.clock().uptime())),
+    })
+}

@@ -1,0 +1,173 @@
+//! Submitting a job.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine_core::head::{Submission, Submitted};
+use engine_core::node::{JobEnd, JobSpec, Progress, RootEntry};
+use engine_core::resources::Quantity;
+use engine_core::{ComponentId, Error, ErrorCode, JobId};
+use engine_proto::v1::{self, job_spec};
+use engine_runtime::{DirectoryGrant, JobContext};
+use sha2::{Digest, Sha256};
+
+use crate::backend::{components, jobs};
+use crate::driver::Driver;
+
+/// The tenant of every job until there are others.
+const TENANT: &str = "default";
+
+pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    if spec.job_retries > 0 {
+        return Err(Error::new(
+            ErrorCode::Unsupported,
+            "not yet: job_retries needs more than one node; leave it at 0",
+        ));
+    }
+    let mut by_name = BTreeMap::new();
+    for component in &spec.components {
+        let id = engine_proto::convert::component_id(&component.digest)?;
+        components::load(driver, id).await?;
+        by_name.insert(component.name.clone(), id);
+    }
+    let main = by_name.get(&spec.main).copied().ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "the main component {:?} is not among the job's components",
+            spec.main
+        ))
+    })?;
+    let directories = directories(&spec)?;
+    let submission = Submission {
+        submission_id: spec.submission_id.clone(),
+        digest: digest(&spec),
+        name: spec.name.clone(),
+        namespace: spec.namespace.clone(),
+        tenant: TENANT.to_owned(),
+    };
+    let now = driver.clock().now();
+    let job = match driver.head.submit(now, submission)? {
+        Submitted::Known(job) => return jobs::view(driver, job),
+        Submitted::New(job) => job,
+    };
+    let started = start(driver, job, spec, by_name, main, directories);
+    if let Err(error) = started {
+        let end =
+            JobEnd { result: Err(Arc::new(error.clone())), stopped: false, progress: Progress::default() };
+        driver.head.job_ended(driver.clock().now(), job, end);
+        driver.head.delete_job(job)?;
+        driver.jobs.forget(job);
+        return Err(error);
+    }
+    jobs::view(driver, job)
+}
+
+fn start(
+    driver: &Arc<Driver>,
+    job: JobId,
+    spec: v1::JobSpec,
+    components: BTreeMap<String, ComponentId>,
+    component: ComponentId,
+    directories: Vec<DirectoryGrant>,
+) -> Result<(), Error> {
+    let limits = spec.limits.unwrap_or_default();
+    let mut env: Vec<(String, String)> = spec.env.into_iter().collect();
+    env.sort();
+    let context = JobContext {
+        job,
+        node: driver.read(|node| node.id()),
+        tenant: TENANT.to_owned(),
+        // As in Ray, a job that names no namespace has one of its own.
+        namespace: if spec.namespace.is_empty() { job.to_string() } else { spec.namespace },
+        components,
+        env,
+        directories,
+    };
+    let (entry, text, invoked) = match spec.entry {
+        Some(job_spec::Entry::Invoke(expression)) => {
+            (RootEntry::Invoke(expression.clone()), expression, true)
+        }
+        Some(job_spec::Entry::Run(main)) => {
+            let text = std::iter::once("main").chain(main.arguments.iter().map(String::as_str));
+            let text: Vec<&str> = text.collect();
+            (RootEntry::Main(main.arguments.clone()), text.join(" "), false)
+        }
+        None => return Err(Error::invalid_argument("the job says neither main nor invoke")),
+    };
+    let entry_of_job = driver.jobs.insert(context, spec.components, text, invoked, limits.log_bytes_max);
+    driver.runtime()?.check_directories(&entry_of_job.context)?;
+    let deadline = limits.deadline.as_ref().and_then(engine_proto::convert::std_duration);
+    let node_spec = JobSpec {
+        job,
+        component,
+        entry,
+        cpus: Quantity(spec.cpus.unwrap_or(0)),
+        memory: spec.memory_bytes,
+        unfinished_tasks_max: limits.queued_tasks_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
+        task_memory_bytes: limits.task_memory_bytes,
+        deadline,
+    };
+    driver.event(|node, now, fx| {
+        let root = node.submit_job(now, node_spec, fx)?;
+        entry_of_job.set_root(root);
+        driver.head.job_started(now, job);
+        Ok(())
+    })
+}
+
+/// The directories granted, as they are on this machine.
+fn directories(spec: &v1::JobSpec) -> Result<Vec<DirectoryGrant>, Error> {
+    let grant = |directory: &v1::Directory| {
+        let host = PathBuf::from(&directory.host);
+        let host = host.canonicalize().map_err(|error| {
+            let code = match error.kind() {
+                std::io::ErrorKind::NotFound => ErrorCode::NotFound,
+                std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
+                _ => ErrorCode::InvalidArgument,
+            };
+            Error::new(code, format!("the directory {:?} cannot be granted: {error}", directory.host))
+        })?;
+        if !host.is_dir() {
+            return Err(Error::invalid_argument(format!(
+                "{:?} is not a directory: only directories can be granted",
+                directory.host
+            )));
+        }
+        Ok(DirectoryGrant { host, guest: directory.guest.clone(), read_only: directory.read_only })
+    };
+    spec.directories.iter().map(grant).collect()
+}
+
+/// A digest of all that a job asks for, but its submission id.
+fn digest(spec: &v1::JobSpec) -> [u8; 32] {
+    let mut spec = spec.clone();
+    spec.submission_id.clear();
+    // A map has no order, and a digest needs one.
+    let mut env: Vec<(String, String)> = std::mem::take(&mut spec.env).into_iter().collect();
+    env.sort();
+    let mut hasher = Sha256::new();
+    hasher.update(engine_proto::prost::Message::encode_to_vec(&spec));
+    for (name, value) in env {
+        for text in [name, value] {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text);
+        }
+    }
+    hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_does_not_depend_on_the_order_of_a_map() {
+        let spec = |pairs: &[(&str, &str)]| v1::JobSpec {
+            submission_id: pairs.len().to_string(),
+            env: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ..v1::JobSpec::default()
+        };
+        assert_eq!(digest(&spec(&[("a", "1"), ("b", "2")])), digest(&spec(&[("b", "2"), ("a", "1")])));
+        assert_ne!(digest(&spec(&[("a", "1"), ("b", "2")])), digest(&spec(&[("a", "12"), ("b", "")])));
+    }
+}

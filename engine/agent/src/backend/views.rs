@@ -1,0 +1,129 @@
+//! From the core's views to the messages.
+
+use engine_core::node::{ActorView, ObjectView, TaskState, TaskView};
+use engine_core::{Error, NodeId};
+use engine_proto::convert::timestamp;
+use engine_proto::v1;
+
+use crate::clock::Clock;
+use crate::driver::Driver;
+
+pub(super) fn task(clock: &Clock, task: &TaskView, pending_reason: Option<String>) -> v1::TaskView {
+    let attempts = task.attempts.iter().map(|attempt| v1::Attempt {
+        number: attempt.attempt,
+        node_id: attempt.node.to_string(),
+        start_time: attempt.instance.map(|_| timestamp(clock.wall(attempt.started))),
+        end_time: attempt.ended.map(|at| timestamp(clock.wall(at))),
+        cause: attempt.cause.as_deref().map(Into::into),
+    });
+    let node_id = task.attempts.last().map(|attempt| attempt.node.to_string()).unwrap_or_default();
+    v1::TaskView {
+        task_id: task.id.to_string(),
+        job_id: task.job.to_string(),
+        function: task.function.clone(),
+        name: task.name.clone().unwrap_or_default(),
+        state: state(task.state).into(),
+        attempts: attempts.collect(),
+        parent_task_id: task.parent.map(|id| id.to_string()).unwrap_or_default(),
+        actor_id: task.actor.map(|id| id.to_string()).unwrap_or_default(),
+        resources: Some((&task.needs).into()),
+        pending_reason: pending_reason.unwrap_or_default(),
+        node_id,
+        submit_time: Some(timestamp(clock.wall(task.submitted))),
+        end_time: task.ended.map(|at| timestamp(clock.wall(at))),
+        error: task.error.as_deref().map(Into::into),
+    }
+}
+
+fn state(state: TaskState) -> v1::TaskState {
+    match state {
+        TaskState::PendingArgs => v1::TaskState::PendingArgs,
+        TaskState::PendingPlacement => v1::TaskState::PendingPlacement,
+        TaskState::PendingStoreMemory => v1::TaskState::PendingStoreMemory,
+        TaskState::FetchingArgs => v1::TaskState::FetchingArgs,
+        TaskState::Submitted => v1::TaskState::Submitted,
+        TaskState::Running => v1::TaskState::Running,
+        TaskState::Blocked => v1::TaskState::Blocked,
+        TaskState::Finished => v1::TaskState::Finished,
+        TaskState::Failed => v1::TaskState::Failed,
+        TaskState::Cancelled => v1::TaskState::Cancelled,
+    }
+}
+
+pub(super) fn actor(driver: &Driver, node: NodeId, actor: &ActorView) -> v1::ActorView {
+    let state = match actor.state {
+        "ALIVE" => v1::ActorState::Alive,
+        "RESTARTING" => v1::ActorState::Restarting,
+        "DEAD" => v1::ActorState::Dead,
+        _ => v1::ActorState::Pending,
+    };
+    v1::ActorView {
+        actor_id: actor.id.to_string(),
+        job_id: actor.job.to_string(),
+        class: actor.class.clone(),
+        name: actor.name.clone().unwrap_or_default(),
+        namespace: driver.head.namespace_of(actor.id).unwrap_or_default(),
+        state: state.into(),
+        node_id: actor.instance.map(|_| node.to_string()).unwrap_or_default(),
+        restarts: actor.restarts,
+        detached: actor.detached,
+        pending_calls: u64::from(actor.pending_calls),
+        resources: Some((&actor.held).into()),
+        create_time: Some(timestamp(driver.clock().wall(actor.created))),
+        cause: actor.cause.as_deref().map(|error: &Error| error.into()),
+    }
+}
+
+pub(super) fn object(node: NodeId, inline_bytes_max: usize, object: &ObjectView) -> v1::ObjectView {
+    let state = match object.state {
+        "READY" => v1::ObjectState::Ready,
+        "FAILED" => v1::ObjectState::Failed,
+        _ => v1::ObjectState::Pending,
+    };
+    let shared = object.state == "READY" && object.size > inline_bytes_max as u64;
+    v1::ObjectView {
+        object_id: object.id.to_string(),
+        size_bytes: (object.state == "READY").then_some(object.size),
+        state: state.into(),
+        holders: u64::from(object.holders),
+        task_id: object.task.to_string(),
+        job_id: object.job.map(|job| job.to_string()).unwrap_or_default(),
+        put: object.id.output_index().is_none(),
+        node_ids: if shared { vec![node.to_string()] } else { Vec::new() },
+    }
+}
+
+pub(super) fn node(driver: &Driver) -> v1::NodeView {
+    let (view, progress) = driver.read(|node| (node.node_view(), node.progress()));
+    let waiting = [
+        TaskState::PendingArgs,
+        TaskState::PendingPlacement,
+        TaskState::PendingStoreMemory,
+        TaskState::FetchingArgs,
+        TaskState::Submitted,
+    ];
+    let runtime = driver.runtime().map(engine_runtime::Runtime::counters).ok();
+    let counters = v1::NodeCounters {
+        instantiations: runtime.as_ref().map_or(view.counters.instances_started, |c| c.instantiations),
+        live_instances: view.instances as u64,
+        queued_tasks: waiting.iter().map(|state| progress.of(*state)).sum(),
+        running_tasks: progress.of(TaskState::Running),
+        blocked_tasks: progress.of(TaskState::Blocked),
+        actors_alive: view.actors as u64,
+        objects: view.objects as u64,
+        store_used_bytes: view.stored_bytes,
+        store_total_bytes: view.store_bytes_max,
+        spilled_bytes: 0,
+    };
+    v1::NodeView {
+        node_id: view.id.to_string(),
+        state: v1::NodeState::Alive.into(),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        total: Some((&view.total).into()),
+        available: Some((&view.free).into()),
+        labels: view.labels.into_iter().collect(),
+        start_time: Some(timestamp(driver.clock().started())),
+        counters: Some(counters),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}

@@ -1,0 +1,119 @@
+//! Brings events to the core and carries its effects out.
+//!
+//! Whoever brings an event takes the lock, so a call that a guest makes costs no hop to another
+//! thread. Effects are carried out after the lock was let go, in the order of their events: the turn
+//! is taken before the lock is released.
+
+use std::sync::{Arc, OnceLock};
+
+use engine_core::node::{Effect, Effects, Node};
+use engine_core::{Error, Time};
+use engine_head::Head;
+use engine_objects::Store;
+use engine_runtime::Runtime;
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::jobs::Jobs;
+use crate::timer::Timer;
+use crate::waits::Waits;
+
+/// A node's state machine and what its effects reach.
+pub(crate) struct Driver {
+    node: Mutex<Node>,
+    turn: Mutex<()>,
+    clock: Clock,
+    runtime: OnceLock<Runtime>,
+    pub(crate) store: Store,
+    pub(crate) head: Arc<Head>,
+    pub(crate) jobs: Jobs,
+    pub(crate) waits: Arc<Waits>,
+    pub(crate) timer: Arc<Timer>,
+}
+
+impl Driver {
+    pub(crate) fn new(node: Node, clock: Clock, store: Store, head: Arc<Head>, jobs: Jobs) -> Self {
+        Self {
+            node: Mutex::new(node),
+            turn: Mutex::default(),
+            clock,
+            runtime: OnceLock::new(),
+            store,
+            head,
+            jobs,
+            waits: Arc::default(),
+            timer: Arc::default(),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Values above this many bytes lie in the arena.
+    pub(crate) fn inline_object_bytes_max(&self) -> usize {
+        self.store.inline_object_bytes_max()
+    }
+
+    /// Gives the driver what its effects start sandboxes in. Once, before the first event.
+    pub(crate) fn attach(&self, runtime: Runtime) {
+        if self.runtime.set(runtime).is_err() {
+            tracing::error!("a node got a second runtime, which it does not use");
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> Result<&Runtime, Error> {
+        self.runtime.get().ok_or_else(|| Error::internal("the node has no runtime"))
+    }
+
+    /// Brings an event to the core and carries out what follows.
+    pub(crate) fn event<R>(&self, event: impl FnOnce(&mut Node, Time, &mut Effects) -> R) -> R {
+        let mut effects = Effects::new();
+        let mut node = self.node.lock();
+        let result = event(&mut node, self.clock.now(), &mut effects);
+        if effects.is_empty() {
+            return result;
+        }
+        // A name is free for whoever comes next to this lock.
+        for effect in &effects {
+            if let Effect::ReleaseName(actor) = effect {
+                self.head.release_name(*actor);
+            }
+        }
+        let turn = self.turn.lock();
+        drop(node);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+        drop(turn);
+        result
+    }
+
+    /// Reads the core's state.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Node) -> R) -> R {
+        read(&self.node.lock())
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        let Some(runtime) = self.runtime.get() else { return };
+        match effect {
+            Effect::Start(start) => match self.jobs.context(start.job) {
+                Some(context) => runtime.start(*start, context),
+                None => tracing::error!(job = %start.job, "a sandbox of an unknown job is not started"),
+            },
+            Effect::Deliver(instance, call) => runtime.deliver(instance, *call),
+            Effect::Stop(instance, reason) => runtime.stop(instance, reason),
+            Effect::Interrupt(instance, task) => runtime.interrupt(instance, task),
+            Effect::Wake(wait) => self.waits.wake(wait),
+            Effect::ArmTimer(at) => self.timer.arm(at),
+            Effect::JobEnded(job, end) => {
+                let forgotten = self.head.job_ended(self.clock.now(), job, end);
+                self.jobs.ended(job);
+                if let Some(forgotten) = forgotten {
+                    self.jobs.forget(forgotten);
+                }
+            }
+            Effect::ReleaseName(_) => {}
+        }
+    }
+}

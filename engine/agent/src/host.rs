@@ -1,0 +1,290 @@
+//! The runtime's host: what guests ask for becomes an event of the core.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use engine_core::head::Claim;
+use engine_core::node::{self, ActorCreation, Next, Spawned, Until, WaitState, Waitable};
+use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
+use engine_core::work::{CallReport, GoneReport};
+use engine_core::{
+    ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
+    Place, TaskId, Value,
+};
+use engine_runtime::host::{Caller, FunctionName, Host, LogLine, NodeInfo, Wait};
+
+use crate::driver::Driver;
+
+/// What the runtime holds of the node: weakly, as the node holds the runtime.
+pub(crate) struct GuestHost(pub(crate) Weak<Driver>);
+
+fn caller(from: Caller) -> node::Caller {
+    node::Caller { instance: from.instance, task: from.task }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorCode::NodeDied, "the node is shutting down")
+}
+
+impl GuestHost {
+    fn driver(&self) -> Result<Arc<Driver>, Error> {
+        self.0.upgrade().ok_or_else(stopped)
+    }
+}
+
+impl Driver {
+    /// The component and name that a guest means.
+    fn resolve(&self, from: Caller, function: FunctionName) -> Result<Function, Error> {
+        let context = self.jobs.context(from.job).ok_or_else(stopped)?;
+        let component = match &function.component {
+            Some(name) => {
+                context.components.get(name).copied().or_else(|| by_digest(&context.components, name))
+            }
+            None => self.read(|node| node.component_of(from.instance)),
+        };
+        let component = component.ok_or_else(|| {
+            let known: Vec<&str> = context.components.keys().map(String::as_str).collect();
+            Error::new(
+                ErrorCode::NotFound,
+                format!(
+                    "the job has no component {:?}; it brought {known:?}: submit it with --with NAME=FILE",
+                    function.component.unwrap_or_default()
+                ),
+            )
+        })?;
+        Ok(Function { component, name: function.name.into() })
+    }
+
+    fn namespace(&self, job: JobId, given: Option<&str>) -> Result<String, Error> {
+        match given {
+            Some(namespace) => Ok(namespace.to_owned()),
+            None => Ok(self.jobs.context(job).ok_or_else(stopped)?.namespace.clone()),
+        }
+    }
+}
+
+fn by_digest(
+    components: &std::collections::BTreeMap<String, ComponentId>,
+    digest: &str,
+) -> Option<ComponentId> {
+    components.values().copied().find(|id| id.to_string() == digest)
+}
+
+impl Host for GuestHost {
+    fn place(&self, bytes: Vec<u8>) -> Result<Place, Error> {
+        self.driver()?.store.place(bytes)
+    }
+
+    fn put(&self, from: Caller, value: Value) -> Result<ObjectId, Error> {
+        self.driver()?.event(|node, _, _| node.put(caller(from), value))
+    }
+
+    fn acquire(&self, from: Caller, handle: Handle) {
+        if let Ok(driver) = self.driver() {
+            driver.event(|node, _, _| node.acquire(from.instance, handle));
+        }
+    }
+
+    fn release(&self, from: Caller, handle: Handle) {
+        if let Ok(driver) = self.driver() {
+            driver.event(|node, now, fx| node.release(now, from.instance, handle, fx));
+        }
+    }
+
+    fn is_ready(&self, from: Caller, object: ObjectId) -> bool {
+        self.is_waitable_ready(from, Waitable::Object(object))
+    }
+
+    fn outcome(&self, from: Caller, object: ObjectId) -> Option<Outcome> {
+        match self.driver() {
+            Ok(driver) => driver.read(|node| node.outcome(caller(from), object)),
+            Err(error) => Some(Err(Arc::new(error))),
+        }
+    }
+
+    fn wait(&self, from: Caller, items: &[Waitable], until: Until, timeout: Option<Duration>) -> Wait {
+        let Ok(driver) = self.driver() else { return Wait::Ready };
+        driver.event(|node, now, fx| {
+            match node.wait(now, caller(from), items, until, timeout, fx) {
+                Ok(WaitState::Blocked(id)) => Wait::Blocked(Box::pin(driver.waits.register(id))),
+                // What is wrong is seen by whoever looks at what was waited for.
+                Ok(WaitState::Ready) | Err(_) => Wait::Ready,
+            }
+        })
+    }
+
+    fn is_waitable_ready(&self, from: Caller, item: Waitable) -> bool {
+        self.driver().is_ok_and(|driver| driver.read(|node| node.is_ready(caller(from), item)))
+    }
+
+    fn next(&self, from: Caller, stream: TaskId) -> Next {
+        match self.driver() {
+            Ok(driver) => driver.event(|node, now, fx| node.next(now, caller(from), stream, fx)),
+            Err(error) => Next::Failed(Arc::new(error)),
+        }
+    }
+
+    fn spawn(
+        &self,
+        from: Caller,
+        function: FunctionName,
+        arguments: Vec<Argument>,
+        options: TaskOptions,
+    ) -> Result<Spawned, Error> {
+        if options.cache {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                "not yet: a task cannot be spawned with `cache`; leave the option out",
+            ));
+        }
+        let driver = self.driver()?;
+        let function = driver.resolve(from, function)?;
+        driver.event(|node, now, fx| node.spawn(now, caller(from), function, arguments, options, fx))
+    }
+
+    fn cancel(&self, from: Caller, task: TaskId, force: bool, recursive: bool) -> Result<(), Error> {
+        let _ = from;
+        self.driver()?.event(|node, now, fx| node.cancel(now, task, force, recursive, fx));
+        Ok(())
+    }
+
+    fn emit(&self, from: Caller, value: Value) -> Result<Wait, Error> {
+        let driver = self.driver()?;
+        driver.event(|node, now, fx| {
+            Ok(match node.emit(now, caller(from), value, fx)? {
+                WaitState::Blocked(id) => Wait::Blocked(Box::pin(driver.waits.register(id))),
+                WaitState::Ready => Wait::Ready,
+            })
+        })
+    }
+
+    fn create_actor(
+        &self,
+        from: Caller,
+        class: FunctionName,
+        arguments: Vec<Argument>,
+        options: ActorOptions,
+    ) -> Result<ActorId, Error> {
+        let driver = self.driver()?;
+        let class = driver.resolve(from, class)?;
+        self.check_concurrency(&driver, class.component, &options)?;
+        let namespace = driver.namespace(from.job, options.namespace.as_deref())?;
+        let head = driver.head.clone();
+        driver.event(|node, now, fx| {
+            let id = node.new_actor_id();
+            if let Some(name) = &options.name {
+                let claim = head.claim_name(&namespace, name, id, options.get_if_exists)?;
+                if let Claim::Existing(actor) = claim {
+                    node.acquire(from.instance, Handle::Actor(actor));
+                    return Ok(actor);
+                }
+            }
+            let creation = ActorCreation { id, class, arguments, options };
+            node.create_actor(now, caller(from), creation, fx).inspect_err(|_| head.release_name(id))
+        })
+    }
+
+    fn lookup_actor(&self, from: Caller, name: &str, namespace: Option<&str>) -> Result<ActorId, Error> {
+        let driver = self.driver()?;
+        let namespace = driver.namespace(from.job, namespace)?;
+        driver.event(|node, _, _| {
+            let actor = driver.head.lookup_name(&namespace, name)?;
+            node.acquire(from.instance, Handle::Actor(actor));
+            Ok(actor)
+        })
+    }
+
+    fn new_lane(&self) -> LaneId {
+        match self.driver() {
+            Ok(driver) => driver.event(|node, _, _| node.new_lane()),
+            Err(_) => LaneId(0),
+        }
+    }
+
+    fn call_actor(
+        &self,
+        from: Caller,
+        actor: ActorId,
+        lane: LaneId,
+        method: String,
+        arguments: Vec<Argument>,
+        options: CallOptions,
+    ) -> Result<Spawned, Error> {
+        self.driver()?.event(|node, now, fx| {
+            node.call_actor(now, caller(from), actor, lane, method.into(), arguments, options, fx)
+        })
+    }
+
+    fn kill_actor(&self, from: Caller, actor: ActorId, restart: bool) -> Result<(), Error> {
+        self.driver()?.event(|node, now, fx| node.kill_actor(now, caller(from), actor, restart, fx))
+    }
+
+    fn nodes(&self, _from: Caller) -> Vec<NodeInfo> {
+        let Ok(driver) = self.driver() else { return Vec::new() };
+        driver.read(|node| {
+            let (total, free) = node.ledger();
+            vec![NodeInfo {
+                id: node.id().to_string(),
+                labels: node.labels().to_vec(),
+                total: amounts(total),
+                available: amounts(free),
+            }]
+        })
+    }
+
+    fn log(&self, line: LogLine) {
+        let Ok(driver) = self.driver() else { return };
+        if let Some(entry) = driver.jobs.get(line.job) {
+            entry
+                .logs
+                .push(line, std::time::SystemTime::now(), |task| driver.read(|node| node.function_of(task)));
+        }
+    }
+
+    fn finished(&self, instance: InstanceId, report: CallReport) {
+        if let Ok(driver) = self.driver() {
+            driver.event(|node, now, fx| node.finished(now, instance, report, fx));
+        }
+    }
+
+    fn gone(&self, report: GoneReport) {
+        if let Ok(driver) = self.driver() {
+            driver.event(|node, now, fx| node.gone(now, report, fx));
+        }
+    }
+}
+
+impl GuestHost {
+    /// Calls can only interleave inside a component that was built for it (contract A7).
+    fn check_concurrency(
+        &self,
+        driver: &Driver,
+        component: ComponentId,
+        options: &ActorOptions,
+    ) -> Result<(), Error> {
+        if options.max_concurrency <= 1 && options.concurrency_groups.is_empty() {
+            return Ok(());
+        }
+        let info = driver.runtime()?.component(component);
+        if info.is_some_and(|info| info.world == engine_runtime::ComponentWorld::Concurrent) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::InvalidComponent,
+            format!(
+                "max_concurrency above 1 and concurrency groups need a component of the world `concurrent-component`, and {component} is not one: build it with the SDK's feature `concurrent`, or leave max_concurrency at 1"
+            ),
+        ))
+    }
+}
+
+fn amounts(resources: &engine_core::resources::Resources) -> Vec<(String, engine_core::resources::Quantity)> {
+    let memory = engine_core::resources::Quantity::units(resources.memory);
+    let mut amounts = vec![
+        ("cpus".to_owned(), resources.cpus),
+        ("gpus".to_owned(), resources.gpus),
+        ("memory".to_owned(), memory),
+    ];
+    amounts.extend(resources.custom().iter().map(|(name, quantity)| (name.to_string(), *quantity)));
+    amounts
+}

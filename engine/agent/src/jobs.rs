@@ -1,0 +1,110 @@
+//! What the node keeps of a job beside the core: its grants, its log, and who watches it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use engine_core::ids::IdMap;
+use engine_core::{JobId, TaskId};
+use engine_proto::v1;
+use engine_runtime::JobContext;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::logs::LogBook;
+
+/// The jobs that this node knows.
+pub(crate) struct Jobs {
+    entries: Mutex<IdMap<JobId, Arc<Entry>>>,
+    /// Jobs that have ended and still have a log, the oldest first.
+    ended: Mutex<VecDeque<JobId>>,
+    log_bytes_per_job_max: usize,
+    ended_job_log_bytes_max: usize,
+}
+
+/// One job.
+pub(crate) struct Entry {
+    pub(crate) context: Arc<JobContext>,
+    pub(crate) logs: LogBook,
+    pub(crate) components: Vec<v1::JobComponent>,
+    /// What it runs, for people.
+    pub(crate) entry: String,
+    /// Whether its result is WAVE text.
+    pub(crate) invoked: bool,
+    root: Mutex<Option<TaskId>>,
+    /// Whether it has ended.
+    pub(crate) ended: watch::Sender<bool>,
+}
+
+impl Entry {
+    pub(crate) fn set_root(&self, task: TaskId) {
+        *self.root.lock() = Some(task);
+    }
+
+    pub(crate) fn root(&self) -> Option<TaskId> {
+        *self.root.lock()
+    }
+}
+
+impl Jobs {
+    pub(crate) fn new(log_bytes_per_job_max: usize, ended_job_log_bytes_max: usize) -> Self {
+        Self {
+            entries: Mutex::default(),
+            ended: Mutex::default(),
+            log_bytes_per_job_max,
+            ended_job_log_bytes_max,
+        }
+    }
+
+    pub(crate) fn insert(
+        &self,
+        context: JobContext,
+        components: Vec<v1::JobComponent>,
+        entry: String,
+        invoked: bool,
+        log_bytes_max: Option<u64>,
+    ) -> Arc<Entry> {
+        let job = context.job;
+        let most = self.log_bytes_per_job_max;
+        let bytes = log_bytes_max.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(most).min(most));
+        let entry = Arc::new(Entry {
+            context: Arc::new(context),
+            logs: LogBook::new(bytes),
+            components,
+            entry,
+            invoked,
+            root: Mutex::default(),
+            ended: watch::Sender::new(false),
+        });
+        self.entries.lock().insert(job, entry.clone());
+        entry
+    }
+
+    pub(crate) fn get(&self, job: JobId) -> Option<Arc<Entry>> {
+        self.entries.lock().get(&job).cloned()
+    }
+
+    pub(crate) fn context(&self, job: JobId) -> Option<Arc<JobContext>> {
+        self.entries.lock().get(&job).map(|entry| entry.context.clone())
+    }
+
+    /// A job has ended: whoever watches it is told, and the logs of those that ended long ago go
+    /// when there are too many.
+    pub(crate) fn ended(&self, job: JobId) {
+        let Some(entry) = self.get(job) else { return };
+        entry.ended.send_replace(true);
+        let mut ended = self.ended.lock();
+        ended.push_back(job);
+        let mut bytes: usize = ended.iter().filter_map(|job| self.get(*job)).map(|e| e.logs.bytes()).sum();
+        while bytes > self.ended_job_log_bytes_max && ended.len() > 1 {
+            let Some(entry) = ended.pop_front().and_then(|oldest| self.get(oldest)) else { continue };
+            bytes -= entry.logs.bytes();
+            entry.logs.clear();
+        }
+    }
+
+    /// Nothing is known of a job any more. Sandboxes that are left of it keep its grants.
+    pub(crate) fn forget(&self, job: JobId) {
+        self.ended.lock().retain(|other| *other != job);
+        self.entries.lock().remove(&job);
+    }
+}

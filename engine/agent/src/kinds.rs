@@ -1,0 +1,53 @@
+//! Background tasks of a node: each is of a named kind, with what happens when it ends in error.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// A kind of background task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Calls the core when time has come. Ends with the node; a panic ends the process, as without
+    /// it no deadline would ever pass.
+    Timer,
+    /// Compiles a component. Ends by itself; a panic fails the upload that asked for it.
+    Compile,
+}
+
+/// Runs a task that lives as long as the node.
+pub(crate) fn spawn<F>(kind: Kind, future: F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        let task = tokio::spawn(future);
+        let abort = AbortOnDrop(task.abort_handle());
+        if let Err(error) = task.await
+            && error.is_panic()
+        {
+            tracing::error!(?kind, %error, "a background task panicked");
+            if kind == Kind::Timer {
+                std::process::abort();
+            }
+        }
+        drop(abort);
+    })
+}
+
+/// Runs what takes long and does not wait, on a thread for that.
+pub(crate) async fn blocking<R: Send + 'static>(
+    kind: Kind,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, engine_core::Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| engine_core::Error::internal(format!("{kind:?} did not end: {error}")))
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,125 @@
+//! A running node.
+
+use std::sync::Arc;
+
+use engine_core::Error;
+
+use engine_core::resources::Resources;
+use engine_head::{Components, Head};
+use engine_objects::Store;
+use engine_runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::backend::NodeBackend;
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::host::GuestHost;
+use crate::jobs::Jobs;
+use crate::kinds::{self, Kind};
+use crate::options::Options;
+
+/// A running node: head and agent in one process.
+pub struct Node {
+    driver: Arc<Driver>,
+    backend: Arc<NodeBackend>,
+    runtime: Runtime,
+    timer: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system does not give: memory for the arena, threads, randomness.
+    pub fn start(mut options: Options) -> Result<Self, Error> {
+        let clock = Clock::start();
+        let store = Store::new(&engine_objects::Options {
+            arena_bytes_max: usize::try_from(options.store_bytes_max).unwrap_or(usize::MAX),
+            inline_object_bytes_max: options.inline_object_bytes_max,
+        })?;
+        options.limits.store_bytes_max = options.store_bytes_max;
+        options.limits.instances_max =
+            options.limits.instances_max.min(options.runtime.instances_max as usize);
+        let whole_cpus = options.cpus.as_f64().ceil() as usize;
+        options.runtime.guest_threads = whole_cpus.max(1);
+        if options.runtime.compile_cache.is_none() {
+            options.runtime.compile_cache = options.data_dir.as_ref().map(|dir| dir.join("machine-code"));
+        }
+        let total = total(&options);
+        let labels = labels(&options);
+        let node = engine_core::node::Node::new(random_key()?, total, labels, options.limits.clone());
+        let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
+        let components = Components::new(folder, options.component_store_bytes_max);
+        let head = Arc::new(Head::new(random_key()?, options.head_limits.clone(), components));
+        let jobs = Jobs::new(options.log_bytes_per_job_max, options.ended_job_log_bytes_max);
+        let driver = Arc::new(Driver::new(node, clock, store, head, jobs));
+
+        let runtime = Runtime::new(options.runtime.clone())?;
+        runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
+        driver.attach(runtime.clone());
+        let timer = kinds::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
+        let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
+        Ok(Self { driver, backend, runtime, timer })
+    }
+
+    /// What the node answers to clients.
+    pub fn backend(&self) -> Arc<NodeBackend> {
+        self.backend.clone()
+    }
+
+    /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
+    pub fn leftover(&self) -> Option<String> {
+        self.driver.read(|node| node.broken_invariant().or_else(|| node.leftover()))
+    }
+
+    /// Ends every sandbox and the node's threads.
+    pub async fn shutdown(self) {
+        self.timer.abort();
+        let runtime = self.runtime;
+        if kinds::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
+            tracing::warn!("the runtime did not shut down in order");
+        }
+    }
+}
+
+fn total(options: &Options) -> Resources {
+    let mut total = Resources::default();
+    total.cpus = options.cpus;
+    total.gpus = options.gpus;
+    total.memory = options.memory_bytes;
+    for (name, quantity) in &options.resources {
+        total.set_custom(name, *quantity);
+    }
+    total
+}
+
+fn labels(options: &Options) -> Vec<(String, String)> {
+    let mut labels = options.labels.clone();
+    labels.push(("engine.io/arch".to_owned(), std::env::consts::ARCH.to_owned()));
+    labels.push(("engine.io/os".to_owned(), std::env::consts::OS.to_owned()));
+    labels
+}
+
+/// Fresh random bits, so that ids cannot be guessed.
+fn random_key() -> Result<[u8; 16], Error> {
+    let mut key = [0; 16];
+    let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
+    match filled {
+        Ok(16) => Ok(key),
+        Ok(_) | Err(_) => Err(Error::internal("the system gave no random bits")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_core::ids::IdGenerator;
+
+    use super::*;
+
+    #[test]
+    fn every_node_has_a_key_of_its_own() {
+        let (a, b) = (random_key().expect("bits"), random_key().expect("bits"));
+        assert_ne!(a, b);
+        assert_ne!(IdGenerator::new(a).task(), IdGenerator::new(b).task());
+    }
+}

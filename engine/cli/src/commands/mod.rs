@@ -1,0 +1,34 @@
+//! The verbs: one per file.
+
+pub(crate) mod build;
+pub(crate) mod error;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod inspect;
+pub(crate) mod job;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod status;
+pub(crate) mod submit;
+pub(crate) mod up;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs one verb.
+pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
+    let address = cli.address;
+    match cli.command {
+        Command::Submit(args) => submit::run(args, address).await,
+        Command::Job(args) => job::run(args, address).await,
+        Command::Build(args) => build::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Up(args) => up::run(args, address).await,
+        Command::Status(args) => status::run(&args, address).await,
+        Command::List(args) => list::run(args, address).await,
+        Command::Get(args) => get::run(args, address).await,
+        Command::Explain(args) => explain::run(args, address).await,
+        Command::Logs(args) => logs::run(args, address).await,
+        Command::Error(args) => error::run(&args),
+    }
+}

@@ -1,0 +1,89 @@
+//! What is to be run, read or built.
+
+use std::path::Path;
+
+use engine_toolchain::{BuildOptions, Kind, Progress};
+
+use super::Submit;
+use crate::commands::build;
+use crate::failure::Failure;
+
+/// The name under which a job knows the component that it starts.
+pub(super) const MAIN: &str = "main";
+
+/// A component under a name.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The main component and those that it comes with.
+pub(super) fn load_all(args: &Submit) -> Result<Vec<Module>, Failure> {
+    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: load(&args.module)? }];
+    for (name, path) in &args.with {
+        if modules.iter().any(|module| module.name == *name) {
+            return Err(Failure::Usage(format!(
+                "two components are named {name}: name them apart ({MAIN} is the one that is started)"
+            )));
+        }
+        modules.push(Module { name: name.clone(), bytes: load(Path::new(path))? });
+    }
+    Ok(modules)
+}
+
+fn load(path: &Path) -> Result<Vec<u8>, Failure> {
+    let shown = path.display();
+    if path.is_dir() {
+        let options = BuildOptions { progress: Progress::stderr(), ..BuildOptions::default() };
+        return engine_toolchain::build(path, &options).map_err(|error| build::failure(&error));
+    }
+    let bytes =
+        std::fs::read(path).map_err(|error| Failure::Usage(format!("cannot read {shown}: {error}")))?;
+    match engine_toolchain::kind_of(&bytes) {
+        Kind::Component => Ok(bytes),
+        Kind::CoreModule => Err(Failure::Usage(format!(
+            "{shown} is a core module, and the engine runs components: make one of it with \
+             `engine build {shown} -o component.wasm`"
+        ))),
+        Kind::NotWasm => Err(Failure::Usage(format!(
+            "{shown} is not WebAssembly: give a component, or the folder of a crate that makes one"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::submit::args::parse;
+
+    fn refused(name: &str, bytes: &[u8]) -> String {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        match load(&path) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_component_is_refused_with_what_to_do() {
+        assert!(refused("notes.txt", b"hello").contains("notes.txt is not WebAssembly"));
+        let core = refused("core.wasm", b"\0asm\x01\0\0\0");
+        assert!(core.contains("core.wasm is a core module") && core.contains("`engine build "), "{core}");
+        let Err(Failure::Usage(text)) = load(Path::new("/nowhere/m.wasm")) else { panic!("it was read") };
+        assert!(text.contains("cannot read /nowhere/m.wasm"), "{text}");
+    }
+
+    #[test]
+    fn components_have_names_of_their_own() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("c.wasm");
+        std::fs::write(&path, b"\0asm\x0d\0\x01\0").unwrap();
+        let line = |with: &str| format!("{0} --with {with}={0}", path.display());
+        let modules = load_all(&parse(&line("b")).unwrap()).unwrap();
+        assert_eq!(modules.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), [MAIN, "b"]);
+        assert!(matches!(load_all(&parse(&line(MAIN)).unwrap()), Err(Failure::Usage(_))));
+    }
+}

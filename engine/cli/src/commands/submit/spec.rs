@@ -1,0 +1,90 @@
+//! From arguments to a job's specification.
+
+use std::path::Path;
+
+use engine_client::ComponentId;
+use engine_client::messages::{Directory, JobComponent, JobLimits, JobSpec, MainEntry, job_spec};
+use engine_proto::convert::{digest, duration};
+
+use super::Submit;
+use super::module::MAIN;
+use crate::failure::Failure;
+use crate::parse::DirectoryArg;
+
+/// The specification of the job, whose components were uploaded.
+pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Result<JobSpec, Failure> {
+    let entry = match &args.invoke {
+        Some(expression) => job_spec::Entry::Invoke(expression.clone()),
+        None => job_spec::Entry::Run(MainEntry { arguments: args.arguments.clone() }),
+    };
+    let components = components
+        .iter()
+        .map(|(name, id)| JobComponent { name: name.clone(), digest: digest(*id) })
+        .collect();
+    Ok(JobSpec {
+        submission_id: args.submission_id.clone().unwrap_or_default(),
+        name: args.name.clone().unwrap_or_else(|| name_of(&args.module)),
+        namespace: args.namespace.clone().unwrap_or_default(),
+        components,
+        main: MAIN.to_owned(),
+        entry: Some(entry),
+        env: args.env.iter().cloned().collect(),
+        directories: args.dir.iter().map(granted).collect::<Result<_, _>>()?,
+        cpus: args.cpus.map(|cpus| cpus.0),
+        memory_bytes: args.memory,
+        limits: Some(JobLimits {
+            deadline: args.deadline.map(duration),
+            task_memory_bytes: args.task_memory,
+            ..JobLimits::default()
+        }),
+        job_retries: 0,
+    })
+}
+
+/// The file's name without its ending, or the folder's.
+fn name_of(module: &Path) -> String {
+    let named = module.canonicalize().unwrap_or_else(|_| module.to_owned());
+    named.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn granted(directory: &DirectoryArg) -> Result<Directory, Failure> {
+    let wrong = |why: &str| Failure::Usage(format!("--dir {}: {why}", directory.host));
+    let host = Path::new(&directory.host).canonicalize().map_err(|error| wrong(&error.to_string()))?;
+    if !host.is_dir() {
+        return Err(wrong("is not a directory"));
+    }
+    let host = host.into_os_string().into_string().map_err(|_| wrong("its path is not UTF-8"))?;
+    Ok(Directory { host, guest: directory.guest.clone(), read_only: directory.read_only })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::submit::args::parse;
+
+    #[test]
+    fn a_command_line_becomes_a_specification() {
+        let temp = tempfile::tempdir().unwrap();
+        let line = format!(
+            "dir/count.wasm --dir {}::/data:ro --env A=1 --cpus 2 --deadline 1500ms -- x y",
+            temp.path().display()
+        );
+        let components = [(MAIN.to_owned(), ComponentId([1; 32]))];
+        let spec = spec(&parse(&line).unwrap(), &components).unwrap();
+        assert_eq!(spec.name, "count");
+        assert_eq!(spec.directories[0].host, temp.path().canonicalize().unwrap().to_str().unwrap());
+        assert_eq!((spec.directories[0].guest.as_str(), spec.directories[0].read_only), ("/data", true));
+        assert_eq!(spec.env["A"], "1");
+        assert_eq!(spec.cpus, Some(20_000));
+        let arguments = vec!["x".to_owned(), "y".to_owned()];
+        assert_eq!(spec.entry, Some(job_spec::Entry::Run(MainEntry { arguments })));
+        assert_eq!(spec.limits.unwrap().deadline.unwrap().seconds, 1);
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_refused() {
+        let line = "count.wasm --dir /nowhere/at/all::/data";
+        let Err(Failure::Usage(text)) = spec(&parse(line).unwrap(), &[]) else { panic!("it was granted") };
+        assert!(text.starts_with("--dir /nowhere/at/all:"), "{text}");
+    }
+}

@@ -1,0 +1,111 @@
+//! An engine inside this process: the same node, served on a private socket, talked to by the same
+//! client.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use engine_agent::{Node, Options};
+use engine_client::Address;
+use engine_net::{Server, UnixSocket};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::failure::Failure;
+use crate::parse::{Cpus, cpus, size};
+
+/// What an engine of our own has.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "An engine for this job alone")]
+pub(crate) struct EngineArgs {
+    /// Run in an engine that lives as long as the job, even if one is running on this machine
+    #[arg(long)]
+    pub(crate) embedded: bool,
+    /// The same, and it has so many CPUs; default: all of this machine's
+    #[arg(long, value_name = "N", value_parser = cpus)]
+    pub(crate) engine_cpus: Option<Cpus>,
+    /// The same, and its guests may use so much memory; default: 70 % of this machine's
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) engine_memory: Option<u64>,
+}
+
+impl EngineArgs {
+    /// Whether an engine of our own is asked for.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.embedded || self.engine_cpus.is_some() || self.engine_memory.is_some()
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::detect();
+        options.data_dir = data_dir();
+        if let Some(cpus) = self.engine_cpus {
+            options.cpus = cpus;
+        }
+        if let Some(memory) = self.engine_memory {
+            options.memory_bytes = memory;
+        }
+        options
+    }
+}
+
+/// Where components and their machine code are kept between runs: in the user's cache. Without one
+/// they are compiled anew each time.
+pub(crate) fn data_dir() -> Option<PathBuf> {
+    match engine_toolchain::cache_dir() {
+        Ok(cache) => Some(cache.join("node")),
+        Err(error) => {
+            tracing::warn!(%error, "nothing is kept for the next run");
+            None
+        }
+    }
+}
+
+/// A running node, and the server in front of it.
+pub(crate) struct Embedded {
+    node: Node,
+    address: Address,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Result<(), engine_net::ServerError>>,
+    _directory: TempDir,
+}
+
+impl Embedded {
+    /// Starts a node and serves it where only this user can reach it.
+    pub(crate) async fn start(args: &EngineArgs) -> Result<Self, Failure> {
+        let directory = tempfile::Builder::new()
+            .prefix("engine-")
+            .tempdir()
+            .map_err(|error| Failure::Other(format!("cannot make a temporary directory: {error}")))?;
+        let path = directory.path().join("engine.sock");
+        let socket = UnixSocket::bind(&path).map_err(|error| Failure::Other(error.to_string()))?;
+        let node = start(args.options())?;
+        let (stop, stopped) = oneshot::channel();
+        let backend = node.backend();
+        let server = tokio::spawn(async {
+            // A sender that is gone says the same as a message.
+            Server::new().unix(socket).run(backend, async { drop(stopped.await) }).await
+        });
+        Ok(Self { node, address: Address::Unix(path), stop, server, _directory: directory })
+    }
+
+    /// Where it is served.
+    pub(crate) fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    /// Ends the node, and whatever still runs on it.
+    pub(crate) async fn shutdown(self) {
+        drop(self.stop);
+        match self.server.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the embedded engine's server failed"),
+            Err(error) => tracing::warn!(%error, "the embedded engine's server was lost"),
+        }
+        self.node.shutdown().await;
+    }
+}
+
+/// Starts a node.
+pub(crate) fn start(options: Options) -> Result<Node, Failure> {
+    Node::start(options).map_err(|error| Failure::Client(error.into()))
+}

@@ -1,0 +1,209 @@
+//! The rows of listings.
+
+use std::time::SystemTime;
+
+use engine_client::fields::Fields;
+use engine_client::messages as v1;
+use engine_core::resources::{Quantity, bytes};
+use engine_proto::convert::system_time;
+
+use crate::output::table::table;
+use crate::output::time::{ago, between, short};
+
+/// A listing as a table.
+pub(crate) fn listing(kind: v1::Kind, items: &[v1::View], now: SystemTime) -> String {
+    let rows: Vec<_> = items.iter().filter_map(|item| row(item.view.as_ref()?, now)).collect();
+    table(header(kind), &rows)
+}
+
+/// Jobs as a table.
+pub(crate) fn jobs(jobs: &[v1::JobView], now: SystemTime) -> String {
+    table(header(v1::Kind::Job), &jobs.iter().map(|view| job(view, now)).collect::<Vec<_>>())
+}
+
+fn header(kind: v1::Kind) -> &'static [&'static str] {
+    match kind {
+        v1::Kind::Unspecified => &[],
+        v1::Kind::Job => &["id", "submission id", "name", "state", "tasks", "submitted", "took", "error"],
+        v1::Kind::Task => &["id", "function", "name", "state", "attempts", "node", "took", "reason"],
+        v1::Kind::Actor => &["id", "class", "name", "state", "restarts", "pending calls", "node", "cause"],
+        v1::Kind::Object => &["id", "state", "size", "holders", "task"],
+        v1::Kind::Node => {
+            &["id", "state", "host", "cpus", "memory", "running", "queued", "sandboxes", "store", "labels"]
+        }
+        v1::Kind::PlacementGroup => &["id", "name", "state", "strategy", "bundles"],
+    }
+}
+
+fn row(view: &v1::view::View, now: SystemTime) -> Option<Vec<String>> {
+    use v1::view::View;
+    Some(match view {
+        View::Job(view) => job(view, now),
+        View::Task(view) => task(view, now),
+        View::Actor(view) => {
+            fields(view, &["id", "class", "name", "state", "restarts", "pending_calls", "node", "cause"])
+        }
+        View::Object(view) => object(view),
+        View::Node(view) => node(view),
+        View::PlacementGroup(view) => {
+            let mut row = fields(view, &["id", "name", "state", "strategy"]);
+            row.push(view.bundles.len().to_string());
+            row
+        }
+    })
+}
+
+fn fields<V: Fields>(view: &V, keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| view.field(key).unwrap_or_default()).collect()
+}
+
+fn job(view: &v1::JobView, now: SystemTime) -> Vec<String> {
+    let mut row = fields(view, &["id", "submission_id", "name", "state"]);
+    let counts = view.progress.as_ref().and_then(|progress| progress.tasks.as_ref());
+    row.push(counts.map(|tasks| format!("{}/{}", tasks.ended(), tasks.total())).unwrap_or_default());
+    row.push(ago(view.submit_time.as_ref(), now));
+    row.push(took(view.start_time.as_ref(), view.end_time.as_ref(), now));
+    row.push(view.field("error").unwrap_or_default());
+    row
+}
+
+fn task(view: &v1::TaskView, now: SystemTime) -> Vec<String> {
+    let mut row = fields(view, &["id", "function", "name", "state", "attempts", "node"]);
+    let last = view.attempts.last();
+    let end = last.and_then(|last| last.end_time.as_ref()).or(view.end_time.as_ref());
+    row.push(took(last.and_then(|last| last.start_time.as_ref()), end, now));
+    row.push(match &view.error {
+        Some(error) => error.code.clone(),
+        None => view.pending_reason.clone(),
+    });
+    row
+}
+
+fn object(view: &v1::ObjectView) -> Vec<String> {
+    let mut row = fields(view, &["id", "state"]);
+    row.push(view.size_bytes.map(bytes).unwrap_or_default());
+    row.extend(fields(view, &["holders", "task"]));
+    row
+}
+
+fn node(view: &v1::NodeView) -> Vec<String> {
+    let mut row = fields(view, &["id", "state", "hostname"]);
+    let (total, free) = (view.total.clone().unwrap_or_default(), view.available.clone().unwrap_or_default());
+    let counters = view.counters.unwrap_or_default();
+    let cpus = |parts: u64| Quantity(parts).to_string();
+    row.push(format!("{}/{}", cpus(total.cpus.saturating_sub(free.cpus)), cpus(total.cpus)));
+    let memory = total.memory_bytes.saturating_sub(free.memory_bytes);
+    row.push(format!("{}/{}", bytes(memory), bytes(total.memory_bytes)));
+    row.push(counters.running_tasks.to_string());
+    row.push(counters.queued_tasks.to_string());
+    row.push(counters.live_instances.to_string());
+    row.push(bytes(counters.store_used_bytes));
+    let mut labels: Vec<_> = view.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    labels.sort();
+    row.push(labels.join(","));
+    row
+}
+
+fn took(
+    start: Option<&engine_proto::prost_types::Timestamp>,
+    end: Option<&engine_proto::prost_types::Timestamp>,
+    now: SystemTime,
+) -> String {
+    let end = end.map_or(Some(now), system_time);
+    between(start, end).map(short).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use v1::view::View;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_000)
+    }
+
+    fn at(seconds: i64) -> Option<engine_proto::prost_types::Timestamp> {
+        Some(engine_proto::prost_types::Timestamp { seconds, nanos: 0 })
+    }
+
+    fn list(kind: v1::Kind, view: View) -> String {
+        listing(kind, &[v1::View { view: Some(view) }], now())
+    }
+
+    #[test]
+    fn a_job_shows_its_tasks_and_times() {
+        let tasks = v1::TaskCounts { finished: 3, running: 2, ..Default::default() };
+        let view = v1::JobView {
+            job_id: "job-1".into(),
+            name: "count".into(),
+            state: v1::JobState::Running.into(),
+            submit_time: at(880),
+            start_time: at(940),
+            progress: Some(v1::JobProgress { tasks: Some(tasks), ..Default::default() }),
+            ..Default::default()
+        };
+        let expected = "\
+ID     NAME   STATE    TASKS  SUBMITTED  TOOK
+job-1  count  RUNNING  3/5    2m 0s ago  1m 0s
+";
+        assert_eq!(list(v1::Kind::Job, View::Job(view.clone())), expected);
+        assert_eq!(jobs(&[view], now()), expected);
+    }
+
+    #[test]
+    fn a_task_shows_why_it_waits_or_failed() {
+        let mut view = v1::TaskView {
+            task_id: "task-1".into(),
+            function: "count".into(),
+            state: v1::TaskState::PendingPlacement.into(),
+            pending_reason: "wants 4 cpus".into(),
+            ..Default::default()
+        };
+        let expected = "\
+ID      FUNCTION  STATE              ATTEMPTS  REASON
+task-1  count     PENDING_PLACEMENT  0         wants 4 cpus
+";
+        assert_eq!(list(v1::Kind::Task, View::Task(view.clone())), expected);
+        view.set_state(v1::TaskState::Failed);
+        view.error = Some(v1::Error { code: "TRAPPED".into(), ..Default::default() });
+        view.attempts = vec![v1::Attempt { start_time: at(1), end_time: at(3), ..Default::default() }];
+        let expected = "\
+ID      FUNCTION  STATE   ATTEMPTS  TOOK    REASON
+task-1  count     FAILED  1         2.00 s  TRAPPED
+";
+        assert_eq!(list(v1::Kind::Task, View::Task(view)), expected);
+    }
+
+    #[test]
+    fn a_node_shows_what_is_used_of_what_it_has() {
+        let resources = |cpus, memory_bytes| v1::Resources { cpus, memory_bytes, ..Default::default() };
+        let view = v1::NodeView {
+            node_id: "node-1".into(),
+            state: v1::NodeState::Alive.into(),
+            total: Some(resources(20_000, 2 << 30)),
+            available: Some(resources(5_000, 1 << 30)),
+            labels: [("zone".into(), "a".into())].into(),
+            ..Default::default()
+        };
+        let text = list(v1::Kind::Node, View::Node(view));
+        assert!(text.contains("1.5/2"), "{text}");
+        assert!(text.contains("1 GiB/2 GiB"), "{text}");
+        assert!(text.contains("zone=a"), "{text}");
+    }
+
+    #[test]
+    fn every_kind_has_as_many_cells_as_its_header() {
+        let views = [
+            (v1::Kind::Job, View::Job(Default::default())),
+            (v1::Kind::Task, View::Task(Default::default())),
+            (v1::Kind::Actor, View::Actor(Default::default())),
+            (v1::Kind::Object, View::Object(Default::default())),
+            (v1::Kind::Node, View::Node(Default::default())),
+            (v1::Kind::PlacementGroup, View::PlacementGroup(Default::default())),
+        ];
+        for (kind, view) in views {
+            assert_eq!(row(&view, now()).unwrap().len(), header(kind).len(), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Jobs: PENDING, RUNNING, then STOPPED, SUCCEEDED or FAILED (contract J1).
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::head::Head;
+use crate::ids::JobId;
+use crate::node::{JobEnd, Progress};
+use crate::time::Time;
+use crate::value::{Outcome, Value};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum JobState {
+    /// Accepted.
+    Pending,
+    /// Its root task was handed to a node.
+    Running,
+    /// It was told to stop.
+    Stopped,
+    /// Its root task ended well.
+    Succeeded,
+    /// Its root task failed.
+    Failed,
+}
+
+impl JobState {
+    /// The state as it is printed.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Stopped => "STOPPED",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// Whether the job has ended.
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Stopped | Self::Succeeded | Self::Failed)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is submitted, as far as the head needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submission {
+    /// Makes repeating the submission safe; empty: none.
+    pub submission_id: String,
+    /// A digest of all that is asked for: the same submission id must come with the same.
+    pub digest: [u8; 32],
+    /// For people.
+    pub name: String,
+    /// Where its actors' names are found.
+    pub namespace: String,
+    /// Who submits.
+    pub tenant: String,
+}
+
+/// A job as the head knows it.
+#[derive(Debug, Clone)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// What was submitted.
+    pub submission: Submission,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was accepted.
+    pub submitted: Time,
+    /// When its root task was handed to a node.
+    pub started: Option<Time>,
+    /// When it ended.
+    pub ended: Option<Time>,
+    /// The root's value.
+    pub result: Option<Value>,
+    /// Why it failed or was stopped.
+    pub error: Option<Arc<Error>>,
+    /// Its tasks, at the end.
+    pub progress: Progress,
+}
+
+/// The answer to a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Submitted {
+    /// A new job.
+    New(JobId),
+    /// It was submitted before.
+    Known(JobId),
+}
+
+impl Head {
+    /// Accepts a job.
+    pub fn submit(&mut self, now: Time, submission: Submission) -> Result<Submitted, Error> {
+        for (what, text) in [
+            ("name", &submission.name),
+            ("namespace", &submission.namespace),
+            ("submission id", &submission.submission_id),
+        ] {
+            self.check_name(what, text)?;
+        }
+        if let Some(known) = self.by_submission.get(&submission.submission_id) {
+            let same = self.jobs.get(known).is_some_and(|job| job.submission.digest == submission.digest);
+            if same {
+                return Ok(Submitted::Known(*known));
+            }
+            return Err(Error::new(
+                ErrorCode::AlreadyExists,
+                format!(
+                    "the submission id {:?} was used for {known}, which asked for something else: use another id",
+                    submission.submission_id
+                ),
+            ));
+        }
+        if self.jobs.len() - self.ended.len() >= self.limits.jobs_max {
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "jobs_max of {} is reached: wait for a job to end, or stop one",
+                    self.limits.jobs_max
+                ),
+            ));
+        }
+        let id = self.ids.job();
+        if !submission.submission_id.is_empty() {
+            self.by_submission.insert(submission.submission_id.clone(), id);
+        }
+        let record = JobRecord {
+            id,
+            submission,
+            state: JobState::Pending,
+            submitted: now,
+            started: None,
+            ended: None,
+            result: None,
+            error: None,
+            progress: Progress::default(),
+        };
+        self.jobs.insert(id, record);
+        Ok(Submitted::New(id))
+    }
+
+    /// A node has taken the job's root task.
+    pub fn job_started(&mut self, now: Time, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id)
+            && job.state == JobState::Pending
+        {
+            job.state = JobState::Running;
+            job.started = Some(now);
+        }
+    }
+
+    /// The job has ended and nothing of it is left. Says which old job was forgotten to make room.
+    pub fn job_ended(&mut self, now: Time, id: JobId, end: JobEnd) -> Option<JobId> {
+        let job = self.jobs.get_mut(&id)?;
+        if job.state.is_end() {
+            return None;
+        }
+        job.state = match (&end.result, end.stopped) {
+            (_, true) => JobState::Stopped,
+            (Ok(_), _) => JobState::Succeeded,
+            (Err(_), _) => JobState::Failed,
+        };
+        job.ended = Some(now);
+        job.progress = end.progress;
+        match end.result {
+            Outcome::Ok(value) => job.result = Some(value),
+            Outcome::Err(error) => job.error = Some(error),
+        }
+        self.ended.push_back(id);
+        if self.ended.len() <= self.limits.ended_jobs_max {
+            return None;
+        }
+        let oldest = self.ended.pop_front()?;
+        self.forget_job(oldest);
+        Some(oldest)
+    }
+
+    /// Forgets a job that has ended.
+    pub fn delete_job(&mut self, id: JobId) -> Result<(), Error> {
+        let job = self.job(id)?;
+        if !job.state.is_end() {
+            return Err(Error::invalid_argument(format!(
+                "{id} is {}: only a job that has ended can be deleted; stop it first",
+                job.state
+            )));
+        }
+        self.ended.retain(|other| *other != id);
+        self.forget_job(id);
+        Ok(())
+    }
+
+    fn forget_job(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.remove(&id) {
+            self.by_submission.remove(&job.submission.submission_id);
+        }
+    }
+
+    /// One job.
+    pub fn job(&self, id: JobId) -> Result<&JobRecord, Error> {
+        self.jobs.get(&id).ok_or_else(|| {
+            Error::new(
+                ErrorCode::NotFound,
+                format!("there is no {id}: it may have been deleted, or forgotten since it ended; `engine job list` shows those there are"),
+            )
+        })
+    }
+
+    /// The job that has this submission id.
+    pub fn job_by_submission(&self, submission_id: &str) -> Result<&JobRecord, Error> {
+        match self.by_submission.get(submission_id) {
+            Some(id) => self.job(*id),
+            None => Err(Error::new(
+                ErrorCode::NotFound,
+                format!(
+                    "no job has the submission id {submission_id:?}: `engine job list` shows those there are"
+                ),
+            )),
+        }
+    }
+
+    /// All jobs, the newest first.
+    pub fn jobs(&self) -> Vec<&JobRecord> {
+        let mut jobs: Vec<&JobRecord> = self.jobs.values().collect();
+        jobs.sort_by_key(|job| (std::cmp::Reverse(job.submitted), job.id));
+        jobs
+    }
+
+    pub(super) fn check_name(&self, what: &str, text: &str) -> Result<(), Error> {
+        let max = self.limits.name_bytes_max;
+        if text.len() > max {
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "the {what} has {} bytes, and name_bytes_max is {max}: use a shorter one",
+                    text.len()
+                ),
+            ));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Error::invalid_argument(format!(
+                "the {what} {text:?} has a control character in it"
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::Limits;
+
+    fn head() -> Head {
+        Head::new([3; 16], Limits { jobs_max: 2, ended_jobs_max: 1, ..Limits::default() })
+    }
+
+    fn submission(id: &str, digest: u8) -> Submission {
+        Submission {
+            submission_id: id.to_owned(),
+            digest: [digest; 32],
+            name: "n".to_owned(),
+            namespace: "default".to_owned(),
+            tenant: "default".to_owned(),
+        }
+    }
+
+    fn new_job(head: &mut Head, id: &str) -> JobId {
+        match head.submit(Time(1), submission(id, 1)) {
+            Ok(Submitted::New(job)) => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn end(result: Outcome, stopped: bool) -> JobEnd {
+        JobEnd { result, stopped, progress: Progress::default() }
+    }
+
+    // contract: J1
+    #[test]
+    fn a_submission_id_makes_repeating_a_submit_safe() {
+        let mut head = head();
+        let job = new_job(&mut head, "once");
+        assert_eq!(head.submit(Time(2), submission("once", 1)).expect("known"), Submitted::Known(job));
+        let error = head.submit(Time(2), submission("once", 2)).expect_err("another program");
+        assert_eq!(error.code(), ErrorCode::AlreadyExists);
+        assert_ne!(new_job(&mut head, ""), job);
+    }
+
+    // contract: J1
+    #[test]
+    fn a_job_passes_through_its_states() {
+        let failure = || Err(Arc::new(Error::new(ErrorCode::TaskFailed, "no")));
+        for (result, stopped, state) in [
+            (Ok(Value::empty()), false, JobState::Succeeded),
+            (failure(), false, JobState::Failed),
+            (failure(), true, JobState::Stopped),
+        ] {
+            let mut head = head();
+            let job = new_job(&mut head, "");
+            assert_eq!(head.job(job).expect("there").state, JobState::Pending);
+            head.job_started(Time(2), job);
+            assert_eq!(head.job(job).expect("there").state, JobState::Running);
+            head.job_ended(Time(3), job, end(result, stopped));
+            assert_eq!(head.job(job).expect("there").state, state);
+            assert_eq!(head.job(job).expect("there").ended, Some(Time(3)));
+            head.job_ended(Time(4), job, end(Ok(Value::empty()), false));
+            assert_eq!(head.job(job).expect("there").state, state, "an end is final");
+        }
+    }
+
+    #[test]
+    fn tables_are_bounded_and_the_oldest_ended_job_is_forgotten() {
+        let mut head = head();
+        let (a, b) = (new_job(&mut head, "a"), new_job(&mut head, "b"));
+        let error = head.submit(Time(1), submission("c", 1)).expect_err("full");
+        assert_eq!(error.code(), ErrorCode::LimitExceeded);
+        assert_eq!(head.job_ended(Time(2), a, end(Ok(Value::empty()), false)), None);
+        assert_eq!(head.job_ended(Time(3), b, end(Ok(Value::empty()), false)), Some(a));
+        assert_eq!(head.job(a).expect_err("forgotten").code(), ErrorCode::NotFound);
+        assert!(head.job_by_submission("a").is_err());
+        assert_eq!(head.job_by_submission("b").expect("there").id, b);
+    }
+
+    #[test]
+    fn only_a_job_that_has_ended_is_deleted() {
+        let mut head = head();
+        let job = new_job(&mut head, "x");
+        assert_eq!(head.delete_job(job).expect_err("pending").code(), ErrorCode::InvalidArgument);
+        head.job_ended(Time(2), job, end(Ok(Value::empty()), false));
+        head.delete_job(job).expect("ended");
+        assert_eq!(head.delete_job(job).expect_err("gone").code(), ErrorCode::NotFound);
+        new_job(&mut head, "x");
+    }
+
+    #[test]
+    fn names_that_cannot_be_printed_are_refused() {
+        let mut head = head();
+        let mut bad = submission("", 1);
+        bad.name = "a\nb".to_owned();
+        assert_eq!(
+            head.submit(Time(1), bad.clone()).expect_err("newline").code(),
+            ErrorCode::InvalidArgument
+        );
+        bad.name = "a".repeat(1000);
+        assert_eq!(head.submit(Time(1), bad).expect_err("long").code(), ErrorCode::LimitExceeded);
+    }
+}

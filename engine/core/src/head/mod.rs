@@ -1,0 +1,58 @@
+//! The state machine of the head: which jobs there are and how they ended, and which actor has which
+//! name.
+
+mod jobs;
+mod names;
+
+pub use jobs::{JobRecord, JobState, Submission, Submitted};
+pub use names::Claim;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::ids::{ActorId, IdGenerator, IdMap, JobId};
+
+/// What the head's tables are bounded by.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Jobs that have not ended.
+    pub jobs_max: usize,
+    /// Jobs that have ended and can still be looked at; the oldest is forgotten first.
+    pub ended_jobs_max: usize,
+    /// Names of actors.
+    pub names_max: usize,
+    /// Bytes of a name, a namespace or a submission id.
+    pub name_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { jobs_max: 10_000, ended_jobs_max: 1_000, names_max: 1_000_000, name_bytes_max: 512 }
+    }
+}
+
+/// The state machine of the head.
+pub struct Head {
+    limits: Limits,
+    ids: IdGenerator,
+    jobs: IdMap<JobId, JobRecord>,
+    by_submission: HashMap<String, JobId>,
+    /// Jobs that have ended, in the order in which they did.
+    ended: VecDeque<JobId>,
+    names: BTreeMap<(String, String), ActorId>,
+    named: IdMap<ActorId, (String, String)>,
+}
+
+impl Head {
+    /// A head with nothing in it. `id_key`: fresh random bits, so that ids cannot be guessed.
+    pub fn new(id_key: [u8; 16], limits: Limits) -> Self {
+        Self {
+            limits,
+            ids: IdGenerator::new(id_key),
+            jobs: IdMap::default(),
+            by_submission: HashMap::new(),
+            ended: VecDeque::new(),
+            names: BTreeMap::new(),
+            named: IdMap::default(),
+        }
+    }
+}

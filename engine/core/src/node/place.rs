@@ -1,0 +1,62 @@
+//! Whether a task can ever be placed here.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::node::class::Class;
+use crate::node::{ClassKey, Node};
+use crate::options::{LabelOperator, LabelSelector, Strategy};
+
+impl Node {
+    /// Why tasks of this class can never run, however long they wait; none when they can
+    /// (contract E2).
+    pub(super) fn never_fits(&self, class: ClassKey) -> Option<Arc<Error>> {
+        let class = &self.classes[class];
+        let what = self.lacks_resources(class).or_else(|| self.is_elsewhere(class))?;
+        let message = format!("{what} (looked at 1 node: {})", self.id);
+        Some(Arc::new(Error::new(ErrorCode::Unschedulable, message)))
+    }
+
+    fn lacks_resources(&self, class: &Class) -> Option<String> {
+        if self.total.covers(&class.needs) {
+            return None;
+        }
+        let what: Vec<String> = self
+            .total
+            .lacking(&class.needs)
+            .iter()
+            .map(|lack| {
+                format!("{} of {}, and no node has more than {}", lack.wanted, lack.resource, lack.had)
+            })
+            .collect();
+        Some(format!("it asks for {}: ask for less, or add a node that has it", what.join("; ")))
+    }
+
+    fn is_elsewhere(&self, class: &Class) -> Option<String> {
+        let placement = &class.spec.options.placement;
+        if let Strategy::Node(node, false) = &placement.strategy
+            && *node != self.id
+        {
+            return Some(format!("it must run on {node}, which is not there: choose another node, or let it be soft"));
+        }
+        let missing = placement.labels.iter().find(|selector| selector.hard && !self.matches(selector))?;
+        let LabelSelector { key, operator, values, .. } = missing;
+        let wanted = match operator {
+            LabelOperator::In => format!("{key:?} to be one of {values:?}"),
+            LabelOperator::NotIn => format!("{key:?} to be none of {values:?}"),
+            LabelOperator::Exists => format!("{key:?} to be there"),
+            LabelOperator::DoesNotExist => format!("{key:?} not to be there"),
+        };
+        Some(format!("it wants the node's label {wanted}: ask for another, or start a node with that label"))
+    }
+
+    fn matches(&self, selector: &LabelSelector) -> bool {
+        let value = self.labels.iter().find(|(key, _)| *key == selector.key).map(|(_, value)| value);
+        match selector.operator {
+            LabelOperator::In => value.is_some_and(|value| selector.values.contains(value)),
+            LabelOperator::NotIn => value.is_none_or(|value| !selector.values.contains(value)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}

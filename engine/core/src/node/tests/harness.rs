@@ -1,0 +1,574 @@
+//! Plays runtime and host over a [`Node`]: applies its effects, keeps the calls that run, and checks
+//! the invariants after every event. A test says who spawns what and how each call ends.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::{ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, TaskId, WaitId};
+use crate::node::*;
+use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
+use crate::resources::{Quantity, Resources};
+use crate::time::Time;
+use crate::value::{Argument, Handle, Outcome, Value};
+use crate::work::{Call, CallReport, Entry, GoneReport, Life, StopReason, Usage};
+
+/// A sandbox as the runtime would have it.
+pub struct Sandbox {
+    pub job: JobId,
+    pub life: Life,
+    pub assigned: Arc<Resources>,
+    pub calls: Vec<TaskId>,
+    pub served: usize,
+}
+
+pub struct World {
+    pub node: Node,
+    pub now: Time,
+    pub sandboxes: BTreeMap<InstanceId, Sandbox>,
+    /// Calls that sandboxes were given and have not ended.
+    pub running: BTreeMap<TaskId, (InstanceId, Call)>,
+    /// Every call that was begun, in order: task and attempt.
+    pub begun: Vec<(TaskId, u32)>,
+    pub stops: Vec<(InstanceId, StopReason)>,
+    /// With this set, a sandbox that is told to end does so only by [`World::gone`].
+    pub slow_stops: bool,
+    pub interrupts: Vec<TaskId>,
+    pub woken: BTreeSet<WaitId>,
+    pub ended: BTreeMap<JobId, JobEnd>,
+    pub released_names: Vec<ActorId>,
+    pub roots: BTreeMap<JobId, TaskId>,
+    timer: Option<Time>,
+    /// Every effect, as text, when that is asked for.
+    pub trace: Option<Vec<String>>,
+    /// Whether the invariants are checked after every event: they cost a walk over all tables.
+    pub checks: bool,
+    ids: IdGenerator,
+}
+
+pub fn cpus(count: u64) -> Resources {
+    Resources { cpus: Quantity::units(count), memory: 64 << 30, ..Resources::default() }
+}
+
+pub fn component() -> ComponentId {
+    ComponentId([1; 32])
+}
+
+pub fn function(name: &str) -> Function {
+    Function { component: component(), name: name.into() }
+}
+
+pub fn options() -> TaskOptions {
+    TaskOptions::default()
+}
+
+/// Options with this many CPUs.
+pub fn with_cpus(count: u64) -> TaskOptions {
+    let mut options = options();
+    options.placement.cpus = Some(Quantity::units(count));
+    options
+}
+
+/// Options with this much guest memory.
+pub fn with_memory(bytes: u64) -> TaskOptions {
+    let mut options = options();
+    options.placement.memory = Some(bytes);
+    options
+}
+
+pub fn with_deadline(deadline: Duration) -> TaskOptions {
+    TaskOptions { deadline: Some(deadline), ..options() }
+}
+
+pub fn value(size: u64) -> Value {
+    Value { size, ..Value::empty() }
+}
+
+pub fn value_with(handles: &[Handle]) -> Value {
+    Value { handles: handles.into(), size: 8, ..Value::empty() }
+}
+
+/// A failure of the guest's own code.
+pub fn failure(kind: &str) -> Error {
+    Error::new(ErrorCode::TaskFailed, format!("{kind} went wrong")).with_kind(kind)
+}
+
+pub fn error(code: ErrorCode) -> Error {
+    Error::new(code, code.as_str().to_lowercase())
+}
+
+pub const SECOND: Duration = Duration::from_secs(1);
+
+impl World {
+    pub fn new(total: Resources, limits: Limits) -> Self {
+        Self {
+            node: Node::new([7; 16], total, vec![("zone".into(), "a".into())], limits),
+            now: Time(0),
+            sandboxes: BTreeMap::new(),
+            running: BTreeMap::new(),
+            begun: Vec::new(),
+            stops: Vec::new(),
+            slow_stops: false,
+            interrupts: Vec::new(),
+            woken: BTreeSet::new(),
+            ended: BTreeMap::new(),
+            released_names: Vec::new(),
+            roots: BTreeMap::new(),
+            timer: None,
+            trace: None,
+            checks: true,
+            ids: IdGenerator::new([9; 16]),
+        }
+    }
+
+    /// A node with so many CPUs and the default limits.
+    pub fn with_cpus(count: u64) -> Self {
+        Self::new(cpus(count), Limits::default())
+    }
+
+    /// Brings an event to the node and carries out what follows.
+    pub fn event<R>(&mut self, event: impl FnOnce(&mut Node, Time, &mut Effects) -> R) -> R {
+        let mut fx = Effects::new();
+        let result = event(&mut self.node, self.now, &mut fx);
+        self.check();
+        let mut fx = VecDeque::from(fx);
+        while let Some(effect) = fx.pop_front() {
+            self.carry_out(effect, &mut fx);
+        }
+        result
+    }
+
+    fn check(&self) {
+        if self.checks
+            && let Some(broken) = self.node.broken_invariant()
+        {
+            panic!("at {}: {broken}", self.now);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, fx: &mut VecDeque<Effect>) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{}: {effect:?}", self.now));
+        }
+        match effect {
+            Effect::Start(start) => {
+                let Start { instance, job, assigned, life, call, .. } = *start;
+                let sandbox = Sandbox { job, life, assigned, calls: Vec::new(), served: 0 };
+                assert!(self.sandboxes.insert(instance, sandbox).is_none(), "{instance} was started twice");
+                self.begin(instance, call);
+            }
+            Effect::Deliver(instance, call) => self.begin(instance, *call),
+            Effect::Stop(instance, reason) => {
+                assert!(self.sandboxes.contains_key(&instance), "{instance} was stopped and is not there");
+                self.stops.push((instance, reason));
+                if !self.slow_stops {
+                    let mut more = Effects::new();
+                    self.leave(instance);
+                    let report = GoneReport { instance, calls: SmallVec::new(), cause: None };
+                    self.node.gone(self.now, report, &mut more);
+                    self.check();
+                    fx.extend(more);
+                }
+            }
+            Effect::Interrupt(_, task) => self.interrupts.push(task),
+            Effect::Wake(wait) => {
+                assert!(self.woken.insert(wait), "{wait:?} was woken twice");
+            }
+            Effect::ArmTimer(at) => self.timer = Some(at),
+            Effect::JobEnded(job, end) => {
+                let left = self.sandboxes.values().any(|sandbox| {
+                    sandbox.job == job && !matches!(sandbox.life, Life::Actor { actor, .. } if self.is_detached(actor))
+                });
+                assert!(!left || self.has_detached(job), "{job} ended with sandboxes left");
+                assert!(self.ended.insert(job, end).is_none(), "{job} ended twice");
+            }
+            Effect::ReleaseName(actor) => self.released_names.push(actor),
+        }
+    }
+
+    fn is_detached(&self, actor: ActorId) -> bool {
+        self.node.actor(actor).is_some_and(|view| view.detached)
+    }
+
+    fn has_detached(&self, job: JobId) -> bool {
+        self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached && view.state != "DEAD")
+    }
+
+    fn begin(&mut self, instance: InstanceId, call: Call) {
+        let sandbox = self.sandboxes.get_mut(&instance).expect("a call was given to a sandbox that is not there");
+        sandbox.calls.push(call.task);
+        sandbox.served += 1;
+        let max = match sandbox.life {
+            Life::Actor { max_concurrency, .. } => max_concurrency as usize,
+            _ => 1,
+        };
+        assert!(sandbox.calls.len() <= max, "{} calls are inside {instance}, which takes {max}", sandbox.calls.len());
+        self.begun.push((call.task, call.attempt));
+        let task = call.task;
+        assert!(self.running.insert(task, (instance, call)).is_none(), "{task} runs twice");
+    }
+
+    fn leave(&mut self, instance: InstanceId) -> Sandbox {
+        let sandbox = self.sandboxes.remove(&instance).expect("a sandbox that is there");
+        for task in &sandbox.calls {
+            self.running.remove(task);
+        }
+        sandbox
+    }
+
+    // ---- jobs ----
+
+    /// Starts a job of no CPUs; its root, which asks for everything that follows.
+    pub fn job(&mut self) -> Caller {
+        let root = self.submit(Quantity::ZERO, None);
+        self.caller(root)
+    }
+
+    /// Starts a job; its root task.
+    pub fn submit(&mut self, cpus: Quantity, unfinished_tasks_max: Option<usize>) -> TaskId {
+        let job = self.ids.job();
+        let spec = JobSpec {
+            job,
+            component: component(),
+            entry: RootEntry::Main(Vec::new()),
+            cpus,
+            memory: Some(1 << 20),
+            unfinished_tasks_max,
+            task_memory_bytes: None,
+            deadline: None,
+        };
+        let root = self.event(|node, now, fx| node.submit_job(now, spec, fx)).expect("a new job");
+        self.roots.insert(job, root);
+        root
+    }
+
+    /// Ends every job, and checks that nothing of them is left.
+    pub fn end(mut self) {
+        for root in self.roots.clone().into_values() {
+            if self.running.contains_key(&root) {
+                self.finish(root);
+            }
+        }
+        for job in self.roots.clone().into_keys() {
+            self.event(|node, now, fx| node.stop_job(now, job, "the test ends", fx));
+            assert!(self.ended.contains_key(&job), "{job} has not ended");
+        }
+        assert_eq!(self.node.leftover(), None);
+        assert!(self.sandboxes.is_empty() && self.running.is_empty());
+    }
+
+    /// The job that a caller belongs to.
+    pub fn job_of(&self, from: Caller) -> JobId {
+        self.sandboxes[&from.instance].job
+    }
+
+    // ---- what guests ask for ----
+
+    /// Who a running call is to the host.
+    #[track_caller]
+    pub fn caller(&self, task: TaskId) -> Caller {
+        match self.running.get(&task) {
+            Some((instance, _)) => Caller { instance: *instance, task },
+            None => panic!("{task} does not run: it is {:?}", self.node.task(task).map(|task| task.state)),
+        }
+    }
+
+    #[track_caller]
+    pub fn spawn(&mut self, from: Caller, arguments: &[ObjectId], options: TaskOptions) -> TaskId {
+        let arguments = arguments.iter().map(|id| Argument::Object(*id)).collect();
+        self.try_spawn(from, arguments, options).expect("a task that is accepted")
+    }
+
+    pub fn try_spawn(
+        &mut self,
+        from: Caller,
+        arguments: Vec<Argument>,
+        options: TaskOptions,
+    ) -> Result<TaskId, Error> {
+        let spawned =
+            self.event(|node, now, fx| node.spawn(now, from, function("f"), arguments, options, fx));
+        spawned.map(|spawned| spawned.task)
+    }
+
+    /// Spawns so many tasks of one CPU.
+    pub fn spawn_many(&mut self, from: Caller, count: usize) -> Vec<TaskId> {
+        (0..count).map(|_| self.spawn(from, &[], options())).collect()
+    }
+
+    #[track_caller]
+    pub fn put(&mut self, from: Caller, value: Value) -> ObjectId {
+        self.event(|node, _, _| node.put(from, value)).expect("a value that is accepted")
+    }
+
+    pub fn wait(&mut self, from: Caller, items: &[Waitable], until: Until, timeout: Option<Duration>) -> WaitState {
+        self.event(|node, now, fx| node.wait(now, from, items, until, timeout, fx)).expect("a wait")
+    }
+
+    /// Waits for all of these objects without a timeout; none when it need not wait.
+    pub fn get(&mut self, from: Caller, objects: &[ObjectId]) -> Option<WaitId> {
+        let items: Vec<Waitable> = objects.iter().map(|id| Waitable::Object(*id)).collect();
+        match self.wait(from, &items, Until::AllOrFailure, None) {
+            WaitState::Ready => None,
+            WaitState::Blocked(wait) => Some(wait),
+        }
+    }
+
+    /// Blocks a call until the first output of `task` is there.
+    #[track_caller]
+    pub fn block_on(&mut self, from: Caller, task: TaskId) -> WaitId {
+        self.get(from, &[task.output(0)]).expect("an output that is not there yet")
+    }
+
+    pub fn is_awake(&self, wait: WaitId) -> bool {
+        self.woken.contains(&wait)
+    }
+
+    pub fn outcome(&self, from: Caller, object: ObjectId) -> Option<Outcome> {
+        self.node.outcome(from, object)
+    }
+
+    /// The error of an object that has one.
+    #[track_caller]
+    pub fn error_of(&self, from: Caller, object: ObjectId) -> Arc<Error> {
+        match self.outcome(from, object) {
+            Some(Err(error)) => error,
+            other => panic!("{object} has no error: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn code_of(&self, from: Caller, task: TaskId) -> ErrorCode {
+        self.error_of(from, task.output(0)).code()
+    }
+
+    pub fn release(&mut self, from: Caller, handle: Handle) {
+        self.event(|node, now, fx| node.release(now, from.instance, handle, fx));
+    }
+
+    pub fn release_output(&mut self, from: Caller, task: TaskId) {
+        self.release(from, Handle::Object(task.output(0)));
+    }
+
+    pub fn acquire(&mut self, from: Caller, handle: Handle) {
+        self.event(|node, _, _| node.acquire(from.instance, handle));
+    }
+
+    pub fn emit(&mut self, from: Caller) -> Result<WaitState, Error> {
+        self.event(|node, now, fx| node.emit(now, from, value(8), fx))
+    }
+
+    pub fn next(&mut self, from: Caller, stream: TaskId) -> Next {
+        self.event(|node, now, fx| node.next(now, from, stream, fx))
+    }
+
+    pub fn cancel(&mut self, task: TaskId, force: bool, recursive: bool) {
+        self.event(|node, now, fx| node.cancel(now, task, force, recursive, fx));
+    }
+
+    #[track_caller]
+    pub fn create(&mut self, from: Caller, options: ActorOptions) -> ActorId {
+        self.try_create(from, Vec::new(), options).expect("an actor that is accepted")
+    }
+
+    pub fn try_create(
+        &mut self,
+        from: Caller,
+        arguments: Vec<Argument>,
+        options: ActorOptions,
+    ) -> Result<ActorId, Error> {
+        self.event(|node, now, fx| {
+            let id = node.new_actor_id();
+            let creation = ActorCreation { id, class: function("Actor"), arguments, options };
+            node.create_actor(now, from, creation, fx)
+        })
+    }
+
+    /// Creates an actor whose constructor has ended.
+    #[track_caller]
+    pub fn actor(&mut self, from: Caller, options: ActorOptions) -> ActorId {
+        let actor = self.create(from, options);
+        self.construct(actor);
+        actor
+    }
+
+    /// Ends the constructor of an actor that is being created or restarted.
+    #[track_caller]
+    pub fn construct(&mut self, actor: ActorId) {
+        let task = self.constructor(actor);
+        self.finish(task);
+    }
+
+    #[track_caller]
+    pub fn constructor(&self, actor: ActorId) -> TaskId {
+        let instance = self.node.actor(actor).and_then(|view| view.instance).expect("a placed actor");
+        let create = |task: &&TaskId| matches!(self.running[*task].1.entry, Entry::Create(_));
+        *self.sandboxes[&instance].calls.iter().find(create).expect("a constructor that runs")
+    }
+
+    pub fn lane(&mut self) -> LaneId {
+        self.node.new_lane()
+    }
+
+    #[track_caller]
+    pub fn call(&mut self, from: Caller, actor: ActorId, lane: LaneId, arguments: &[ObjectId]) -> TaskId {
+        self.call_with(from, actor, lane, arguments, CallOptions::default()).expect("a call that is accepted")
+    }
+
+    pub fn call_with(
+        &mut self,
+        from: Caller,
+        actor: ActorId,
+        lane: LaneId,
+        arguments: &[ObjectId],
+        options: CallOptions,
+    ) -> Result<TaskId, Error> {
+        let arguments = arguments.iter().map(|id| Argument::Object(*id)).collect();
+        let spawned = self.event(|node, now, fx| {
+            node.call_actor(now, from, actor, lane, "m".into(), arguments, options, fx)
+        });
+        spawned.map(|spawned| spawned.task)
+    }
+
+    pub fn kill(&mut self, from: Caller, actor: ActorId, restart: bool) {
+        self.event(|node, now, fx| node.kill_actor(now, from, actor, restart, fx)).expect("a handle");
+    }
+
+    #[track_caller]
+    pub fn instance_of(&self, actor: ActorId) -> InstanceId {
+        self.node.actor(actor).and_then(|view| view.instance).expect("an actor that has a sandbox")
+    }
+
+    // ---- how calls end ----
+
+    /// Ends a call well, with as many empty values as it declared.
+    #[track_caller]
+    pub fn finish(&mut self, task: TaskId) {
+        let (_, call) = self.running.get(&task).unwrap_or_else(|| panic!("{task} does not run"));
+        let count = match (&call.entry, call.returns) {
+            (Entry::Create(_), _) | (_, Returns::Streaming(_)) => 0,
+            (_, Returns::Fixed(count)) => count,
+        };
+        self.finish_with(task, (0..count).map(|_| value(8)).collect());
+    }
+
+    #[track_caller]
+    pub fn finish_with(&mut self, task: TaskId, values: Vec<Value>) {
+        self.report(task, Ok(values));
+    }
+
+    /// Ends a call with an error; its sandbox serves on if it is one that may.
+    #[track_caller]
+    pub fn fail(&mut self, task: TaskId, error: Error) {
+        self.report(task, Err(error));
+    }
+
+    #[track_caller]
+    fn report(&mut self, task: TaskId, result: Result<Vec<Value>, Error>) {
+        let (instance, _) = self.running.remove(&task).unwrap_or_else(|| panic!("{task} does not run"));
+        let report = CallReport { task, result, usage: Usage::default() };
+        let sandbox = self.sandboxes.get_mut(&instance).expect("the sandbox of a call");
+        sandbox.calls.retain(|call| *call != task);
+        if sandbox.life == Life::Task {
+            self.leave(instance);
+            self.event(|node, now, fx| {
+                let calls = SmallVec::from_elem(report, 1);
+                node.gone(now, GoneReport { instance, calls, cause: None }, fx);
+            });
+        } else {
+            self.event(|node, now, fx| node.finished(now, instance, report, fx));
+        }
+    }
+
+    /// The guest traps in this call: its sandbox is gone.
+    #[track_caller]
+    pub fn trap(&mut self, task: TaskId, error: Error) {
+        let instance = self.caller(task).instance;
+        self.leave(instance);
+        let report = CallReport { task, result: Err(error.clone()), usage: Usage::default() };
+        self.event(|node, now, fx| {
+            let calls = SmallVec::from_elem(report, 1);
+            node.gone(now, GoneReport { instance, calls, cause: Some(error) }, fx);
+        });
+    }
+
+    /// A sandbox is lost through no fault of its guest.
+    pub fn die(&mut self, instance: InstanceId) {
+        self.leave(instance);
+        let cause = Some(error(ErrorCode::WorkerDied));
+        self.event(|node, now, fx| {
+            node.gone(now, GoneReport { instance, calls: SmallVec::new(), cause }, fx);
+        });
+    }
+
+    /// The sandbox of a running call is lost.
+    #[track_caller]
+    pub fn lose(&mut self, task: TaskId) {
+        let instance = self.caller(task).instance;
+        self.die(instance);
+    }
+
+    /// A sandbox that was told to end, or ends by itself without a cause, is gone.
+    pub fn gone(&mut self, instance: InstanceId) {
+        self.leave(instance);
+        self.event(|node, now, fx| {
+            node.gone(now, GoneReport { instance, calls: SmallVec::new(), cause: None }, fx);
+        });
+    }
+
+    /// Lets time pass, and timers with it.
+    pub fn advance(&mut self, by: Duration) {
+        let until = self.now + by;
+        while let Some(at) = self.timer
+            && at <= until
+        {
+            self.timer = None;
+            self.now = self.now.max(at);
+            self.event(|node, now, fx| node.timer(now, fx));
+        }
+        self.now = until;
+    }
+
+    /// When the node wants to be called, if at all.
+    pub fn next_timer(&self) -> Option<Time> {
+        self.timer
+    }
+
+    /// Finishes whatever runs of these, until none is left.
+    pub fn finish_all(&mut self, tasks: &[TaskId]) {
+        let mut left: BTreeSet<TaskId> = tasks.iter().copied().collect();
+        while let Some(task) = left.iter().copied().find(|task| self.running.contains_key(task)) {
+            self.finish(task);
+            left.remove(&task);
+        }
+        assert!(left.is_empty(), "these never ran: {left:?}");
+    }
+
+    // ---- what is seen ----
+
+    #[track_caller]
+    pub fn state(&self, task: TaskId) -> TaskState {
+        self.node.task(task).unwrap_or_else(|| panic!("{task} is not known")).state
+    }
+
+    #[track_caller]
+    pub fn assert_states(&self, tasks: &[TaskId], states: &[TaskState]) {
+        let found: Vec<TaskState> = tasks.iter().map(|task| self.state(*task)).collect();
+        assert_eq!(found, states);
+    }
+
+    /// How many of these run.
+    pub fn count_running(&self, tasks: &[TaskId]) -> usize {
+        tasks.iter().filter(|task| self.running.contains_key(task)).count()
+    }
+
+    pub fn free(&self) -> &Resources {
+        self.node.ledger().1
+    }
+
+    pub fn actor_state(&self, actor: ActorId) -> &'static str {
+        self.node.actor(actor).expect("an actor that is known").state
+    }
+}

@@ -1,0 +1,25 @@
+//! The node, seen from outside: what its contract says, one clause after the other.
+
+mod harness;
+
+mod actor_end;
+mod actor_order;
+mod actor_restart;
+mod blocking;
+mod cancel;
+mod concurrency;
+mod deadline;
+mod deadlock;
+mod dependencies;
+mod failure;
+mod history;
+mod jobs;
+mod late_events;
+mod limits;
+mod objects;
+mod placement;
+mod retry;
+mod simulate;
+mod streams;
+mod waiting;
+mod warm;

@@ -1,0 +1,136 @@
+//! What anyone outside the core can see, held against the contract.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::ids::{ActorId, InstanceId, LaneId, ObjectId, TaskId};
+use crate::node::tests::harness::World;
+use crate::options::ActorOptions;
+use crate::resources::{Quantity, Resources};
+use crate::value::{Outcome, Value};
+use crate::work::{Entry, Life};
+
+/// A value's token: no two values that guests make have the same.
+pub fn token(value: &Value) -> Option<u64> {
+    value.place.downcast::<u64>().copied()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Value(Option<u64>),
+    Failure,
+}
+
+struct CallRecord {
+    actor: ActorId,
+    queue: (LaneId, Option<String>),
+    may_run_again: bool,
+    begun: u32,
+}
+
+struct ActorRecord {
+    /// What it keeps once it is there.
+    cpus: Quantity,
+    serves_one: bool,
+    retries_calls: bool,
+}
+
+#[derive(Default)]
+pub struct Checker {
+    outcomes: BTreeMap<ObjectId, Seen>,
+    calls: BTreeMap<TaskId, CallRecord>,
+    /// Calls that may still run, in the order in which they were made.
+    queues: BTreeMap<(ActorId, LaneId, Option<String>), Vec<TaskId>>,
+    actors: BTreeMap<ActorId, ActorRecord>,
+}
+
+impl Checker {
+    pub fn actor_created(&mut self, actor: ActorId, options: &ActorOptions) {
+        let record = ActorRecord {
+            cpus: options.placement.cpus.unwrap_or(Quantity::ZERO),
+            serves_one: options.max_concurrency == 1 && options.concurrency_groups.is_empty(),
+            retries_calls: options.max_task_retries != 0,
+        };
+        self.actors.insert(actor, record);
+    }
+
+    pub fn call_made(&mut self, actor: ActorId, lane: LaneId, group: Option<String>, task: TaskId, retries: bool) {
+        let may_run_again = retries || self.actors[&actor].retries_calls;
+        self.queues.entry((actor, lane, group.clone())).or_default().push(task);
+        self.calls.insert(task, CallRecord { actor, queue: (lane, group), may_run_again, begun: 0 });
+    }
+
+    /// A call was begun: it was its turn, and what it was given is what its arguments are.
+    pub fn begun(&mut self, world: &World, task: TaskId) {
+        let Some(call) = self.calls.get_mut(&task) else { return };
+        call.begun += 1;
+        assert!(call.begun == 1 || call.may_run_again, "{task} ran twice and may run once");
+        let queue = (call.actor, call.queue.0, call.queue.1.clone());
+        let Some(queue) = self.queues.get_mut(&queue) else { return };
+        queue.retain(|other| world.node.task(*other).is_some_and(|view| !view.state.is_end()));
+        for before in queue.iter().take_while(|other| **other != task) {
+            assert!(world.running.contains_key(before), "{task} began before {before}, which was made earlier");
+        }
+    }
+
+    /// Someone read an object.
+    pub fn read(&mut self, object: ObjectId, outcome: &Outcome) {
+        let seen = match outcome {
+            Ok(value) => Seen::Value(token(value)),
+            Err(_) => Seen::Failure,
+        };
+        let before = *self.outcomes.entry(object).or_insert(seen);
+        assert_eq!(before, seen, "{object} changed");
+    }
+
+    /// The value of an argument, as its callee sees it.
+    pub fn given(&mut self, object: ObjectId, value: &Value) {
+        self.read(object, &Ok(value.clone()));
+    }
+
+    pub fn refused(&self, error: &Error) {
+        assert_ne!(error.code(), crate::error::ErrorCode::Internal, "{error}");
+    }
+
+    /// No more is in use than there is; what is blocked uses no CPUs.
+    pub fn ledger(&self, world: &World, is_blocked: impl Fn(&TaskId) -> bool, total: &Resources) {
+        let (mut used, mut users) = (Resources::default(), Vec::new());
+        for (id, sandbox) in &world.sandboxes {
+            let running = sandbox.calls.iter().filter(|task| !is_blocked(task)).count();
+            let mut takes = match (&sandbox.life, sandbox.calls.is_empty()) {
+                (Life::Warm, true) => Resources { memory: sandbox.assigned.memory, ..Resources::default() },
+                _ => Resources::clone(&sandbox.assigned),
+            };
+            takes.cpus = match &sandbox.life {
+                Life::Actor { actor, .. } => self.cpus_of_actor(world, *id, *actor, running > 0),
+                _ if running > 0 => takes.cpus,
+                _ => Quantity::ZERO,
+            };
+            used.give(&takes);
+            let states = sandbox.calls.iter().map(|task| world.node.task(*task).map(|view| view.state)).collect::<Vec<_>>();
+            users.push(format!("{id} ({:?}) has {takes:?} for {:?}, {states:?}", sandbox.life, sandbox.calls));
+        }
+        assert!(total.covers(&used), "{used:?} is in use of {total:?}: {users:#?}");
+    }
+
+    fn cpus_of_actor(&self, world: &World, id: InstanceId, actor: ActorId, runs: bool) -> Quantity {
+        let sandbox = &world.sandboxes[&id];
+        let constructs =
+            sandbox.calls.iter().any(|task| matches!(world.running[task].1.entry, Entry::Create(_)));
+        match self.actors.get(&actor) {
+            _ if constructs && runs => sandbox.assigned.cpus,
+            // A new call of one whose other calls are blocked does not wait for its CPUs.
+            Some(actor) if runs && actor.serves_one => actor.cpus,
+            _ => Quantity::ZERO,
+        }
+    }
+}
+
+pub fn is_ended(world: &World, task: TaskId) -> bool {
+    world.node.task(task).is_none_or(|view| view.state.is_end())
+}
+
+pub fn arc<T>(value: T) -> Arc<T> {
+    Arc::new(value)
+}

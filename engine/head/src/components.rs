@@ -1,0 +1,130 @@
+//! The component registry: bytes by their digest, uploaded once.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use engine_core::{ComponentId, Error, ErrorCode, resources};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+/// Components that this cluster knows, in memory, and on disk when there is a folder for them.
+pub struct Components {
+    folder: Option<PathBuf>,
+    bytes_max: u64,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    by_id: HashMap<ComponentId, Arc<[u8]>>,
+    bytes: u64,
+}
+
+impl Components {
+    /// A registry that holds `bytes_max` at most. With a folder, what it holds outlives the process.
+    pub fn new(folder: Option<PathBuf>, bytes_max: u64) -> Self {
+        Self { folder, bytes_max, known: Mutex::default() }
+    }
+
+    /// The id of these bytes.
+    pub fn id_of(bytes: &[u8]) -> ComponentId {
+        ComponentId(Sha256::digest(bytes).into())
+    }
+
+    /// Keeps a component.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when the bytes are not those of the id; LIMIT_EXCEEDED when the registry is
+    /// full.
+    pub fn insert(&self, id: ComponentId, bytes: &[u8]) -> Result<(), Error> {
+        let found = Self::id_of(bytes);
+        if found != id {
+            return Err(Error::invalid_argument(format!(
+                "what was uploaded as {id} is {found}: it was damaged on its way, upload it again"
+            )));
+        }
+        let mut known = self.known.lock();
+        if known.by_id.contains_key(&id) {
+            return Ok(());
+        }
+        let sum = known.bytes + bytes.len() as u64;
+        if sum > self.bytes_max {
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "component_store_bytes_max of {} is reached, and this component has {}: restart the engine, or give it a larger one",
+                    resources::bytes(self.bytes_max),
+                    resources::bytes(bytes.len() as u64)
+                ),
+            ));
+        }
+        known.bytes = sum;
+        known.by_id.insert(id, bytes.into());
+        drop(known);
+        if let Some(path) = self.path(id)
+            && let Err(error) = write(&path, bytes)
+        {
+            tracing::warn!(path = %path.display(), %error, "a component stays in memory only");
+        }
+        Ok(())
+    }
+
+    /// The bytes of a component; none when it was never uploaded.
+    pub fn get(&self, id: ComponentId) -> Option<Arc<[u8]>> {
+        if let Some(bytes) = self.known.lock().by_id.get(&id) {
+            return Some(bytes.clone());
+        }
+        let bytes = std::fs::read(self.path(id)?).ok()?;
+        // A file that was damaged is as good as none.
+        if Self::id_of(&bytes) != id {
+            return None;
+        }
+        let bytes: Arc<[u8]> = bytes.into();
+        let mut known = self.known.lock();
+        if known.bytes + bytes.len() as u64 <= self.bytes_max {
+            known.bytes += bytes.len() as u64;
+            known.by_id.insert(id, bytes.clone());
+        }
+        Some(bytes)
+    }
+
+    fn path(&self, id: ComponentId) -> Option<PathBuf> {
+        let name: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.folder.as_ref().map(|folder| folder.join(name + ".wasm"))
+    }
+}
+
+/// Writes whole or not at all.
+fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let part = path.with_extension(format!("part-{}", std::process::id()));
+    std::fs::write(&part, bytes)?;
+    std::fs::rename(&part, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_and_damage_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = Components::new(Some(folder.path().to_owned()), 10);
+        let id = Components::id_of(b"hello");
+        registry.insert(id, b"hello").expect("room");
+        registry.insert(id, b"hello").expect("known already");
+        assert_eq!(registry.get(id).as_deref(), Some(b"hello".as_slice()));
+        let error = registry.insert(Components::id_of(b"x"), b"y").expect_err("damaged");
+        assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        let error = registry.insert(Components::id_of(b"large!"), b"large!").expect_err("full");
+        assert_eq!(error.code(), ErrorCode::LimitExceeded);
+
+        let again = Components::new(Some(folder.path().to_owned()), 10);
+        assert_eq!(again.get(id).as_deref(), Some(b"hello".as_slice()), "it outlives the process");
+        std::fs::write(again.path(id).expect("a path"), b"jello").expect("written");
+        assert_eq!(Components::new(Some(folder.path().to_owned()), 10).get(id), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! The head's state machine behind a lock.
+
+use engine_core::head::{self, Claim, JobRecord, Submission, Submitted};
+use engine_core::node::JobEnd;
+use engine_core::{ActorId, Error, JobId, Time};
+use parking_lot::Mutex;
+
+use crate::components::Components;
+
+/// The control service. Shared by whoever talks to it.
+pub struct Head {
+    state: Mutex<head::Head>,
+    components: Components,
+}
+
+impl Head {
+    /// A head whose ids follow from `id_key`, fresh random bits.
+    pub fn new(id_key: [u8; 16], limits: head::Limits, components: Components) -> Self {
+        Self { state: Mutex::new(head::Head::new(id_key, limits)), components }
+    }
+
+    /// The component registry.
+    pub fn components(&self) -> &Components {
+        &self.components
+    }
+
+    /// Accepts a job, or says that it knows it.
+    pub fn submit(&self, now: Time, submission: Submission) -> Result<Submitted, Error> {
+        self.state.lock().submit(now, submission)
+    }
+
+    /// A node has taken the job's root task.
+    pub fn job_started(&self, now: Time, job: JobId) {
+        self.state.lock().job_started(now, job);
+    }
+
+    /// The job has ended. Says which old job was forgotten to make room.
+    pub fn job_ended(&self, now: Time, job: JobId, end: JobEnd) -> Option<JobId> {
+        self.state.lock().job_ended(now, job, end)
+    }
+
+    /// Forgets a job that has ended.
+    pub fn delete_job(&self, job: JobId) -> Result<(), Error> {
+        self.state.lock().delete_job(job)
+    }
+
+    /// One job.
+    pub fn job(&self, job: JobId) -> Result<JobRecord, Error> {
+        self.state.lock().job(job).cloned()
+    }
+
+    /// The job that has this submission id.
+    pub fn job_by_submission(&self, submission_id: &str) -> Result<JobRecord, Error> {
+        self.state.lock().job_by_submission(submission_id).cloned()
+    }
+
+    /// All jobs, the newest first.
+    pub fn jobs(&self) -> Vec<JobRecord> {
+        self.state.lock().jobs().into_iter().cloned().collect()
+    }
+
+    /// Claims a name for an actor.
+    pub fn claim_name(
+        &self,
+        namespace: &str,
+        name: &str,
+        actor: ActorId,
+        get_if_exists: bool,
+    ) -> Result<Claim, Error> {
+        self.state.lock().claim_name(namespace, name, actor, get_if_exists)
+    }
+
+    /// An actor's name is free again.
+    pub fn release_name(&self, actor: ActorId) {
+        self.state.lock().release_name(actor);
+    }
+
+    /// The actor of this name.
+    pub fn lookup_name(&self, namespace: &str, name: &str) -> Result<ActorId, Error> {
+        self.state.lock().lookup_name(namespace, name)
+    }
+
+    /// The namespace of a named actor.
+    pub fn namespace_of(&self, actor: ActorId) -> Option<String> {
+        self.state.lock().name_of(actor).map(|(namespace, _)| namespace.to_owned())
+    }
+}

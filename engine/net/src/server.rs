@@ -1,0 +1,86 @@
+//! Serves a backend on sockets until it is told to stop.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::components_server::ComponentsServer;
+use engine_proto::v1::handshake_server::HandshakeServer;
+use engine_proto::v1::jobs_server::JobsServer;
+use engine_proto::v1::state_server::StateServer;
+use tokio_util::sync::CancellationToken;
+use tonic::service::interceptor::InterceptedService;
+
+use crate::backend::Backend;
+use crate::connection::{Listener, incoming};
+use crate::limits::{CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use crate::listen::{TcpSocket, UnixSocket};
+use crate::services::{self, ComponentsService, HandshakeService, JobsService, StateService};
+
+/// The sockets of a node, bound and not yet served.
+#[derive(Default)]
+pub struct Server {
+    listeners: Vec<Listener>,
+}
+
+impl Server {
+    /// A server without a socket.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves this socket too.
+    pub fn unix(mut self, socket: UnixSocket) -> Self {
+        self.listeners.push(Listener::Unix(socket));
+        self
+    }
+
+    /// Serves this port too.
+    pub fn tcp(mut self, socket: TcpSocket) -> Self {
+        self.listeners.push(Listener::Tcp(socket));
+        self
+    }
+
+    /// Serves until `shutdown` resolves. Then nothing new is accepted, streams end with NODE_DIED,
+    /// and requests in progress have [`DRAIN_MAX`] to end.
+    pub async fn run<B: Backend>(
+        self,
+        backend: Arc<B>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) -> Result<(), ServerError> {
+        let stopping = CancellationToken::new();
+        let handshake = HandshakeServer::new(HandshakeService { backend: backend.clone() });
+        let components = ComponentsServer::new(ComponentsService::new(backend.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let jobs = JobsServer::new(JobsService { backend: backend.clone(), stopping: stopping.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let state = StateServer::new(StateService { backend }).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let serve = tonic::transport::Server::builder()
+            .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_service(handshake)
+            .add_service(InterceptedService::new(components, services::check_protocol))
+            .add_service(InterceptedService::new(jobs, services::check_protocol))
+            .add_service(InterceptedService::new(state, services::check_protocol))
+            .serve_with_incoming_shutdown(incoming(self.listeners), stopping.clone().cancelled_owned());
+        tokio::pin!(serve);
+        tokio::select! {
+            ended = &mut serve => return ended.map_err(ServerError),
+            () = shutdown => stopping.cancel(),
+        }
+        match tokio::time::timeout(DRAIN_MAX, serve).await {
+            Ok(ended) => ended.map_err(ServerError),
+            Err(_) => {
+                tracing::warn!("requests were still in progress when the server stopped");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The server could not go on.
+#[derive(Debug, thiserror::Error)]
+#[error("the server stopped: {0}")]
+pub struct ServerError(#[source] tonic::transport::Error);

@@ -1,0 +1,106 @@
+//! The services: from messages to the backend and back.
+
+mod components;
+mod handshake;
+mod jobs;
+mod state;
+
+use engine_core::{Error, ErrorCode};
+use engine_proto::{status_from_error, version};
+use futures::stream::{BoxStream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::backend::Replies;
+
+pub(crate) use components::ComponentsService;
+pub(crate) use handshake::HandshakeService;
+pub(crate) use jobs::JobsService;
+pub(crate) use state::StateService;
+
+/// A stream as tonic sends it.
+type StatusStream<T> = BoxStream<'static, Result<T, Status>>;
+
+/// Refuses a request whose metadata does not say that the client speaks our protocol.
+#[allow(clippy::result_large_err, reason = "the signature is tonic's")]
+pub(crate) fn check_protocol(request: Request<()>) -> Result<Request<()>, Status> {
+    let said = request.metadata().get(version::PROTOCOL_KEY);
+    let protocol = said.and_then(|text| text.to_str().ok()?.parse().ok());
+    let checked = match protocol {
+        Some(protocol) => version::check(protocol),
+        None => Err(Error::invalid_argument(format!(
+            "the request does not say which protocol the client speaks: add the metadata {}: {}",
+            version::PROTOCOL_KEY,
+            version::PROTOCOL
+        ))),
+    };
+    checked.map(|()| request).map_err(|error| status_from_error(&error))
+}
+
+/// A backend's answer as tonic sends it.
+#[allow(clippy::result_large_err, reason = "the signature is tonic's")]
+fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| status_from_error(&error))
+}
+
+/// A backend's stream as tonic sends it: ends with the backend's, after its first error, or with
+/// NODE_DIED when the server stops.
+fn stream<T: Send + 'static>(replies: Replies<T>, stopping: CancellationToken) -> StatusStream<T> {
+    futures::stream::unfold(Some((replies, stopping)), |state| async move {
+        let (mut replies, stopping) = state?;
+        let item = tokio::select! {
+            biased;
+            item = replies.next() => item?,
+            () = stopping.cancelled() => {
+                Err(Error::new(ErrorCode::NodeDied, "the engine was shut down while it answered"))
+            }
+        };
+        match item {
+            Ok(item) => Some((Ok(item), Some((replies, stopping)))),
+            Err(error) => Some((Err(status_from_error(&error)), None)),
+        }
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endless() -> Replies<u32> {
+        Box::pin(futures::stream::pending())
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_backend_or_its_first_error() {
+        let replies: Replies<u32> = Box::pin(futures::stream::iter([Ok(1), Ok(2)]));
+        let items: Vec<_> = stream(replies, CancellationToken::new()).collect().await;
+        assert_eq!(items.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
+        let replies: Replies<u32> = Box::pin(futures::stream::iter([Err(Error::internal("x")), Ok(2)]));
+        assert_eq!(stream(replies, CancellationToken::new()).count().await, 1);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_server_stops() {
+        let stopping = CancellationToken::new();
+        stopping.cancel();
+        let items: Vec<_> = stream(endless(), stopping).collect().await;
+        assert_eq!(items.len(), 1);
+        assert_eq!(items[0].as_ref().unwrap_err().code(), tonic::Code::Unavailable);
+    }
+
+    #[test]
+    fn a_request_has_to_say_its_protocol() {
+        let request = |protocol: Option<&str>| {
+            let mut request = Request::new(());
+            if let Some(protocol) = protocol {
+                request.metadata_mut().insert(version::PROTOCOL_KEY, protocol.parse().unwrap());
+            }
+            check_protocol(request)
+        };
+        assert!(request(Some("1")).is_ok());
+        assert!(request(None).unwrap_err().message().contains("engine-protocol: 1"));
+        assert!(request(Some("x")).is_err());
+        assert_eq!(request(Some("9999")).unwrap_err().code(), tonic::Code::FailedPrecondition);
+    }
+}

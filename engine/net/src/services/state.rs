@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use engine_core::Error;
+use engine_proto::filter::Filters;
+use engine_proto::v1::state_server::State;
+use engine_proto::v1::{
+    ExplainRequest, Explanation, GetRequest, Kind, ListRequest, ListResponse, StatusRequest, StatusResponse,
+    View,
+};
+use tonic::{Request, Response, Status};
+
+use super::answer;
+use crate::backend::Backend;
+use crate::check;
+
+/// Reads the state.
+pub(crate) struct StateService<B> {
+    pub(crate) backend: Arc<B>,
+}
+
+impl<B: Backend> StateService<B> {
+    async fn list(&self, request: ListRequest) -> Result<ListResponse, Error> {
+        let kind = request.kind();
+        if kind == Kind::Unspecified {
+            return Err(check::unspecified_kind());
+        }
+        let filters = Filters::new(kind, request.filters)?;
+        self.backend.list(kind, filters, check::limit(request.limit)?).await
+    }
+}
+
+#[tonic::async_trait]
+impl<B: Backend> State for StateService<B> {
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        answer(self.list(request.into_inner()).await)
+    }
+
+    async fn get(&self, request: Request<GetRequest>) -> Result<Response<View>, Status> {
+        let request = request.into_inner();
+        let get = async { self.backend.get(check::state_key(request.kind(), request.id)?).await };
+        answer(get.await)
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        answer(self.backend.status().await)
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<Explanation>, Status> {
+        let explain = async { self.backend.explain(check::id(&request.get_ref().task_id)?).await };
+        answer(explain.await)
+    }
+}

@@ -1,0 +1,182 @@
+//! `interface objects`: put, get-all, wait, and writing piece by piece.
+
+use std::time::Duration;
+
+use engine_core::ids::IdSet;
+use engine_core::{Error, ErrorCode, Handle};
+use wasmtime::component::Resource;
+
+use crate::bindings::engine::compute::objects as wit;
+use crate::bindings::engine::compute::types::{Codec, HandleView, Value, ValueView};
+use crate::errors::HostError;
+use crate::guest::Guest;
+use crate::handles::{ObjectHandle, WriterEntry, WriterHandle};
+use crate::host::{Until, Waitable};
+use crate::imports::waiting::timed_out;
+use crate::values::codec_from_guest;
+
+impl Guest {
+    /// Stores an object of the guest's.
+    pub(crate) fn put_value(
+        &mut self,
+        value: engine_core::Value,
+    ) -> Result<Resource<ObjectHandle>, HostError> {
+        self.room_for_handles(1)?;
+        let object = self.host.put(self.caller(), value)?;
+        self.adopt(Handle::Object(object));
+        Ok(self.handles.push_object(object))
+    }
+
+    /// What the guest wants to wait for; INVALID_ARGUMENT when it names a thing twice or asks for
+    /// another number than there are (contract O2).
+    pub(crate) fn waitables_from_guest(
+        &self,
+        items: Vec<wit::Waitable>,
+        num_ready: u32,
+    ) -> Result<Vec<Waitable>, HostError> {
+        let mut seen = IdSet::default();
+        let mut waitables = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let (waitable, key) = match item {
+                wit::Waitable::Object(object) => {
+                    let object = self.handles.object(&object)?;
+                    (Waitable::Object(object), Handle::Object(object))
+                }
+                wit::Waitable::NextOf(task) => {
+                    let entry = self.handles.task(&task)?;
+                    if entry.outputs.is_some() {
+                        return Err(Error::invalid_argument(format!(
+                            "wait: {} (at index {index}) does not stream its objects: wait for its outputs",
+                            entry.task
+                        ))
+                        .into());
+                    }
+                    (Waitable::NextOf(entry.task), Handle::Stream(entry.task))
+                }
+            };
+            if !seen.insert(key) {
+                return Err(Error::invalid_argument(format!(
+                    "wait: the item at index {index} is there twice; each may be waited for once"
+                ))
+                .into());
+            }
+            waitables.push(waitable);
+        }
+        if !waitables.is_empty() && (num_ready == 0 || num_ready as usize > waitables.len()) {
+            return Err(Error::invalid_argument(format!(
+                "wait: num_ready is {num_ready}; with {} items it is at least 1 and at most {}",
+                waitables.len(),
+                waitables.len()
+            ))
+            .into());
+        }
+        Ok(waitables)
+    }
+
+    /// The indexes of those that are ready, at most `num_ready`.
+    pub(crate) fn ready_indexes(&self, waitables: &[Waitable], num_ready: u32) -> Vec<u32> {
+        let ready = (0u32..)
+            .zip(waitables)
+            .filter(|(_, item)| self.host.is_waitable_ready(self.caller(), **item))
+            .map(|(index, _)| index);
+        ready.take(num_ready as usize).collect()
+    }
+}
+
+impl wit::Host for Guest {
+    fn put(&mut self, view: ValueView) -> Result<Resource<ObjectHandle>, HostError> {
+        let value = self.value_from_view(view)?;
+        self.put_value(value)
+    }
+
+    async fn get_all(
+        &mut self,
+        objects: Vec<Resource<ObjectHandle>>,
+        timeout: Option<u64>,
+    ) -> Result<Vec<Value>, HostError> {
+        let mut ids = Vec::with_capacity(objects.len());
+        for object in &objects {
+            ids.push(self.handles.object(object)?);
+        }
+        let waitables: Vec<Waitable> = ids.iter().map(|id| Waitable::Object(*id)).collect();
+        if !waitables.is_empty() {
+            self.wait_for(&waitables, Until::AllOrFailure, timeout.map(Duration::from_nanos)).await;
+        }
+        let outcomes: Vec<_> = ids.iter().map(|id| self.host.outcome(self.caller(), *id)).collect();
+        // A failure that is known counts even when an earlier object is not there yet.
+        if let Some(error) = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err()) {
+            return Err(Error::clone(error).into());
+        }
+        let missing = outcomes.iter().filter(|outcome| outcome.is_none()).count();
+        if missing > 0 {
+            return Err(timed_out(&format!("{missing} of {} objects", ids.len()), timeout).into());
+        }
+        let mut values = Vec::with_capacity(outcomes.len());
+        for value in outcomes.into_iter().flatten().flatten() {
+            values.push(self.value_to_guest(&value)?);
+        }
+        Ok(values)
+    }
+
+    async fn wait(
+        &mut self,
+        items: Vec<wit::Waitable>,
+        num_ready: u32,
+        timeout: Option<u64>,
+    ) -> Result<Vec<u32>, HostError> {
+        let waitables = self.waitables_from_guest(items, num_ready)?;
+        if waitables.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.wait_for(&waitables, Until::Count(num_ready), timeout.map(Duration::from_nanos)).await;
+        Ok(self.ready_indexes(&waitables, num_ready))
+    }
+}
+
+impl wit::HostWriter for Guest {
+    fn new(&mut self, codec: Codec) -> wasmtime::Result<Resource<WriterHandle>> {
+        self.room_for_handles(1)?;
+        Ok(self.handles.push_writer(WriterEntry { codec: codec_from_guest(codec), bytes: Vec::new() }))
+    }
+
+    fn write(&mut self, writer: Resource<WriterHandle>, bytes: Vec<u8>) -> Result<(), HostError> {
+        let max = self.runtime.options.value_bytes_max;
+        let entry = self.handles.writer(&writer)?;
+        let size = entry.bytes.len() as u64 + bytes.len() as u64;
+        if size > max {
+            let text = engine_core::resources::bytes;
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "writing {} more would make an object of {} (value_bytes_max is {}): split it into several",
+                    text(bytes.len() as u64),
+                    text(size),
+                    text(max)
+                ),
+            )
+            .into());
+        }
+        if entry.bytes.is_empty() {
+            entry.bytes = bytes;
+        } else {
+            entry.bytes.extend_from_slice(&bytes);
+        }
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        writer: Resource<WriterHandle>,
+        handles: Vec<HandleView>,
+    ) -> Result<Resource<ObjectHandle>, HostError> {
+        let entry = self.handles.take_writer(&writer)?;
+        let handles = self.handles_from_view(handles)?;
+        let value = self.make_value(entry.codec, entry.bytes, handles)?;
+        self.put_value(value)
+    }
+
+    fn drop(&mut self, writer: Resource<WriterHandle>) -> wasmtime::Result<()> {
+        self.handles.take_writer(&writer)?;
+        Ok(())
+    }
+}

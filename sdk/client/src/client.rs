@@ -1,0 +1,86 @@
+//! A connection to an engine.
+
+use engine_proto::address::Address;
+use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::components_client::ComponentsClient;
+use engine_proto::v1::handshake_client::HandshakeClient;
+use engine_proto::v1::jobs_client::JobsClient;
+use engine_proto::v1::state_client::StateClient;
+use engine_proto::v1::{HelloRequest, HelloResponse};
+use engine_proto::version;
+use tonic::metadata::MetadataValue;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use crate::connect;
+use crate::error::{Error, Result};
+
+type Stamp = fn(Request<()>) -> std::result::Result<Request<()>, Status>;
+pub(crate) type Stamped = InterceptedService<Channel, Stamp>;
+
+/// A connection to an engine. Clones share it; when it breaks, the next request opens another.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    address: Address,
+    engine: HelloResponse,
+}
+
+impl Client {
+    /// Connects to the engine at `address` and makes sure that both speak the same protocol.
+    pub async fn connect(address: Address) -> Result<Self> {
+        let channel = connect::channel(&address).await?;
+        let hello = HelloRequest { protocol: version::PROTOCOL, version: version::VERSION.to_owned() };
+        let answer = HandshakeClient::new(channel.clone()).hello(hello).await;
+        let engine = answer.map_err(|status| Error::from_status(&status, &address))?.into_inner();
+        Ok(Self { channel, address, engine })
+    }
+
+    /// Connects to the engine that $ENGINE_ADDRESS names, else to the one of this user on this
+    /// machine.
+    pub async fn connect_default() -> Result<Self> {
+        Self::connect(Address::default_here()?).await
+    }
+
+    /// Where the engine is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The engine's version, for people.
+    pub fn engine_version(&self) -> &str {
+        &self.engine.version
+    }
+
+    /// The node that answers.
+    pub fn node_id(&self) -> &str {
+        &self.engine.node_id
+    }
+
+    pub(crate) fn components(&self) -> ComponentsClient<Stamped> {
+        ComponentsClient::with_interceptor(self.channel.clone(), stamp as Stamp)
+    }
+
+    pub(crate) fn jobs(&self) -> JobsClient<Stamped> {
+        JobsClient::with_interceptor(self.channel.clone(), stamp as Stamp)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn state(&self) -> StateClient<Stamped> {
+        StateClient::with_interceptor(self.channel.clone(), stamp as Stamp)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn failed(&self) -> impl Fn(Status) -> Error {
+        |status| Error::from_status(&status, &self.address)
+    }
+}
+
+/// Says in a request which protocol we speak.
+#[allow(clippy::result_large_err, reason = "the signature is tonic's")]
+fn stamp(mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
+    request.metadata_mut().insert(version::PROTOCOL_KEY, MetadataValue::from(version::PROTOCOL));
+    Ok(request)
+}

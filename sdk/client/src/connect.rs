@@ -1,0 +1,70 @@
+//! Opens the connection to an engine.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine_proto::address::Address;
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+use crate::error::{Error, Result};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Errors travel in headers; this leaves them room.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
+
+pub(crate) async fn channel(address: &Address) -> Result<Channel> {
+    let connected = match address {
+        Address::Unix(path) => {
+            let path = path.clone();
+            // The name is for the requests' authority only: the connector decides where they go.
+            endpoint("http://localhost".to_owned())
+                .connect_with_connector(service_fn(move |_| open(path.clone())))
+                .await
+        }
+        Address::Tcp(at) => endpoint(format!("http://{at}")).connect().await,
+    };
+    connected.map_err(|error| Error::Unreachable { address: address.clone(), reason: reason(&error) })
+}
+
+fn endpoint(uri: String) -> Endpoint {
+    // Both texts above are well-formed URIs.
+    Endpoint::from_shared(uri)
+        .unwrap_or_else(|_| Endpoint::from_static("http://localhost"))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .tcp_nodelay(true)
+}
+
+async fn open(path: PathBuf) -> io::Result<TokioIo<UnixStream>> {
+    let stream = UnixStream::connect(&path).await?;
+    let (uid, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
+    // Anyone may have put a socket where ours is expected and wait for what we would tell it.
+    if uid != own && uid != 0 {
+        let said = format!("the socket belongs to another user ({uid}), who is not trusted");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, said));
+    }
+    Ok(TokioIo::new(stream))
+}
+
+/// What the system said, out of the layers that wrap it.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut deepest = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    match deepest.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => "there is no socket, start one with `engine up`".to_owned(),
+        Some(io::ErrorKind::ConnectionRefused) => {
+            "nobody listens there, start one with `engine up`".to_owned()
+        }
+        _ => deepest.to_string(),
+    }
+}

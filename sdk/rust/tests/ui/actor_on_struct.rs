@@ -1,0 +1,4 @@
+#[engine::actor]
+struct Counter(u64);
+
+fn main() {}

@@ -1,0 +1,29 @@
+struct Counter(u64);
+
+#[engine::actor]
+impl Counter {
+    pub fn new(start: &u64) -> u64 {
+        *start
+    }
+
+    pub fn into_inner(self) -> u64 {
+        self.0
+    }
+
+    pub async fn slow(&self) -> u64 {
+        self.0
+    }
+
+    pub fn spawn(&self) {}
+
+    pub fn kill(&self) {}
+
+    pub fn generic<T>(&self, _: Vec<T>) {}
+
+    #[engine::method(num_returns = 2)]
+    fn private(&self) -> (u8, u8) {
+        (1, 2)
+    }
+}
+
+fn main() {}

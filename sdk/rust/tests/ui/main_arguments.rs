@@ -1,0 +1,6 @@
+#[engine::main]
+fn job(count: u64) {
+    let _ = count;
+}
+
+fn main() {}

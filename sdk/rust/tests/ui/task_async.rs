@@ -1,0 +1,6 @@
+#[engine::task]
+async fn fetch(path: String) -> String {
+    path
+}
+
+fn main() {}
