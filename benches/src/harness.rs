@@ -28,8 +28,18 @@ impl Engine {
 
     /// Runs `main` of an SDK component with these arguments, to its end.
     pub(crate) async fn run(&self, component: &Path, arguments: &[&str]) -> Result<Ran> {
+        self.run_watching(component, arguments, |_| {}).await
+    }
+
+    /// The same, with each line given to `watch` as it comes.
+    pub(crate) async fn run_watching(
+        &self,
+        component: &Path,
+        arguments: &[&str],
+        mut watch: impl FnMut(&str),
+    ) -> Result<Ran> {
         let bytes = std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
-        let id = engine_core_digest(&bytes);
+        let id = engine_head::Components::id_of(&bytes);
         let backend = self.node.backend();
         backend.upload(id, bytes.into()).await?;
         let digest = engine_proto::convert::digest(id);
@@ -45,7 +55,12 @@ impl Engine {
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
             match event?.event {
-                Some(Event::Logs(batch)) => lines.extend(batch.lines.into_iter().map(|line| line.text)),
+                Some(Event::Logs(batch)) => {
+                    for line in batch.lines {
+                        watch(&line.text);
+                        lines.push(line.text);
+                    }
+                }
                 Some(Event::Job(job)) => return Ok(Ran { lines, job }),
                 _ => {}
             }
@@ -61,10 +76,6 @@ impl Engine {
     pub(crate) async fn stop(self) {
         self.node.shutdown().await;
     }
-}
-
-fn engine_core_digest(bytes: &[u8]) -> engine_core::ComponentId {
-    engine_head::Components::id_of(bytes)
 }
 
 impl Ran {

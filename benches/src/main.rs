@@ -1,21 +1,71 @@
-//! The scripts behind every published figure: `cargo xtask bench`.
+//! The scripts behind every published figure: `cargo xtask bench [NAME…]`.
+//!
+//! Each figure stands beside the limit that it is compared with, measured in the same run.
 
+mod calls;
 mod harness;
+mod interruption;
+mod memory;
+mod process;
+mod raw;
+mod report;
+mod tasks;
 
-use anyhow::Result;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use crate::report::Report;
+
+/// Measures the engine against the limits that the machine and wasmtime set.
+#[derive(Parser)]
+struct Args {
+    /// Which benches; all when none is named: tasks, calls, memory, interruption.
+    names: Vec<String>,
+    /// Where the guests are: a folder with bench.wasm.
+    #[arg(long, env = "ENGINE_GUESTS_DIR", default_value = "target/guests")]
+    guests: PathBuf,
+    /// Runs of each pair; the median is what counts.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// A tenth of the work: to see that it runs.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What every bench is told.
+pub(crate) struct Plan {
+    pub(crate) guest: PathBuf,
+    pub(crate) runs: usize,
+    pub(crate) scale: u64,
+}
+
+const NAMES: [&str; 4] = ["tasks", "calls", "memory", "interruption"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let engine = harness::Engine::start(engine_agent::Options::detect())?;
-    let rest: Vec<&str> = args[1..].iter().map(String::as_str).collect();
-    let start = std::time::Instant::now();
-    let ran = engine.run(args[0].as_ref(), &rest).await?;
-    println!("{:?}", start.elapsed());
-    for line in &ran.lines { println!("| {line}"); }
-    println!("{:?} {:?} {:?}", ran.job.state(), ran.job.error, ran.job.progress);
-    println!("{:?}", engine.counters().await?);
-    engine.stop().await;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
+    let args = Args::parse();
+    let guest = args.guests.join("bench.wasm");
+    if !guest.exists() {
+        bail!("{} is missing: run `cargo xtask guests` first", guest.display());
+    }
+    let plan = Plan { guest, runs: args.runs.max(1), scale: if args.quick { 10 } else { 1 } };
+    let mut report = Report::default();
+    let wanted: Vec<&str> = match args.names.is_empty() {
+        true => NAMES.to_vec(),
+        false => args.names.iter().map(String::as_str).collect(),
+    };
+    for name in wanted {
+        match name {
+            "tasks" => tasks::run(&plan, &mut report).await?,
+            "calls" => calls::run(&plan, &mut report).await?,
+            "memory" => memory::run(&plan, &mut report).await?,
+            "interruption" => interruption::run(&plan, &mut report)?,
+            other => bail!("there is no bench {other:?}: use one of {}", NAMES.join(", ")),
+        }
+    }
+    report.print();
     Ok(())
 }

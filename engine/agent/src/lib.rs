@@ -3,11 +3,11 @@
 //! What is decided, the core decides. Here events are brought to it and its effects carried out.
 
 mod backend;
+mod background;
 mod clock;
 mod driver;
 mod host;
 mod jobs;
-mod kinds;
 mod logs;
 mod node;
 mod options;

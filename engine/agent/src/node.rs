@@ -11,11 +11,11 @@ use engine_runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::backend::NodeBackend;
+use crate::background::{self, Kind};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
-use crate::kinds::{self, Kind};
 use crate::options::Options;
 
 /// A running node: head and agent in one process.
@@ -57,7 +57,7 @@ impl Node {
         let runtime = Runtime::new(options.runtime.clone())?;
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
         driver.attach(runtime.clone());
-        let timer = kinds::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
+        let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
         Ok(Self { driver, backend, runtime, timer })
     }
@@ -76,7 +76,7 @@ impl Node {
     pub async fn shutdown(self) {
         self.timer.abort();
         let runtime = self.runtime;
-        if kinds::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
+        if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");
         }
     }

@@ -19,7 +19,7 @@ Exit status: 0 the job succeeded (or the command did), 1 it failed, 2 the comman
 
 /// A distributed compute engine: tasks, actors and objects, each in a WebAssembly sandbox of its own
 #[derive(Debug, Parser)]
-#[command(name = "engine", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "engine", bin_name = "engine", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(propagate_version = false, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     /// The engine to talk to: unix:/PATH or 127.0.0.1:PORT. Default: $ENGINE_ADDRESS, else the one of
@@ -33,7 +33,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Submit(submit::Submit),
+    Submit(Box<submit::Submit>),
     Job(job::Job),
     Build(build::Build),
     Inspect(inspect::Inspect),

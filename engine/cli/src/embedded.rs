@@ -1,6 +1,8 @@
 //! An engine inside this process: the same node, served on a private socket, talked to by the same
 //! client.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -27,12 +29,18 @@ pub(crate) struct EngineArgs {
     /// The same, and its guests may use so much memory; default: 70 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) engine_memory: Option<u64>,
+    /// The same, and its objects may use so much memory; default: 20 % of this machine's
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) engine_store_memory: Option<u64>,
 }
 
 impl EngineArgs {
     /// Whether an engine of our own is asked for.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.embedded || self.engine_cpus.is_some() || self.engine_memory.is_some()
+        self.embedded
+            || self.engine_cpus.is_some()
+            || self.engine_memory.is_some()
+            || self.engine_store_memory.is_some()
     }
 
     fn options(&self) -> Options {
@@ -43,6 +51,9 @@ impl EngineArgs {
         }
         if let Some(memory) = self.engine_memory {
             options.memory_bytes = memory;
+        }
+        if let Some(memory) = self.engine_store_memory {
+            options.store_bytes_max = memory;
         }
         options
     }
@@ -74,6 +85,7 @@ impl Embedded {
     pub(crate) async fn start(args: &EngineArgs) -> Result<Self, Failure> {
         let directory = tempfile::Builder::new()
             .prefix("engine-")
+            .permissions(Permissions::from_mode(0o700))
             .tempdir()
             .map_err(|error| Failure::Other(format!("cannot make a temporary directory: {error}")))?;
         let path = directory.path().join("engine.sock");
@@ -102,6 +114,12 @@ impl Embedded {
             Err(error) => tracing::warn!(%error, "the embedded engine's server was lost"),
         }
         self.node.shutdown().await;
+    }
+
+    /// Leaves the node to the end of the process, which is near, and cleans up its directory.
+    pub(crate) fn abandon(self) {
+        // Dropping a node may wait for its threads.
+        std::mem::forget(self.node);
     }
 }
 

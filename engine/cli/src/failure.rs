@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Job,
     /// The user pressed Ctrl-C: 130, as shells have it.
     Interrupted,
+    /// The user pressed it again: the same, and nothing is waited for any more.
+    Abandoned,
     /// Nobody reads the output any more: 141, as if by SIGPIPE.
     OutputClosed,
     /// Anything else: 1.
@@ -31,7 +33,7 @@ impl Failure {
             Failure::Usage(text) | Failure::Other(text) => eprintln!("{} {text}", output::error::label()),
             Failure::Client(ClientError::Engine(error)) => eprint!("{}", output::error::render(error)),
             Failure::Client(error) => eprintln!("{} {error}", output::error::label()),
-            Failure::Job | Failure::Interrupted | Failure::OutputClosed => {}
+            Failure::Job | Failure::Interrupted | Failure::Abandoned | Failure::OutputClosed => {}
         }
         ExitCode::from(self.status())
     }
@@ -46,7 +48,7 @@ impl Failure {
                 None => 2,
             },
             Failure::Job | Failure::Other(_) => 1,
-            Failure::Interrupted => 130,
+            Failure::Interrupted | Failure::Abandoned => 130,
             Failure::OutputClosed => 141,
         }
     }

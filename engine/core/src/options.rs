@@ -16,7 +16,7 @@ pub struct Function {
 }
 
 /// How many objects come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Returns {
     /// So many, each an object from the start.
     Fixed(u32),
@@ -25,7 +25,7 @@ pub enum Returns {
 }
 
 /// How often a failed attempt is followed by another. -1 stands for "without end".
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Retries {
     /// After failures of the system.
     pub system: i32,
@@ -109,7 +109,7 @@ pub enum Reuse {
 }
 
 /// What a task may ask for. Shared: a thousand tasks spawned with the same options hold it once.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskOptions {
     /// For people.
     pub name: Option<String>,

@@ -1,8 +1,10 @@
 //! What the runtime costs on top of wasmtime: a fresh sandbox for a call that does nothing, raw and
-//! through the runtime, and a warm call. `cargo run --release -p engine-runtime --example micro`.
+//! through the runtime, a warm call, and what an idle sandbox takes.
+//! `cargo run --release -p engine-runtime --example micro -- [COMPONENT FUNCTION]`: the function has no
+//! arguments and one result.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engine_core::ids::IdGenerator;
@@ -12,7 +14,9 @@ use engine_core::work::{Call, CallReport, Entry, GoneReport, Life, Start, StopRe
 use engine_core::{
     ActorId, Argument, Error, Handle, InstanceId, LaneId, ObjectId, Outcome, Place, TaskId, Value,
 };
-use engine_runtime::host::{Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable};
+use engine_runtime::host::{
+    Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
+};
 use engine_runtime::{JobContext, Options, Runtime};
 use parking_lot::{Condvar, Mutex};
 use wasmtime::component::{Component, Linker, Resource, ResourceType, Val};
@@ -22,6 +26,9 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 #[path = "../tests/runtime/guests.rs"]
 mod guests;
 
+/// A component, the function to run, and how many values that returns.
+type Guest = (Vec<u8>, String, u32);
+
 /// A node that knows nothing and starts the next task when one is gone.
 struct Node {
     runtime: Runtime,
@@ -30,6 +37,7 @@ struct Node {
     next: AtomicU64,
     left: AtomicU64,
     running: AtomicU64,
+    stays: AtomicBool,
     over: Mutex<bool>,
     wake: Condvar,
 }
@@ -94,7 +102,13 @@ impl Host for Node {
     fn emit(&self, _from: Caller, _value: Value) -> Result<Wait, Error> {
         Ok(Wait::Ready)
     }
-    fn create_actor(&self, _: Caller, _: FunctionName, _: Vec<Argument>, _: ActorOptions) -> Result<ActorId, Error> {
+    fn create_actor(
+        &self,
+        _: Caller,
+        _: FunctionName,
+        _: Vec<Argument>,
+        _: ActorOptions,
+    ) -> Result<ActorId, Error> {
         Err(Error::internal("not here"))
     }
     fn lookup_actor(&self, _from: Caller, _name: &str, _namespace: Option<&str>) -> Result<ActorId, Error> {
@@ -123,7 +137,9 @@ impl Host for Node {
     fn log(&self, _line: LogLine) {}
     fn finished(&self, instance: InstanceId, report: CallReport) {
         assert!(report.result.is_ok(), "{report:?}");
-        if self.take().is_some() {
+        if self.stays.load(Ordering::Relaxed) {
+            self.ended();
+        } else if self.take().is_some() {
             self.runtime.deliver(instance, self.start.call.clone());
         } else {
             self.runtime.stop(instance, StopReason::Retired);
@@ -140,20 +156,32 @@ impl Host for Node {
 }
 
 /// Fresh sandbox, call, drop: nothing but wasmtime.
-fn raw(bytes: &[u8], count: u64) -> f64 {
+fn raw(guest: &Guest, count: u64) -> f64 {
     let mut config = Config::new();
-    config.concurrency_support(false).epoch_interruption(true).max_wasm_stack(1 << 20).async_stack_size(3 << 19);
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .max_wasm_stack(1 << 20)
+        .async_stack_size(3 << 19);
     let mut pool = PoolingAllocationConfig::new();
     pool.linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10).pagemap_scan(Enabled::Auto);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     let engine = Engine::new(&config).unwrap();
-    let component = Component::new(&engine, bytes).unwrap();
+    let component = Component::new(&engine, &guest.0).unwrap();
     let mut linker = Linker::<()>::new(&engine);
     linker
         .instance("engine:compute/types@0.1.0")
         .unwrap()
         .resource("invocation", ResourceType::host::<()>(), |_, _| Ok(()))
         .unwrap();
+    // All of WASI that a guest of the SDK uses when it does nothing.
+    for version in ["0.2.6", "0.2.0"] {
+        linker
+            .instance(&format!("wasi:random/insecure-seed@{version}"))
+            .unwrap()
+            .func_wrap("insecure-seed", |_, ()| Ok(((1u64, 2u64),)))
+            .unwrap();
+    }
     linker.define_unknown_imports_as_traps(&component).unwrap();
     let pre = linker.instantiate_pre(&component).unwrap();
     let program = component.get_export_index(None, "engine:compute/program@0.1.0").unwrap();
@@ -164,17 +192,17 @@ fn raw(bytes: &[u8], count: u64) -> f64 {
         store.set_epoch_deadline(1 << 40);
         let instance = pre.instantiate(&mut store).unwrap();
         let run = instance.get_func(&mut store, run).unwrap();
-        let invocation = Resource::<()>::new_borrow(0).try_into_resource_any(&mut store).unwrap();
-        let arguments = [Val::Resource(invocation), Val::String("f".into()), Val::List(Vec::new())];
+        let invocation = Resource::<()>::new_own(0).try_into_resource_any(&mut store).unwrap();
+        let arguments = [Val::Resource(invocation), Val::String(guest.1.clone()), Val::List(Vec::new())];
         run.call(&mut store, &arguments, &mut [Val::Bool(false)]).unwrap();
+        invocation.resource_drop(&mut store).unwrap();
     }
     began.elapsed().as_secs_f64() * 1e6 / count as f64
 }
 
-/// The same through the runtime; with `lanes` sandboxes at once.
-fn through(bytes: &[u8], life: Life, threads: usize, lanes: u64, count: u64) -> f64 {
-    let runtime = Runtime::new(Options { guest_threads: threads, instances_max: 200, ..Options::default() }).unwrap();
-    let component = runtime.load(bytes).unwrap().id;
+/// A node that runs `bytes`.
+fn node(runtime: &Runtime, guest: &Guest, life: Life) -> Arc<Node> {
+    let component = runtime.load(&guest.0).unwrap().id;
     let mut ids = IdGenerator::new([1; 16]);
     let job = Arc::new(JobContext {
         job: ids.job(),
@@ -188,9 +216,9 @@ fn through(bytes: &[u8], life: Life, threads: usize, lanes: u64, count: u64) -> 
     let call = Call {
         task: ids.task(),
         attempt: 0,
-        entry: Entry::Run("f".into()),
+        entry: Entry::Run(guest.1.as_str().into()),
         arguments: Vec::new(),
-        returns: Returns::Fixed(0),
+        returns: Returns::Fixed(guest.2),
         cpu_time: None,
     };
     let start = Start {
@@ -210,10 +238,19 @@ fn through(bytes: &[u8], life: Life, threads: usize, lanes: u64, count: u64) -> 
         next: AtomicU64::new(1),
         left: AtomicU64::new(0),
         running: AtomicU64::new(0),
+        stays: AtomicBool::new(false),
         over: Mutex::new(false),
         wake: Condvar::new(),
     });
     runtime.attach(node.clone());
+    node
+}
+
+/// The same through the runtime; with `lanes` sandboxes at once.
+fn through(guest: &Guest, life: Life, threads: usize, lanes: u64, count: u64) -> f64 {
+    let options = Options { guest_threads: threads, instances_max: 200, ..Options::default() };
+    let runtime = Runtime::new(options).unwrap();
+    let node = node(&runtime, guest, life);
     let round = |count: u64| {
         node.left.store(count, Ordering::Relaxed);
         node.running.store(lanes, Ordering::Relaxed);
@@ -230,12 +267,45 @@ fn through(bytes: &[u8], life: Life, threads: usize, lanes: u64, count: u64) -> 
     micros
 }
 
+/// Resident bytes and mappings of this process.
+fn resident() -> (u64, usize) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    (kib * 1024, maps.lines().count())
+}
+
+/// So many sandboxes alive at once that have served a call and wait for the next.
+fn idle(guest: &Guest, count: u64) {
+    let runtime = Runtime::new(Options::default()).unwrap();
+    let node = node(&runtime, guest, Life::Warm);
+    node.stays.store(true, Ordering::Relaxed);
+    let (before, _) = resident();
+    node.running.store(count, Ordering::Relaxed);
+    for _ in 0..count {
+        node.start_one();
+    }
+    node.wait();
+    let (after, mappings) = resident();
+    println!("{count} idle: {} KiB each, {mappings} mappings", (after - before) / 1024 / count);
+    if std::env::var_os("MICRO_HOLD").is_some() {
+        std::thread::sleep(Duration::from_secs(20));
+    }
+    runtime.shutdown();
+}
+
 fn main() {
-    let bytes = guests::no_op();
-    raw(&bytes, 2_000);
-    println!("raw, fresh          {:>8.2} µs", raw(&bytes, 40_000));
-    println!("runtime, fresh, 1   {:>8.2} µs", through(&bytes, Life::Task, 1, 1, 40_000));
-    println!("runtime, fresh, 8/1 {:>8.2} µs", through(&bytes, Life::Task, 1, 8, 40_000));
-    println!("runtime, fresh, 8/2 {:>8.2} µs", through(&bytes, Life::Task, 2, 8, 40_000));
-    println!("runtime, warm, 1    {:>8.2} µs", through(&bytes, Life::Warm, 1, 1, 400_000));
+    let mut arguments = std::env::args().skip(1);
+    let guest: Guest = match (arguments.next(), arguments.next()) {
+        (Some(path), Some(function)) => (std::fs::read(path).unwrap(), function, 1),
+        _ => (guests::no_op(), "f".to_owned(), 0),
+    };
+    raw(&guest, 2_000);
+    println!("raw, fresh          {:>8.2} µs", raw(&guest, 40_000));
+    println!("runtime, fresh, 1   {:>8.2} µs", through(&guest, Life::Task, 1, 1, 40_000));
+    println!("runtime, fresh, 8/1 {:>8.2} µs", through(&guest, Life::Task, 1, 8, 40_000));
+    println!("runtime, fresh, 8/2 {:>8.2} µs", through(&guest, Life::Task, 2, 8, 40_000));
+    println!("runtime, warm, 1    {:>8.2} µs", through(&guest, Life::Warm, 1, 1, 400_000));
+    idle(&guest, 10_000);
 }

@@ -18,9 +18,10 @@ pub(crate) struct World {
 }
 
 /// Mappings of a process that sandboxes may not take (libraries, arenas, machine code, threads).
-const OTHER_MAPPINGS: u32 = 5_000;
-/// Mappings that one sandbox takes: memory image, heap, rest of the reservation, stack and its guard.
-const MAPPINGS_PER_INSTANCE: u32 = 5;
+const OTHER_MAPPINGS: u32 = 3_000;
+/// Mappings that one sandbox takes at most: parts of the memory image, heap, rest of the reservation,
+/// stack and its guard.
+const MAPPINGS_PER_INSTANCE: u32 = 6;
 /// Bytes of a memory and of a table that stay resident in a free slot: clearing them is cheaper than
 /// faulting them in again.
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
@@ -61,7 +62,7 @@ fn instances(options: &Options) -> u32 {
         return options.instances_max;
     };
     let possible = mappings_max.saturating_sub(OTHER_MAPPINGS) / MAPPINGS_PER_INSTANCE;
-    let possible = possible.saturating_sub(options.concurrent_instances_max).max(100);
+    let possible = possible.max(100);
     if possible < options.instances_max {
         tracing::info!(
             instances_max = options.instances_max,

@@ -7,7 +7,7 @@ use engine_core::resources::Resources;
 use engine_core::{ActorId, Error, ErrorCode, Handle, InstanceId, TaskId};
 use parking_lot::Mutex;
 use slab::Slab;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
 use crate::control::Control;
@@ -47,6 +47,8 @@ pub(crate) struct Guest {
     pub(crate) serving: Slab<Serving>,
     /// The call that was entered last.
     pub(crate) task: TaskId,
+    /// In the concurrent world: which guest task serves which call.
+    pub(crate) guest_tasks: Vec<(GuestTaskId, TaskId)>,
     /// Why the guest is about to trap, as it said.
     pub(crate) panicked: Option<String>,
     pub(crate) logs: Option<Arc<Mutex<Logs>>>,
@@ -133,11 +135,25 @@ impl Guest {
         u32::try_from(self.serving.insert(serving)).unwrap_or(u32::MAX)
     }
 
+    /// Another of the calls inside goes on.
+    pub(crate) fn turn_to(&mut self, task: TaskId) {
+        if self.task != task {
+            self.task = task;
+            if let Some(logs) = &self.logs {
+                logs.lock().turn_to(task);
+            }
+        }
+    }
+
     /// A call has ended.
     pub(crate) fn leave(&mut self, index: u32) {
         self.serving.try_remove(index as usize);
         if let Some(logs) = &self.logs {
             logs.lock().finish();
+        }
+        // Where several calls are inside, what is not attributed is never a call's that has ended.
+        if let Some((_, other)) = self.serving.iter().next_back() {
+            self.turn_to(other.task);
         }
     }
 }

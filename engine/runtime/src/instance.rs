@@ -1,5 +1,8 @@
 //! The life of one sandbox: made, calls served, dropped, reported.
 
+// The failure that the generated code returns is large; it is looked at once per call.
+#![allow(clippy::result_large_err)]
+
 use std::sync::Arc;
 
 use engine_core::options::Returns;
@@ -9,7 +12,6 @@ use smallvec::{SmallVec, smallvec};
 use wasmtime::component::{Instance, Resource, ResourceTable};
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::bindings::Component;
 use crate::bindings::engine::compute::types as wit;
 use crate::control::{Control, Ended, Watched};
 use crate::errors::HostError;
@@ -21,6 +23,7 @@ use crate::info::ComponentInfo;
 use crate::job::JobContext;
 use crate::limiter::MemoryLimiter;
 use crate::load::{Kind, Loaded};
+use crate::program::{Export, Program};
 use crate::runtime::Inner;
 use crate::{concurrent, plain};
 
@@ -150,6 +153,7 @@ async fn serve(
         runtime,
         handles: Handles::default(),
         serving: slab::Slab::new(),
+        guest_tasks: Vec::new(),
         panicked: None,
         logs: None,
         table: ResourceTable::new(),
@@ -158,7 +162,7 @@ async fn serve(
     let (store, made) = match &loaded.kind {
         Kind::Program(pre) => {
             let mut store = store(pre.engine(), guest);
-            let made = pre.instantiate_async(&mut store).await.map(Made::Program);
+            let made = pre.instantiate(&mut store).await.map(Made::Program);
             (store, made)
         }
         Kind::Plain(pre) => {
@@ -169,14 +173,14 @@ async fn serve(
         Kind::Concurrent(pre) => return concurrent::serve(pre, &loaded, guest, life, call).await,
     };
     match made {
-        Ok(made) => serve_calls(store, &made, life, call).await,
+        Ok(made) => serve_calls(store, made, life, call).await,
         Err(error) => not_started(store, &loaded, &call, &error),
     }
 }
 
 /// An instance that can be called.
 enum Made<'a> {
-    Program(Component),
+    Program(Program<'a>),
     Plain(&'a ComponentInfo, Instance),
 }
 
@@ -211,13 +215,13 @@ pub(crate) fn not_started(
 }
 
 /// Serves the first call and, unless the sandbox is for one call only, those that come after it.
-async fn serve_calls(mut store: Store<Guest>, made: &Made<'_>, life: Life, mut call: Call) -> End {
+async fn serve_calls(mut store: Store<Guest>, mut made: Made<'_>, life: Life, mut call: Call) -> End {
     let mut calls: u64 = 0;
     loop {
         let task = call.task;
         let guest = store.data_mut();
         let index = begin(guest, &call, calls);
-        let served = match made {
+        let served = match &mut made {
             Made::Program(program) => enter(program, &mut store, &call, index).await,
             Made::Plain(info, instance) => plain::enter(info, *instance, &mut store, &call).await,
         };
@@ -263,31 +267,30 @@ fn is_worn(guest: &Guest, calls: u64) -> bool {
 }
 
 /// One call into an SDK's component.
-async fn enter(program: &Component, store: &mut Store<Guest>, call: &Call, index: u32) -> Served {
+async fn enter(program: &mut Program<'_>, store: &mut Store<Guest>, call: &Call, index: u32) -> Served {
     let arguments = match store.data_mut().arguments_to_guest(call) {
         Ok(arguments) => arguments,
         Err(error) => return error.into(),
     };
     let invocation = Resource::new_borrow(index);
-    let program = program.engine_compute_program();
     let returned = match &call.entry {
         Entry::Main(arguments) => {
-            let returned = program.call_main(&mut *store, invocation, arguments).await;
+            let returned = program.main(store, invocation, arguments).await;
             returned.map(|result| result.map(|value| vec![value]))
         }
-        Entry::Run(name) => program.call_run(&mut *store, invocation, name, &arguments).await,
+        Entry::Run(name) => program.call(store, Export::Run, invocation, name, &arguments).await,
         Entry::Invoke(text) => {
             let (name, arguments) = match plain::untyped_call(text) {
                 Ok(called) => called,
                 Err(error) => return Served::Alive(Err(error)),
             };
-            program.call_run(&mut *store, invocation, &name, &arguments).await
+            program.call(store, Export::Run, invocation, &name, &arguments).await
         }
         Entry::Create(class) => {
-            let returned = program.call_create(&mut *store, invocation, class, &arguments).await;
+            let returned = program.create(store, invocation, class, &arguments).await;
             returned.map(|result| result.map(|()| Vec::new()))
         }
-        Entry::Method(name) => program.call_call(&mut *store, invocation, name, &arguments).await,
+        Entry::Method(name) => program.call(store, Export::Call, invocation, name, &arguments).await,
     };
     store.data_mut().served(call, index, returned)
 }
@@ -324,6 +327,13 @@ impl Guest {
                 Ok(error) => Served::Alive(Err(error)),
                 Err(trap) => Served::Dead(self.error_of_trap(&trap)),
             },
+            // A program that exits well has done what it had to.
+            Err(trap)
+                if matches!(call.entry, Entry::Main(_))
+                    && matches!(trap.downcast_ref(), Some(wasmtime_wasi::I32Exit(0))) =>
+            {
+                Served::Alive(Ok(vec![Value::empty()]))
+            }
             Err(trap) => Served::Dead(self.error_of_trap(&trap)),
         }
     }

@@ -23,6 +23,7 @@ mod load;
 mod logs;
 mod options;
 mod plain;
+mod program;
 mod runtime;
 mod ticker;
 mod trap;

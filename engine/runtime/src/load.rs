@@ -5,15 +5,15 @@ use std::sync::Arc;
 use engine_core::{ComponentId, Error, ErrorCode};
 use sha2::{Digest, Sha256};
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::wasm_wave::wasm::DisplayFunc;
 use wasmtime::component::{Component, InstancePre};
 use wit_parser::decoding::{DecodedWasm, decode};
 
-use crate::bindings::ComponentPre;
 use crate::engine::World;
 use crate::guest::Guest;
 use crate::info::{ComponentInfo, ComponentWorld, FunctionInfo};
 use crate::limiter::WASM_PAGE_BYTES;
+use crate::plain::signature;
+use crate::program::ProgramPre;
 use crate::runtime::Inner;
 
 /// The package of `wit/compute.wit`, and its version.
@@ -28,7 +28,7 @@ pub(crate) struct Loaded {
 
 /// How it is started.
 pub(crate) enum Kind {
-    Program(ComponentPre<Guest>),
+    Program(ProgramPre),
     Concurrent(crate::concurrent::bindings::ConcurrentComponentPre<Guest>),
     Plain(InstancePre<Guest>),
 }
@@ -197,7 +197,7 @@ fn link(world: &World, component: Component, kind: ComponentWorld) -> Result<Kin
         )
     };
     Ok(match kind {
-        ComponentWorld::Program => Kind::Program(ComponentPre::new(linked).map_err(export)?),
+        ComponentWorld::Program => Kind::Program(ProgramPre::new(linked).map_err(export)?),
         ComponentWorld::Concurrent => Kind::Concurrent(
             crate::concurrent::bindings::ConcurrentComponentPre::new(linked).map_err(export)?,
         ),
@@ -214,7 +214,7 @@ fn functions(component: &Component) -> Vec<FunctionInfo> {
             ComponentItem::ComponentFunc(function) => functions.push(FunctionInfo {
                 interface: None,
                 name: name.to_owned(),
-                signature: DisplayFunc(function).to_string(),
+                signature: signature(&function),
             }),
             ComponentItem::ComponentInstance(interface) => {
                 for (function, item) in interface.exports(engine) {
@@ -222,7 +222,7 @@ fn functions(component: &Component) -> Vec<FunctionInfo> {
                         functions.push(FunctionInfo {
                             interface: Some(name.to_owned()),
                             name: function.to_owned(),
-                            signature: DisplayFunc(ty).to_string(),
+                            signature: signature(&ty),
                         });
                     }
                 }

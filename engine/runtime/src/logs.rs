@@ -53,6 +53,11 @@ impl Logs {
         self.tail.clear();
     }
 
+    /// Another of the calls inside goes on: they share what may be kept.
+    pub(crate) fn turn_to(&mut self, task: TaskId) {
+        self.task = task;
+    }
+
     /// A call has ended: a last line without its end is a line too.
     pub(crate) fn finish(&mut self) {
         for source in [LogSource::Stdout, LogSource::Stderr] {
@@ -168,6 +173,13 @@ impl Logs {
         let text = String::from_utf8_lossy(&self.tail);
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+impl Drop for Logs {
+    /// A guest that was stopped in the middle of a line has written it all the same.
+    fn drop(&mut self) {
+        self.finish();
     }
 }
 

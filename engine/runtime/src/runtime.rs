@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use engine_core::work::{Call, Start, StopReason};
-use engine_core::{ComponentId, Error, InstanceId, TaskId};
+use engine_core::{ComponentId, Error, InstanceId, JobId, TaskId};
 use parking_lot::{Mutex, RwLock};
 
 use crate::compile_cache::CompileCache;
@@ -110,6 +110,12 @@ impl Runtime {
     /// NOT_FOUND, PERMISSION_DENIED or INVALID_ARGUMENT with the directory's name.
     pub fn check_directories(&self, job: &Arc<JobContext>) -> Result<(), Error> {
         self.0.grants.directories(job).map(drop)
+    }
+
+    /// Closes the directories of a job that has ended. Sandboxes that use them, such as detached actors,
+    /// keep them until their own end.
+    pub fn close_directories(&self, job: JobId) {
+        self.0.grants.close(job);
     }
 
     /// Starts a sandbox and has it serve its first call. Does not block; how it went comes by

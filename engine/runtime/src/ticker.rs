@@ -60,7 +60,11 @@ impl Ticks {
     /// The calling thread runs guests from now on.
     pub(crate) fn register_thread(&self) {
         let count = Arc::new(PollCount::default());
-        self.threads.lock().push(Arc::downgrade(&count));
+        let mut threads = self.threads.lock();
+        // Threads for blocking calls come and go.
+        threads.retain(|thread| thread.strong_count() > 0);
+        threads.push(Arc::downgrade(&count));
+        drop(threads);
         COUNT.with(|cell| drop(cell.set(count)));
     }
 

@@ -33,7 +33,13 @@ impl Guest {
         let described = match (&panicked, trap) {
             (Some(message), _) => Error::new(ErrorCode::Trapped, message.clone()).with_kind("panic"),
             (None, Some(trap)) => {
-                Error::new(ErrorCode::Trapped, self.with_stderr(describe(trap))).with_kind("trap")
+                let text = match trap {
+                    Trap::MemoryOutOfBounds if is_recursion(error) => {
+                        "the guest trapped: out of bounds memory access, most likely by a stack overflow: calls are nested too deeply, or one needs too much stack".to_owned()
+                    }
+                    trap => describe(trap),
+                };
+                Error::new(ErrorCode::Trapped, self.with_stderr(text)).with_kind("trap")
             }
             (None, None) => {
                 let text = format!("{:#}", RootCause(error));
@@ -53,6 +59,15 @@ impl Guest {
                 ErrorCode::WorkerDied,
                 format!(
                     "the node has no room for another sandbox: {error:#}. It is tried again elsewhere or later"
+                ),
+            );
+        }
+        if error.chain().any(|cause| is_of_the_kernel(cause)) {
+            return Error::new(
+                ErrorCode::WorkerDied,
+                format!(
+                    "the kernel has no room for another sandbox: {}. It is tried again elsewhere or later; raise vm.max_map_count if this persists",
+                    bounded(format!("{error:#}"))
                 ),
             );
         }
@@ -91,6 +106,13 @@ fn is_of_allocation(trap: Trap) -> bool {
     matches!(trap, Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds | Trap::AllocationTooLarge)
 }
 
+/// Whether the kernel refused memory or a mapping.
+fn is_of_the_kernel(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let no_memory = Some(rustix::io::Errno::NOMEM.raw_os_error());
+    cause.downcast_ref().map(|errno: &rustix::io::Errno| errno.raw_os_error()) == no_memory
+        || cause.downcast_ref().and_then(std::io::Error::raw_os_error) == no_memory
+}
+
 fn describe(trap: Trap) -> String {
     let what = match trap {
         Trap::StackOverflow => "stack overflow: calls are nested too deeply, or one needs too much stack",
@@ -102,6 +124,16 @@ fn describe(trap: Trap) -> String {
         }
     };
     format!("the guest trapped: {what}")
+}
+
+/// Whether one function is on the stack again and again. Compilers keep a part of the stack below all
+/// else in linear memory, so that its overflow is an access out of bounds.
+fn is_recursion(error: &wasmtime::Error) -> bool {
+    const TIMES: usize = 5;
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return false };
+    let frames = backtrace.frames();
+    let times = |function| frames.iter().filter(|frame| frame.func_index() == function).count();
+    frames.iter().any(|frame| times(frame.func_index()) >= TIMES)
 }
 
 /// The error without the backtrace among its contexts.

@@ -41,10 +41,15 @@ impl Grants {
         grants.insert(job.job, Grant { job: Arc::downgrade(job), directories: directories.clone() });
         Ok(directories)
     }
+
+    pub(crate) fn close(&self, job: JobId) {
+        self.0.lock().remove(&job);
+    }
 }
 
 fn open(job: &JobContext) -> Result<WasiFilesystemCtx, Error> {
     let mut builder = WasiCtxBuilder::new();
+    builder.allow_blocking_current_thread(std::env::var_os("EXPERIMENT_BLOCK").is_some());
     for grant in &job.directories {
         let permissions = if grant.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
         builder.preopened_dir(&grant.host, &grant.guest, permissions).map_err(|error| {

@@ -82,10 +82,10 @@ pub fn allocate(bytes: u64) -> u64 {
     kept.len() as u64
 }
 
-/// Writes so many lines of a hundred bytes to standard output.
+/// Writes so many lines of so many bytes to standard output.
 #[engine::task]
-pub fn spam_log(lines: u64) -> u64 {
-    let line = "x".repeat(99);
+pub fn spam_log(lines: u64, bytes: u64) -> u64 {
+    let line = "x".repeat((bytes as usize).saturating_sub(1));
     for _ in 0..lines {
         println!("{line}");
     }

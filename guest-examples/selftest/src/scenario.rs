@@ -64,6 +64,9 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "actor-handles" => actor_handles(),
         "actor-pending" => actor_pending(),
         "actors" => many_actors(args.number(100)?),
+        "detach" => detach(&args.text("the actor's name")?),
+        "attach" => attach(&args.text("the actor's name")?),
+        "kill-named" => kill_named(&args.text("the actor's name")?),
         "stillborn" => got(Stillborn::spawn("Unborn")?.nothing()?.get()),
         "write-file" => got(bad::write_file::spawn(args.text("the path")?, args.text_or("text"))?.get()),
         "read-file" => got(bad::read_file::spawn(args.text("the path")?)?.get()),
@@ -83,6 +86,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
             got(bad::sleep_forever::options().deadline(millis(args.number(60_000)?)).spawn()?.get())
         }
         "spin-forever-here" => {
+            println!("spinning");
             bad::spin_forever();
             Ok(json!({}))
         }
@@ -91,7 +95,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
             let (bytes, limit) = (args.number(1 << 20)?, args.number(64 << 20)?);
             got(bad::allocate::options().memory(limit).spawn(bytes)?.get())
         }
-        "spam-log" => got(bad::spam_log::spawn(args.number(1000)?)?.get()),
+        "spam-log" => got(bad::spam_log::spawn(args.number(1000)?, args.number(100)?)?.get()),
         "spam-records" => got(bad::spam_records::spawn(args.number(1000)?)?.get()),
         "spawn-many" => got(bad::spawn_many::spawn(args.number(1000)?)?.get()),
         "fork-bomb" => got(bad::fork_bomb::spawn()?.get()),
@@ -114,6 +118,8 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "wrong-count" => got(engine::function("good::add").argument(&1u64)?.spawn::<u64>()?.get()),
         "wrong-result" => got(engine::function("good::identity").argument(&1u64)?.spawn::<String>()?.get()),
         "too-few" => too_few(),
+        "forge" => forge(),
+        "plain" => plain(args),
         "huge-request" => got(good::identity::options().cpus(100_000).spawn(1u64)?.get()),
         "drop-everything" => {
             for n in 0..args.number(100)? {
@@ -382,6 +388,41 @@ fn actor_pending() -> Result<Json> {
     }
     let again = slow.sleep(0, 10)?.get()?.len();
     Ok(json!({ "accepted": count, "refused": refused.map(|error| shown(&error)), "again": again }))
+}
+
+/// Leaves an actor behind.
+fn detach(name: &str) -> Result<Json> {
+    let counter = Counter::options().name(name).lifetime(engine::Lifetime::Detached).spawn(5)?;
+    got(counter.add(1)?.get())
+}
+
+/// Uses the actor that another job left behind.
+fn attach(name: &str) -> Result<Json> {
+    got(Counter::lookup(name, None).and_then(|counter| counter.add(1)?.get()))
+}
+
+fn kill_named(name: &str) -> Result<Json> {
+    let counter = Counter::lookup(name, None)?;
+    counter.kill()?;
+    got(counter.value().and_then(|value| value.get()))
+}
+
+/// A function of a component without the SDK, which the job brought along.
+fn plain(args: &mut Arguments) -> Result<Json> {
+    let component = args.text_or("plain");
+    let call = engine::function(args.text_or("add")).of(component);
+    got(call.argument(&args.number(40)?)?.argument(&args.number(2)?)?.spawn::<i32>()?.get())
+}
+
+/// Writes a value that names a handle which it does not have.
+fn forge() -> Result<Json> {
+    use std::io::Write;
+
+    let mut writer = engine::ObjectWriter::with_codec(engine::Codec::Msgpack);
+    // MessagePack's list of one item: the extension of type 1 with 4 bytes, which is a handle's index.
+    writer.write_all(&[0x91, 0xd6, 1, 0, 0, 0, 7])?;
+    let forged = writer.finish()?;
+    got(engine::function("good::sum_nested").object(&forged).spawn::<u64>()?.get())
 }
 
 fn many_actors(count: u64) -> Result<Json> {

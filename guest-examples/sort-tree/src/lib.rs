@@ -13,19 +13,29 @@ const NUMBER_BYTES: usize = 8;
 
 /// Sorts numbers, by itself when there are few.
 #[engine::task]
-fn sort(numbers: Bytes, leaf: u64) -> Result<Bytes> {
-    let mut numbers = unpacked(&numbers);
-    if numbers.len() as u64 <= leaf {
+fn sort(numbers: Bytes, leaf: u64, depth: i32) -> Result<Bytes> {
+    let count = numbers.len() / NUMBER_BYTES;
+    if count as u64 <= leaf {
+        let mut numbers: Vec<u64> = unpacked(&numbers).collect();
         numbers.sort_unstable();
         return Ok(packed(numbers.into_iter()));
     }
-    let (left, right) = numbers.split_at(numbers.len() / 2);
-    let left = sort::spawn(packed(left.iter().copied()), leaf)?;
-    let right = sort::spawn(packed(right.iter().copied()), leaf)?;
+    let (left, right) = numbers.split_at(count / 2 * NUMBER_BYTES);
+    let left = spawn(Bytes::from(left), leaf, depth + 1)?;
+    let right = spawn(Bytes::from(right), leaf, depth + 1)?;
     // The halves are with the tasks now.
     drop(numbers);
     let (left, right) = (left.get()?, right.get()?);
     Ok(packed(merged(unpacked(&left), unpacked(&right))))
+}
+
+/// Spawns [`sort`] with the memory that so many numbers need. The deeper tasks go first: a task that
+/// waits keeps its memory, so the tree is worked through branch by branch and not level by level.
+fn spawn(numbers: Bytes, leaf: u64, depth: i32) -> Result<ObjectRef<Bytes>> {
+    const BASE_BYTES: u64 = 16 << 20;
+    // The numbers themselves, the halves, and the result, which is not there as long as they are.
+    let memory = BASE_BYTES + 4 * numbers.len() as u64;
+    sort::options().priority(depth).memory(memory).spawn(numbers, leaf, depth)
 }
 
 #[engine::main]
@@ -35,17 +45,16 @@ fn main(args: Vec<String>) -> Result<()> {
     engine::ensure!(leaf >= 1, "LEAF must be at least 1");
 
     let mut random = fastrand::Rng::with_seed(count);
-    let numbers: Vec<u64> = (0..count).map(|_| random.u64(..)).collect();
-    let checksum = numbers.iter().fold(0u64, |sum, &number| sum.wrapping_add(number));
+    let numbers = packed((0..count).map(|_| random.u64(..)));
+    let checksum = checksum_of(&numbers);
     let tasks = tasks_for(count, leaf);
     println!("sorting {count} numbers with {tasks} tasks");
 
-    let sorted = sort::spawn(packed(numbers.into_iter()), leaf)?.get()?;
-    let sorted = unpacked(&sorted);
-    let is_sorted = sorted.is_sorted() && sorted.len() as u64 == count;
-    let is_same = sorted.iter().fold(0u64, |sum, &number| sum.wrapping_add(number)) == checksum;
+    let sorted = spawn(numbers, leaf, 0)?.get()?;
+    let is_sorted = unpacked(&sorted).is_sorted();
+    let is_same = sorted.len() as u64 == count * NUMBER_BYTES as u64 && checksum_of(&sorted) == checksum;
     engine::ensure!(is_sorted && is_same, "the numbers that came back are not those that went, sorted");
-    let median = sorted.get(sorted.len() / 2);
+    let median = unpacked(&sorted).nth(count as usize / 2);
     println!("{}", json!({ "count": count, "tasks": tasks, "sorted": true, "median": median }));
     Ok(())
 }
@@ -61,37 +70,69 @@ fn packed(numbers: impl Iterator<Item = u64>) -> Bytes {
     Bytes::from(bytes)
 }
 
-fn unpacked(bytes: &Bytes) -> Vec<u64> {
+fn unpacked(bytes: &Bytes) -> impl ExactSizeIterator<Item = u64> {
     let (numbers, _) = bytes.as_chunks::<NUMBER_BYTES>();
-    numbers.iter().map(|&number| u64::from_le_bytes(number)).collect()
+    numbers.iter().map(|&number| u64::from_le_bytes(number))
+}
+
+/// The sum, which is the same in whatever order.
+fn checksum_of(bytes: &Bytes) -> u64 {
+    unpacked(bytes).fold(0, u64::wrapping_add)
 }
 
 /// Two sorted lists as one.
-fn merged(left: Vec<u64>, right: Vec<u64>) -> impl Iterator<Item = u64> {
-    let (mut left, mut right) = (left.into_iter().peekable(), right.into_iter().peekable());
-    std::iter::from_fn(move || match (left.peek(), right.peek()) {
+fn merged(
+    left: impl ExactSizeIterator<Item = u64>,
+    right: impl ExactSizeIterator<Item = u64>,
+) -> impl Iterator<Item = u64> {
+    let rest = left.len() + right.len();
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    let next = move || match (left.peek(), right.peek()) {
         (Some(l), Some(r)) if l <= r => left.next(),
         (_, Some(_)) => right.next(),
         (_, None) => left.next(),
-    })
+    };
+    Exactly { next, rest }
+}
+
+/// An iterator that knows its length, so that what is packed from it is allocated once.
+struct Exactly<F> {
+    next: F,
+    rest: usize,
+}
+
+impl<F: FnMut() -> Option<u64>> Iterator for Exactly<F> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.rest = self.rest.saturating_sub(1);
+        (self.next)()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.rest, Some(self.rest))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn merge(left: &[u64], right: &[u64]) -> Vec<u64> {
+        merged(left.iter().copied(), right.iter().copied()).collect()
+    }
+
     #[test]
     fn merging_keeps_every_number_in_order() {
-        let all: Vec<u64> = merged(vec![1, 3, 3, 9], vec![2, 3, 10]).collect();
-        assert_eq!(all, [1, 2, 3, 3, 3, 9, 10]);
-        assert_eq!(merged(vec![], vec![5]).collect::<Vec<_>>(), [5]);
-        assert_eq!(merged(vec![5], vec![]).collect::<Vec<_>>(), [5]);
+        assert_eq!(merge(&[1, 3, 3, 9], &[2, 3, 10]), [1, 2, 3, 3, 3, 9, 10]);
+        assert_eq!(merge(&[], &[5]), [5]);
+        assert_eq!(merge(&[5], &[]), [5]);
     }
 
     #[test]
     fn a_leaf_sorts_by_itself() {
-        let sorted = sort(packed([3, 1, u64::MAX, 2].into_iter()), 4).unwrap();
-        assert_eq!(unpacked(&sorted), [1, 2, 3, u64::MAX]);
+        let sorted = sort(packed([3, 1, u64::MAX, 2].into_iter()), 4, 0).unwrap();
+        assert_eq!(unpacked(&sorted).collect::<Vec<_>>(), [1, 2, 3, u64::MAX]);
     }
 
     #[test]

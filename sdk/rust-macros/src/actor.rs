@@ -20,6 +20,8 @@ struct Method {
     options: Options,
     parameters: Parameters,
     output: Output,
+    is_exclusive: bool,
+    is_async: bool,
 }
 
 /// `new`: how the actor is made.
@@ -117,6 +119,7 @@ fn method_options(function: &mut ImplItemFn) -> syn::Result<Option<Options>> {
 
 fn read_constructor(function: &ImplItemFn, class: &Ident, mistakes: &mut Mistakes) -> Constructor {
     let signature = &function.sig;
+    signature::check_not_async(signature, CONSTRUCTOR, mistakes);
     signature::check(signature, CONSTRUCTOR, mistakes);
     if let Some(receiver) = signature.receiver() {
         mistakes.at(receiver, "`new` makes the actor, so it has no `self`");
@@ -155,8 +158,21 @@ fn read_method(function: &ImplItemFn, options: Options, mistakes: &mut Mistakes)
     let parameters = Parameters::read(signature, NOUN, mistakes);
     let output = Output::read(signature, NOUN, mistakes);
     output.check_options(&options, mistakes);
+    let is_async = signature.asyncness.is_some();
+    if is_async && output.is_stream() {
+        mistakes.at(&signature.output, "a stream is made by a plain `fn`: its items are yielded one by one");
+    }
     let documents = function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc"));
-    Some(Method { name: name.clone(), documents: documents.cloned().collect(), options, parameters, output })
+    let is_exclusive = receiver.mutability.is_some();
+    Some(Method {
+        name: name.clone(),
+        documents: documents.cloned().collect(),
+        options,
+        parameters,
+        output,
+        is_exclusive,
+        is_async,
+    })
 }
 
 fn generate(
@@ -312,7 +328,7 @@ fn generate(
 
 impl Method {
     fn of_handle(&self) -> TokenStream {
-        let Method { name, documents, options, parameters, output } = self;
+        let Method { name, documents, options, parameters, output, .. } = self;
         let (declared, names, refs) = (parameters.declared(), parameters.names(), output.refs(options));
         let outputs = (!output.is_stream()).then(|| quote!(.map(::engine::Task::into_outputs)));
         quote! {
@@ -324,7 +340,7 @@ impl Method {
     }
 
     fn of_calls(&self) -> TokenStream {
-        let Method { name, documents, options, parameters, output } = self;
+        let Method { name, documents, options, parameters, output, .. } = self;
         let text = name.to_string();
         let (declared, encoded, refs) = (parameters.declared(), parameters.encoded(), output.refs(options));
         let (setters, shape) = (&options.setters, output.setter(options));
@@ -343,29 +359,44 @@ impl Method {
     }
 
     fn served(&self, class: &Ident) -> TokenStream {
-        let Method { name, options, parameters, output, .. } = self;
+        let Method { name, options, parameters, output, is_exclusive, is_async, .. } = self;
         let text = name.to_string();
         let (decoded, names) = (parameters.decoded(), parameters.names());
-        let call = if parameters.0.is_empty() {
-            quote!(<#class>::#name(__actor))
-        } else {
-            quote!(<#class>::#name(__actor, #names))
+        let comma = (!parameters.0.is_empty()).then(|| quote!(,));
+        let awaited = is_async.then(|| quote!(.await));
+        let outcome = output.outcome(&quote!(<#class>::#name(__actor #comma #names) #awaited), options);
+        let (state, actor, get) = match *is_exclusive {
+            true => (quote!(&mut dyn ::core::any::Any), quote!(&mut #class), quote!(exclusive)),
+            false => (quote!(&dyn ::core::any::Any), quote!(&#class), quote!(shared)),
         };
-        let outcome = output.outcome(&call, options);
+        let asynchronous = is_async.then(|| quote!(async));
+        let call = quote! {
+            #[allow(clippy::unit_arg, clippy::let_unit_value, unused_mut)]
+            #asynchronous fn call(
+                __actor: #state,
+                mut __incoming: ::engine::__private::Incoming,
+            ) -> ::engine::__private::Outcome {
+                let __actor: #actor = ::engine::__private::#get(__actor)?;
+                #decoded
+                #outcome
+            }
+        };
+        let serve = match (*is_exclusive, *is_async) {
+            (false, false) => quote!(::engine::__private::Serve::Shared(call)),
+            (true, false) => quote!(::engine::__private::Serve::Exclusive(call)),
+            (false, true) => {
+                quote!(::engine::__private::Serve::SharedAsync(|a, i| ::std::boxed::Box::pin(call(a, i))))
+            }
+            (true, true) => {
+                quote!(::engine::__private::Serve::ExclusiveAsync(|a, i| ::std::boxed::Box::pin(call(a, i))))
+            }
+        };
         quote! {
             ::engine::__private::MethodEntry {
                 name: #text,
-                call: {
-                    #[allow(clippy::unit_arg, clippy::let_unit_value, unused_mut)]
-                    fn call(
-                        __actor: &mut dyn ::core::any::Any,
-                        mut __incoming: ::engine::__private::Incoming,
-                    ) -> ::engine::__private::Outcome {
-                        let __actor: &mut #class = ::engine::__private::actor(__actor)?;
-                        #decoded
-                        #outcome
-                    }
-                    call
+                serve: {
+                    #call
+                    #serve
                 },
             }
         }

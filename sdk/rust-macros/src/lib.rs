@@ -59,6 +59,9 @@ pub fn method(attribute: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a function the job's main: it gets the arguments of the command line, and what it returns is
 /// the job's result. It also exports the component, once per program.
+///
+/// `#[engine::main(concurrent)]` makes the component one of the concurrent world, in which the calls of
+/// an actor with `async` methods and a `max_concurrency` above 1 take turns.
 #[proc_macro_attribute]
 pub fn main(attribute: TokenStream, item: TokenStream) -> TokenStream {
     expand::attribute(attribute, item, main_function::expand)

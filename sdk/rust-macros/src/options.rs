@@ -1,5 +1,5 @@
 //! The options in an attribute: `cpus = 2, retry_on("Flaky"), env(KEY = "value")`.
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
@@ -250,16 +250,5 @@ impl Parse for Given {
             Setting::Flag
         };
         Ok(Given { name, value })
-    }
-}
-
-/// `attribute` takes no options at all.
-pub(crate) fn none(tokens: TokenStream, attribute: &str) -> syn::Result<()> {
-    match tokens.into_iter().next() {
-        Some(first) => {
-            let span: Span = first.span();
-            Err(syn::Error::new(span, format!("`#[engine::{attribute}]` takes no options")))
-        }
-        None => Ok(()),
     }
 }

@@ -34,8 +34,8 @@ enum Shape {
     Stream { item: Box<Type>, is_item_fallible: bool },
 }
 
-/// Refuses what neither tasks nor methods can be.
-pub(crate) fn check(signature: &Signature, noun: &str, mistakes: &mut Mistakes) {
+/// Refuses an `async fn` where there is nothing that could go on meanwhile.
+pub(crate) fn check_not_async(signature: &Signature, noun: &str, mistakes: &mut Mistakes) {
     if let Some(word) = &signature.asyncness {
         mistakes.at(
             word,
@@ -45,6 +45,10 @@ pub(crate) fn check(signature: &Signature, noun: &str, mistakes: &mut Mistakes) 
             ),
         );
     }
+}
+
+/// Refuses what neither tasks nor methods can be.
+pub(crate) fn check(signature: &Signature, noun: &str, mistakes: &mut Mistakes) {
     if let Some(word) = &signature.unsafety {
         mistakes.at(word, format!("{noun} cannot be `unsafe`: its caller is in another sandbox"));
     }

@@ -21,6 +21,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> syn::Result<T
             "a task has no `self`; make it a free function, or the whole `impl` an actor with `#[engine::actor]`",
         );
     }
+    signature::check_not_async(signature, NOUN, &mut mistakes);
     signature::check(signature, NOUN, &mut mistakes);
     let parameters = Parameters::read(signature, NOUN, &mut mistakes);
     let output = Output::read(signature, NOUN, &mut mistakes);

@@ -7,7 +7,7 @@ use crate::handles::{self, Handle};
 use rmp_serde::config::BytesMode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::{Any, TypeId, type_name};
+use std::any::{Any, TypeId};
 
 /// What can be an argument, a result, or a `put` value: owned data that serde can write and read.
 ///
@@ -120,7 +120,7 @@ pub(crate) fn encode_msgpack<T: Serialize + ?Sized>(value: &T) -> Result<Encoded
     written.map_err(|cause| {
         Error::coded(
             ErrorCode::InvalidArgument,
-            format!("a value of type {} cannot be encoded: {cause}", type_name::<T>()),
+            format!("a value of type {} cannot be encoded: {cause}", type_text::<T>()),
         )
     })?;
     Ok(Encoded { codec: wit::Codec::Msgpack, bytes, handles })
@@ -165,14 +165,30 @@ fn read_msgpack<T: Value>(bytes: &[u8], handles: Vec<Handle>) -> std::result::Re
         match value {
             Ok(value) if rest.is_empty() => Ok(value),
             Ok(_) => {
-                Err(format!("expected {}, and {} bytes are left over after it", type_name::<T>(), rest.len()))
+                Err(format!("expected {}, and {} bytes are left over after it", type_text::<T>(), rest.len()))
             }
             Err(rmp_serde::decode::Error::TypeMismatch(marker)) => {
-                Err(format!("expected {}, found {}", type_name::<T>(), noun(&format!("{marker:?}"))))
+                Err(format!("expected {}, found {}", type_text::<T>(), noun(&format!("{marker:?}"))))
             }
-            Err(cause) => Err(format!("expected {}: {cause}", type_name::<T>())),
+            Err(cause) => Err(format!("expected {}: {cause}", type_text::<T>())),
         }
     })
+}
+
+/// The type as its author would write it: `Vec<String>`, without the paths.
+fn type_text<T: ?Sized>() -> String {
+    let mut text = String::new();
+    let mut rest = std::any::type_name::<T>();
+    while let Some(at) = rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_' && letter != ':')
+    {
+        let (path, after) = rest.split_at(at);
+        text.push_str(path.rsplit("::").next().unwrap_or(path));
+        let separator = after.chars().next().map_or(0, char::len_utf8);
+        text.push_str(&after[..separator]);
+        rest = &after[separator..];
+    }
+    text.push_str(rest.rsplit("::").next().unwrap_or(rest));
+    text
 }
 
 /// What a MessagePack marker stands for, in words; by its name, as `FixStr(4)` or `U16`.
@@ -193,7 +209,7 @@ fn noun(marker: &str) -> &'static str {
 }
 
 fn expected<T>(found: &str, advice: &str) -> String {
-    format!("expected {}, found {found}; {advice}", type_name::<T>())
+    format!("expected {}, found {found}; {advice}", type_text::<T>())
 }
 
 /// `value` as the `T` that it is known to be.
@@ -202,7 +218,7 @@ fn claim<T: 'static, U: 'static>(value: U) -> std::result::Result<T, String> {
     let any: &mut dyn Any = &mut value;
     match any.downcast_mut::<Option<T>>().and_then(Option::take) {
         Some(value) => Ok(value),
-        None => Err(expected::<T>(type_name::<U>(), "these are different types")),
+        None => Err(expected::<T>(&type_text::<U>(), "these are different types")),
     }
 }
 
@@ -271,6 +287,9 @@ mod tests {
         let error = decode::<u64>(text).unwrap_err();
         assert_eq!(error, "expected u64, found text");
 
+        let number = encode(&1u8).unwrap().into_owned_wire();
+        let error = decode::<BTreeMap<String, (u8, [Vec<f64>; 2])>>(number).unwrap_err();
+        assert!(error.starts_with("expected BTreeMap<String, (u8, [Vec<f64>; 2])>: "), "{error}");
         let list = encode(&vec![1u16]).unwrap().into_owned_wire();
         assert_eq!(decode::<bool>(list).unwrap_err(), "expected bool, found a list");
         let float = encode(&0.5f64).unwrap().into_owned_wire();

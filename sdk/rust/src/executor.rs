@@ -4,8 +4,9 @@ use crate::codec::Value;
 use crate::error::Result;
 use crate::object::ObjectRef;
 use crate::time::nanoseconds;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::{Pin, pin};
@@ -31,6 +32,8 @@ use std::time::{Duration, Instant};
 /// # Panics
 /// When the future waits for something that is neither, which nobody in the sandbox could wake.
 pub fn block_on<F: Future>(future: F) -> F::Output {
+    // Nothing else in the instance goes on meanwhile, whatever world it is of.
+    let _restored = Restored(WAIT_IN_HOST.take());
     let flag = Arc::new(Flag(AtomicBool::new(true)));
     let waker = Waker::from(Arc::clone(&flag));
     let mut context = Context::from_waker(&waker);
@@ -56,6 +59,27 @@ pub async fn sleep(duration: Duration) {
     let until = Instant::now() + duration;
     let mut ticket = None;
     std::future::poll_fn(|context| poll(&mut ticket, Waitable::Until(until), context)).await;
+}
+
+/// How a component of the concurrent world waits: the host polls and wakes its futures, not [`turn`].
+/// Only that world's program names the function, so that other components do not import what it needs.
+pub(crate) type WaitInHost = fn(Waitable) -> Pin<Box<dyn Future<Output = ()>>>;
+
+thread_local! {
+    static WAIT_IN_HOST: Cell<Option<WaitInHost>> = const { Cell::new(None) };
+}
+
+struct Restored(Option<WaitInHost>);
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        WAIT_IN_HOST.set(self.0);
+    }
+}
+
+/// From now on futures wait like this.
+pub(crate) fn wait_in_host(wait: WaitInHost) {
+    WAIT_IN_HOST.set(Some(wait));
 }
 
 struct Flag(AtomicBool);
@@ -129,44 +153,81 @@ thread_local! {
     static WAITS: RefCell<Waits> = RefCell::default();
 }
 
-/// A place among those who wait; dropping it gives the place up.
-#[derive(Debug)]
-pub(crate) struct Ticket(u64);
+/// A future that has begun to wait.
+pub(crate) enum Ticket {
+    /// A place among those whom [`turn`] wakes.
+    Place(Place),
+    /// The host's own future.
+    Host(Pin<Box<dyn Future<Output = ()>>>),
+}
 
-impl Drop for Ticket {
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Ticket::Place(_) => "Place",
+            Ticket::Host(_) => "Host",
+        })
+    }
+}
+
+/// A place among those who wait; dropping it gives the place up.
+pub(crate) struct Place(u64);
+
+impl Drop for Place {
     fn drop(&mut self) {
         WAITS.with(|waits| waits.borrow_mut().entries.remove(&self.0));
     }
 }
 
-/// Ready when the thing is; otherwise the context's waker is kept until [`turn`] finds it so.
-pub(crate) fn poll(ticket: &mut Option<Ticket>, waitable: Waitable, context: &Context<'_>) -> Poll<()> {
-    if let Some(Ticket(id)) = ticket {
-        let is_ready = WAITS.with(|waits| {
-            let mut waits = waits.borrow_mut();
-            let Some(entry) = waits.entries.get_mut(id) else { return true };
-            entry.waker.clone_from(context.waker());
-            entry.is_ready
-        });
-        if !is_ready {
-            return Poll::Pending;
-        }
+/// Ready when the thing is; otherwise the context's waker is kept until it is so.
+pub(crate) fn poll(ticket: &mut Option<Ticket>, waitable: Waitable, context: &mut Context<'_>) -> Poll<()> {
+    let polled = match ticket {
+        Some(Ticket::Place(place)) => place.poll(context),
+        Some(Ticket::Host(future)) => future.as_mut().poll(context),
+        None if waitable.is_ready() => return Poll::Ready(()),
+        None => match WAIT_IN_HOST.get() {
+            Some(wait_in_host) => {
+                let mut future = wait_in_host(waitable);
+                let polled = future.as_mut().poll(context);
+                *ticket = Some(Ticket::Host(future));
+                polled
+            }
+            None => {
+                *ticket = Some(Ticket::Place(Place::take(waitable, context)));
+                Poll::Pending
+            }
+        },
+    };
+    if polled.is_ready() {
         *ticket = None;
-        return Poll::Ready(());
     }
-    if waitable.is_ready() {
-        return Poll::Ready(());
+    polled
+}
+
+impl Place {
+    fn take(waitable: Waitable, context: &Context<'_>) -> Self {
+        WAITS.with(|waits| {
+            let mut waits = waits.borrow_mut();
+            let id = waits.next;
+            waits.next += 1;
+            let waker = context.waker().clone();
+            waits.entries.insert(id, Entry { waitable, waker, is_ready: false });
+            Place(id)
+        })
     }
-    let id = WAITS.with(|waits| {
-        let mut waits = waits.borrow_mut();
-        let id = waits.next;
-        waits.next += 1;
-        let waker = context.waker().clone();
-        waits.entries.insert(id, Entry { waitable, waker, is_ready: false });
-        id
-    });
-    *ticket = Some(Ticket(id));
-    Poll::Pending
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        WAITS.with(|waits| {
+            let mut waits = waits.borrow_mut();
+            match waits.entries.get_mut(&self.0) {
+                Some(entry) if !entry.is_ready => {
+                    entry.waker.clone_from(context.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        })
+    }
 }
 
 /// Waits until something that is waited for is ready, and wakes who waits for it. False when nothing

@@ -83,6 +83,12 @@
 //! Each public method with `self` becomes a method of `CounterHandle` that gives an [`ObjectRef`].
 //! Handles are values: pass them to tasks and other actors.
 //!
+//! A method may be an `async fn`. In a component of the concurrent world, which
+//! `#[engine::main(concurrent)]` or [`library!(concurrent)`](library!) make, the calls of an actor with
+//! `max_concurrency` above 1 take turns wherever they await: those with `&self` are inside together, one
+//! with `&mut self` is alone. Await references there instead of calling `get`, which holds up the
+//! others.
+//!
 //! # Errors, logs, and where this runs
 //! [`Result`] and `?` work with [`Error`] and any `std::error::Error`. `println!` goes to the job's
 //! output, [`log`]'s macros to its log (`ENGINE_LOG=debug` shows more), a panic into the error
@@ -102,6 +108,9 @@ mod bytes;
 mod call_options;
 mod code;
 mod codec;
+#[doc(hidden)]
+pub mod concurrent_bindings;
+mod concurrent_program;
 mod context;
 mod error;
 mod executor;
@@ -111,6 +120,7 @@ mod get;
 mod group;
 mod handles;
 mod incoming;
+mod instance;
 mod logging;
 mod object;
 mod placement;
@@ -174,6 +184,9 @@ pub mod prelude {
 /// engine::library!();
 /// # fn main() {}
 /// ```
+///
+/// `engine::library!(concurrent)` makes it a component of the concurrent world, whose actors may have a
+/// `max_concurrency` above 1.
 #[macro_export]
 macro_rules! library {
     () => {
@@ -181,6 +194,15 @@ macro_rules! library {
         const _: () = {
             use $crate::__private::Program as __EngineProgram;
     $crate::__private::bindings::export!(__EngineProgram with_types_in $crate::__private::bindings);
+        };
+    };
+    (concurrent) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::__private::ConcurrentProgram as __EngineProgram;
+            $crate::__private::concurrent_bindings::export_concurrent!(
+                __EngineProgram with_types_in $crate::__private::concurrent_bindings
+            );
         };
     };
 }

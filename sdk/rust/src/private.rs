@@ -9,11 +9,13 @@ use crate::returns::{Encodings, Returns};
 use std::any::Any;
 
 pub use crate::bindings;
+pub use crate::concurrent_bindings;
+pub use crate::concurrent_program::ConcurrentProgram;
 pub use crate::failure::{OfDisplay, OfEngine, OfKind, OfStandard, Returned};
 pub use crate::function::{create_actor, submit, submit_streaming};
 pub use crate::incoming::Incoming;
 pub use crate::program::Program;
-pub use crate::registry::{ActorEntry, MainEntry, MethodEntry, Outcome, TaskEntry, name_of};
+pub use crate::registry::{ActorEntry, MainEntry, MethodEntry, Outcome, Running, Serve, TaskEntry, name_of};
 pub use inventory;
 pub use serde;
 
@@ -53,12 +55,17 @@ pub fn emit<T: Value>(value: T) -> Result<(), Failure> {
     }
 }
 
-/// The actor that a method is called on, as what it is.
-pub fn actor<T: 'static>(state: &mut dyn Any) -> Result<&mut T, Failure> {
-    state.downcast_mut().ok_or_else(|| {
-        Failure::coded(
-            ErrorCode::InvalidArgument,
-            format!("the actor is not a {}", std::any::type_name::<T>()),
-        )
-    })
+/// The actor that a method with `&self` is called on, as what it is.
+pub fn shared<T: 'static>(state: &dyn Any) -> Result<&T, Failure> {
+    state.downcast_ref().ok_or_else(other_actor::<T>)
+}
+
+/// The actor that a method with `&mut self` is called on, as what it is.
+pub fn exclusive<T: 'static>(state: &mut dyn Any) -> Result<&mut T, Failure> {
+    state.downcast_mut().ok_or_else(other_actor::<T>)
+}
+
+fn other_actor<T>() -> Failure {
+    let message = format!("the actor is not a {}", std::any::type_name::<T>());
+    Failure::coded(ErrorCode::InvalidArgument, message)
 }

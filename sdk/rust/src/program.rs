@@ -1,14 +1,13 @@
 //! What the component exports: the host calls in here.
 use crate::bindings::engine::compute::types::{self as wit, Invocation};
 use crate::bindings::exports::engine::compute::program::Guest;
-use crate::code::ErrorCode;
 use crate::context::serving;
+use crate::executor::block_on;
 use crate::failure::Failure;
 use crate::incoming::Incoming;
+use crate::instance;
 use crate::logging;
-use crate::registry::{self, ActorEntry, Outcome};
-use std::any::Any;
-use std::cell::RefCell;
+use crate::registry::{self, Outcome};
 use std::io::Write;
 use std::sync::Once;
 
@@ -16,21 +15,9 @@ use std::sync::Once;
 #[derive(Debug)]
 pub struct Program;
 
-struct Actor {
-    entry: &'static ActorEntry,
-    state: Box<dyn Any>,
-}
-
-thread_local! {
-    /// The actor that this instance is.
-    static ACTOR: RefCell<Option<Actor>> = const { RefCell::new(None) };
-}
-
 impl Guest for Program {
     fn main(invocation: &Invocation, arguments: Vec<String>) -> Result<wit::Value, wit::Failure> {
-        let mut values = serve(invocation, || (registry::main()?.run)(arguments))?;
-        let nothing = || wit::Value { codec: wit::Codec::Msgpack, bytes: vec![0xc0], handles: Vec::new() };
-        Ok(values.pop().unwrap_or_else(nothing))
+        serve(invocation, || run_main(arguments)).map(only)
     }
 
     fn run(
@@ -38,10 +25,7 @@ impl Guest for Program {
         function: String,
         arguments: Vec<wit::Value>,
     ) -> Result<Vec<wit::Value>, wit::Failure> {
-        serve(invocation, || {
-            let entry = registry::task(&function)?;
-            (entry.run)(Incoming::new(function, arguments))
-        })
+        serve(invocation, || run_task(function, arguments))
     }
 
     fn create(
@@ -49,16 +33,7 @@ impl Guest for Program {
         class: String,
         arguments: Vec<wit::Value>,
     ) -> Result<(), wit::Failure> {
-        serve(invocation, || {
-            if ACTOR.with_borrow(Option::is_some) {
-                return Err(Failure::coded(ErrorCode::InvalidArgument, "this instance is an actor already"));
-            }
-            let entry = registry::actor(&class)?;
-            let state = (entry.create)(Incoming::new(format!("{class}::new"), arguments))?;
-            ACTOR.set(Some(Actor { entry, state }));
-            Ok(Vec::new())
-        })
-        .map(|_| ())
+        serve(invocation, || instance::create(&class, arguments)).map(|_| ())
     }
 
     fn call(
@@ -66,24 +41,39 @@ impl Guest for Program {
         method: String,
         arguments: Vec<wit::Value>,
     ) -> Result<Vec<wit::Value>, wit::Failure> {
-        serve(invocation, || {
-            ACTOR.with_borrow_mut(|actor| {
-                let Some(Actor { entry, state }) = actor else {
-                    let message = format!("`{method}` was called on an instance that is not an actor");
-                    return Err(Failure::coded(ErrorCode::InvalidArgument, message));
-                };
-                let function = format!("{}::{method}", registry::name_of(entry.path));
-                let method = entry.method(&method)?;
-                (method.call)(state.as_mut(), Incoming::new(function, arguments))
-            })
-        })
+        serve(invocation, || block_on(instance::call(&method, arguments)))
     }
 }
 
+pub(crate) fn run_main(arguments: Vec<String>) -> Outcome {
+    (registry::main()?.run)(arguments)
+}
+
+pub(crate) fn run_task(function: String, arguments: Vec<wit::Value>) -> Outcome {
+    let entry = registry::task(&function)?;
+    (entry.run)(Incoming::new(function, arguments))
+}
+
+/// The one value that the main function gave, or nil.
+pub(crate) fn only(mut values: Vec<wit::Value>) -> wit::Value {
+    const NIL: u8 = 0xc0;
+    let nil = || wit::Value { codec: wit::Codec::Msgpack, bytes: vec![NIL], handles: Vec::new() };
+    values.pop().unwrap_or_else(nil)
+}
+
 fn serve(invocation: &Invocation, body: impl FnOnce() -> Outcome) -> Result<Vec<wit::Value>, wit::Failure> {
+    begin();
+    end(serving(invocation, body))
+}
+
+/// Before the first call of an instance.
+pub(crate) fn begin() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(logging::install);
-    let outcome = serving(invocation, body);
+}
+
+/// After every call: what it gave, as the interface has it.
+pub(crate) fn end(outcome: Outcome) -> Result<Vec<wit::Value>, wit::Failure> {
     // A line that was begun is shown even when nothing ends it.
     let _ = std::io::stdout().flush();
     let values = outcome.map_err(Failure::into_wire)?;

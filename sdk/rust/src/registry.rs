@@ -5,6 +5,8 @@ use crate::failure::Failure;
 use crate::incoming::Incoming;
 use crate::returns::Encodings;
 use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
 
 /// What a call gives back.
 pub type Outcome = Result<Vec<Encodings>, Failure>;
@@ -32,7 +34,23 @@ pub struct MethodEntry {
     /// Its name.
     pub name: &'static str,
     /// Decodes the arguments and runs it.
-    pub call: fn(&mut dyn Any, Incoming) -> Outcome,
+    pub serve: Serve,
+}
+
+/// A call that goes on while others do.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+/// How a method is run, by what it does with the actor.
+#[derive(Clone, Copy)]
+pub enum Serve {
+    /// `fn(&self)`
+    Shared(fn(&dyn Any, Incoming) -> Outcome),
+    /// `fn(&mut self)`
+    Exclusive(fn(&mut dyn Any, Incoming) -> Outcome),
+    /// `async fn(&self)`
+    SharedAsync(for<'a> fn(&'a dyn Any, Incoming) -> Running<'a>),
+    /// `async fn(&mut self)`
+    ExclusiveAsync(for<'a> fn(&'a mut dyn Any, Incoming) -> Running<'a>),
 }
 
 /// The main function, as `#[engine::main]` writes it down.

@@ -125,6 +125,18 @@ impl Counter {
         self.count..n
     }
 
+    /// Waits without keeping others out.
+    pub async fn later(&self, reference: ObjectRef<u64>, milliseconds: u64) -> Result<u64> {
+        engine::sleep(Duration::from_millis(milliseconds)).await;
+        Ok(reference.await? + self.count)
+    }
+
+    pub async fn later_alone(&mut self) -> u64 {
+        engine::sleep(Duration::ZERO).await;
+        self.count += 1;
+        self.count
+    }
+
     fn double(&self) -> u64 {
         self.count * 2
     }
@@ -188,6 +200,9 @@ fn shapes() -> Result<()> {
     let _: ObjectRef<u64> = counter.value()?;
     let (_, _): (ObjectRef<u64>, ObjectRef<String>) = counter.both(1, "a")?;
     let _: Stream<u64> = counter.up_to(5)?;
+    let later: ObjectRef<u64> = counter.later(one.clone(), 5)?;
+    let _: ObjectRef<u64> = counter.later_alone()?;
+    let _: u64 = later.get()?;
     let call: Task<ObjectRef<u64>> = counter.submit().deadline(Duration::from_secs(1)).add(1)?;
     call.cancel_with(true, false)?;
     let _: CounterHandle = Counter::lookup("c", Some("space"))?;

@@ -22,6 +22,41 @@ pub(super) const ALLOWED: &[Allowed] = &[
         text: "tokio::time::sleep(ACCEPT_PAUSE)",
         reason: "a listener without free descriptors must not spin; no request waits on it",
     },
+    Allowed {
+        path: "engine/agent/src/timer.rs",
+        text: "sleep_until(",
+        reason: "carries out the core's effect ArmTimer; what happens at that time the core decides",
+    },
+    Allowed {
+        path: "engine/agent/src/backend/watch.rs",
+        text: "interval(",
+        reason: "how often a watcher is shown the progress; no task depends on it",
+    },
+    Allowed {
+        path: "engine/runtime/src/compile_cache.rs",
+        text: "fn evict(",
+        reason: "files that only make the next compilation faster; nothing that the core knows of",
+    },
+    Allowed {
+        path: "engine/runtime/src/concurrent.rs",
+        text: "sleep(",
+        reason: "the guest's own sleep, an import of its world",
+    },
+    Allowed {
+        path: "engine/runtime/src/runtime.rs",
+        text: "std::thread::Builder::new()",
+        reason: "the one ticker of the epochs, named guest-ticker; it ends with the runtime",
+    },
+    Allowed {
+        path: "engine/cli/src/commands/submit/follow.rs",
+        text: "tokio::spawn(",
+        reason: "the stop of a job that Ctrl-C asked for; its error is printed, and it ends with the command",
+    },
+    Allowed {
+        path: "engine/cli/src/embedded.rs",
+        text: "tokio::spawn(",
+        reason: "the server of the embedded engine; its handle is awaited when the engine stops",
+    },
 ];
 
 /// Whether this line of this file is an exception.

@@ -7,8 +7,8 @@ use engine_core::{ComponentId, Error, ErrorCode};
 use engine_proto::v1;
 use engine_runtime::{ComponentInfo, ComponentWorld};
 
+use crate::background::{Kind, blocking};
 use crate::driver::Driver;
-use crate::kinds::{Kind, blocking};
 
 pub(super) fn missing(driver: &Driver, components: Vec<ComponentId>) -> Vec<ComponentId> {
     components.into_iter().filter(|id| driver.head.components().get(*id).is_none()).collect()

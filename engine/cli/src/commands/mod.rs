@@ -19,7 +19,7 @@ use crate::failure::Failure;
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let address = cli.address;
     match cli.command {
-        Command::Submit(args) => submit::run(args, address).await,
+        Command::Submit(args) => submit::run(*args, address).await,
         Command::Job(args) => job::run(args, address).await,
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),

@@ -31,6 +31,9 @@ pub(crate) struct Up {
     /// Memory for guests; default: 70 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: Option<u64>,
+    /// Memory for objects; default: 20 % of this machine's
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    store_memory: Option<u64>,
     /// A custom resource that tasks can ask for
     #[arg(long, value_name = "NAME=NUMBER", value_parser = quantity_pair)]
     resources: Vec<(String, Quantity)>,
@@ -48,6 +51,9 @@ impl Up {
         }
         if let Some(memory) = self.memory {
             options.memory_bytes = memory;
+        }
+        if let Some(memory) = self.store_memory {
+            options.store_bytes_max = memory;
         }
         options.resources = self.resources;
         options.labels = self.labels;
@@ -77,7 +83,7 @@ pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failur
     eprintln!("stopping; once more to leave at once");
     tokio::select! {
         () = node.shutdown() => {}
-        () = interrupts.next() => return Err(Failure::Interrupted),
+        () = interrupts.next() => return Err(Failure::Abandoned),
     }
     eprintln!("stopped");
     served.map_err(|error| Failure::Other(error.to_string()))
@@ -114,12 +120,11 @@ mod tests {
 
     #[test]
     fn the_node_is_sized_by_its_arguments() {
-        let line =
-            "engine up --cpus 1.5 --memory 64MiB --resources licence=2 --labels disk=ssd --labels zone=a";
+        let line = "engine up --cpus 1.5 --memory 64MiB --store-memory 1MiB --resources licence=2 --labels disk=ssd --labels zone=a";
         let Command::Up(up) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("not up") };
         let options = up.options();
         assert_eq!(options.cpus, Quantity(15_000));
-        assert_eq!(options.memory_bytes, 64 << 20);
+        assert_eq!((options.memory_bytes, options.store_bytes_max), (64 << 20, 1 << 20));
         assert_eq!(options.resources, [("licence".to_owned(), Quantity::units(2))]);
         assert_eq!(options.labels.len(), 2);
     }

@@ -328,13 +328,13 @@ mod tests {
         ]);
         rmpv::encode::write_value(&mut bytes, &map).unwrap();
         let value = |codec: v1::Codec, bytes: Vec<u8>| v1::JobResult {
-            value: Some(v1::Value { codec: codec.into(), bytes: bytes.into(), handles: 0 }),
+            value: Some(v1::Value { codec: codec.into(), bytes, handles: 0 }),
             wave: None,
         };
         let shown = result(&value(v1::Codec::Msgpack, bytes));
         assert_eq!(shown, json!({ "words": 12, "1": [null, -1, 0.5], "ref": "<handle>" }));
         assert_eq!(result(&value(v1::Codec::Raw, vec![1, 2]))["size_bytes"], 2);
-        assert_eq!(result(&value(v1::Codec::Msgpack, vec![0xc1]))["size_bytes"], 1);
+        assert_eq!(result(&value(v1::Codec::Msgpack, vec![0x92]))["size_bytes"], 1);
     }
 
     #[test]

@@ -94,7 +94,9 @@ impl Drop for ProgressView {
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
     // The template is a constant, and right.
-    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {elapsed:>4} {bar:24.cyan/dim} {msg}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner:.cyan} {elapsed:>4} {bar:24.cyan/dim} {wide_msg}")
+    {
         bar.set_style(style.progress_chars("━╸─"));
     }
     bar.set_message("starting");

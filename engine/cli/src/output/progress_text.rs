@@ -124,7 +124,7 @@ mod tests {
     fn the_rate_is_that_of_late_and_bounded_in_memory() {
         let mut seen = Progress::default();
         for tenth in 0..10_000 {
-            let finished = if tenth < 9_000 { 0 } else { tenth - 9_000 };
+            let finished = u64::saturating_sub(tenth, 9_000);
             seen.observe(Duration::from_millis(tenth * 100), &progress("RUNNING", finished, 1, 0));
         }
         assert!(seen.observed.len() <= OBSERVATIONS_MAX);

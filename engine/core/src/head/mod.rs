@@ -7,7 +7,7 @@ mod names;
 pub use jobs::{JobRecord, JobState, Submission, Submitted};
 pub use names::Claim;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::ids::{ActorId, IdGenerator, IdMap, JobId};
 
@@ -35,7 +35,7 @@ pub struct Head {
     limits: Limits,
     ids: IdGenerator,
     jobs: IdMap<JobId, JobRecord>,
-    by_submission: HashMap<String, JobId>,
+    by_submission: BTreeMap<String, JobId>,
     /// Jobs that have ended, in the order in which they did.
     ended: VecDeque<JobId>,
     names: BTreeMap<(String, String), ActorId>,
@@ -49,7 +49,7 @@ impl Head {
             limits,
             ids: IdGenerator::new(id_key),
             jobs: IdMap::default(),
-            by_submission: HashMap::new(),
+            by_submission: BTreeMap::new(),
             ended: VecDeque::new(),
             names: BTreeMap::new(),
             named: IdMap::default(),

@@ -653,7 +653,7 @@ impl Group {
 
 impl Actor {
     /// Whether the actor still has what it was created with: until it dies.
-    fn arguments_held(&self) -> bool {
+    pub fn arguments_held(&self) -> bool {
         self.class != ClassKey::default()
     }
 }

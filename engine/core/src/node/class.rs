@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::ids::{ActorId, JobId};
-use crate::node::instance::ReuseKey;
+use crate::node::instance::{ReuseKey, ReuseKind};
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::options::{Function, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
 
 /// What makes tasks alike for the scheduler.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ClassSpec {
     pub job: JobId,
     /// The detached actor that its tasks descend from; none: the job.
@@ -54,17 +54,23 @@ impl Node {
                 }
             }
         }
+        if let Some(key) = self.class_by_spec.get(&spec).copied() {
+            self.note_recent_class(spec.job, key);
+            return key;
+        }
         let needs = Arc::new(self.needs_of(&spec.options, memory_default));
-        let reuse = (spec.options.reuse == Reuse::Job).then(|| ReuseKey {
-            job: spec.job,
-            scope: spec.scope,
-            component: spec.function.component,
-            env: spec.options.env.clone(),
-            memory: needs.memory,
+        let reuse = (spec.options.reuse == Reuse::Job).then(|| {
+            ReuseKey::new(ReuseKind {
+                job: spec.job,
+                scope: spec.scope,
+                component: spec.function.component,
+                env: spec.options.env.clone(),
+                memory: needs.memory,
+            })
         });
-        let job = spec.job;
+        let spec = Arc::new(spec);
         let key = self.classes.insert(Class {
-            spec: Arc::new(spec),
+            spec: spec.clone(),
             needs,
             reuse,
             tasks: 0,
@@ -72,20 +78,30 @@ impl Node {
             ended_in_queue: 0,
             passed_over: 0,
         });
-        if let Some(job) = self.jobs.get_mut(&job) {
-            job.recent_classes.rotate_right(1);
-            let evicted = std::mem::replace(&mut job.recent_classes[0], key);
-            self.forget_class_if_unused(evicted);
-        }
+        self.note_recent_class(spec.job, key);
+        self.class_by_spec.insert(spec, key);
         key
+    }
+
+    fn note_recent_class(&mut self, job: JobId, key: ClassKey) {
+        let Some(job) = self.jobs.get_mut(&job) else { return };
+        job.recent_classes.rotate_right(1);
+        let evicted = std::mem::replace(&mut job.recent_classes[0], key);
+        self.forget_class_if_unused(evicted);
     }
 
     /// Drops a class that has no tasks and that the next spawn is not likely to want.
     pub(super) fn forget_class_if_unused(&mut self, key: ClassKey) {
-        let Some(class) = self.classes.get(key) else { return };
+        let Some(class) = self.classes.get(key).filter(|class| class.tasks == 0) else { return };
         let recent = self.jobs.get(&class.spec.job).is_some_and(|job| job.recent_classes.contains(&key));
-        if class.tasks == 0 && !recent {
-            self.classes.remove(key);
+        if !recent {
+            self.remove_class(key);
+        }
+    }
+
+    fn remove_class(&mut self, key: ClassKey) {
+        if let Some(class) = self.classes.remove(key) {
+            self.class_by_spec.remove(&class.spec);
         }
     }
 

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{InstanceId, ObjectId, WaitId};
+use crate::ids::{InstanceId, JobId, ObjectId, WaitId};
 use crate::node::{Effects, Node, TaskKey};
 use crate::resources;
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Value};
 
 pub(super) struct Object {
+    /// Whose task made it, or will.
+    pub job: JobId,
     pub state: State,
     /// Holders.
     pub edges: u32,
@@ -48,8 +50,9 @@ impl State {
 }
 
 impl Object {
-    pub fn pending() -> Self {
-        Self { state: State::Pending, edges: 0, waiting: SmallVec::new() }
+    /// One that nobody holds yet.
+    pub fn new(job: JobId, state: State) -> Self {
+        Self { job, state, edges: 0, waiting: SmallVec::new() }
     }
 
     pub fn outcome(&self) -> Option<Outcome> {
@@ -122,6 +125,9 @@ impl Node {
 
     fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.remove(&id) else { return };
+        if let Some(job) = self.jobs.get_mut(&object.job) {
+            job.objects -= 1;
+        }
         for waiter in object.waiting {
             // A guest that dropped its last handle while another call of it waits: the wait ends.
             if let Waiter::Wait(wait) = waiter {
@@ -134,8 +140,16 @@ impl Node {
         }
     }
 
+    /// Puts an object into the table.
+    pub(super) fn insert_object(&mut self, id: ObjectId, object: Object) {
+        if let Some(job) = self.jobs.get_mut(&object.job) {
+            job.objects += 1;
+        }
+        self.objects.insert(id, object);
+    }
+
     /// Takes room for a value in the store's ledger.
-    pub(super) fn reserve_bytes(&mut self, size: u64, what: &str) -> Result<(), Error> {
+    pub(super) fn reserve_bytes(&mut self, size: u64, what: impl std::fmt::Display) -> Result<(), Error> {
         let sum = self.stored_bytes.saturating_add(size);
         if sum > self.limits.store_bytes_max {
             return Err(Error::new(
@@ -160,7 +174,7 @@ impl Node {
             _ => return,
         }
         let outcome = outcome.and_then(|value| {
-            self.reserve_bytes(value.size, &format!("the value of {id}")).map_err(Arc::new)?;
+            self.reserve_bytes(value.size, format_args!("the value of {id}")).map_err(Arc::new)?;
             Ok(value)
         });
         let failure = outcome.as_ref().err().cloned();
@@ -210,7 +224,7 @@ impl Node {
             holder.handles.remove(&handle);
             self.remove_edge(now, handle, fx);
             // A stream without a reader does not hold its task up any more.
-            if !self.resuming.is_empty() {
+            if !self.resuming.is_empty() || !self.ended_jobs.is_empty() {
                 self.schedule(now, fx);
             }
         }

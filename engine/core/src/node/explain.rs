@@ -93,7 +93,7 @@ impl Node {
             .filter(|class| !class.queue.is_empty())
             .map(|class| Demand {
                 needs: class.needs.clone(),
-                count: class.queue.len(),
+                count: class.queue.len() - class.ended_in_queue,
                 reason: match self.free.lacking(&class.needs).first() {
                     Some(lack) => format!("{} of {} is free", lack.had, lack.resource),
                     None => "waits for its turn".to_owned(),
@@ -106,8 +106,9 @@ impl Node {
     }
 
     fn explain_placement(&self, needs: &Resources, key: super::TaskKey) -> String {
-        let before =
-            self.classes[self.tasks[key].class].queue.iter().take_while(|(_, other)| *other != key).count();
+        let in_line = self.classes[self.tasks[key].class].queue.iter().map(|(_, other)| *other);
+        let before = in_line.take_while(|other| *other != key).filter(|other| self.tasks.contains_key(*other));
+        let before = before.count();
         let lacks = self.free.lacking(needs);
         if lacks.is_empty() {
             let instances = self.instances.len();

@@ -16,7 +16,9 @@ use crate::work::{CallReport, GoneReport, StopReason};
 impl Node {
     /// A call has ended and its sandbox serves on.
     pub fn finished(&mut self, now: Time, instance: InstanceId, report: CallReport, fx: &mut Effects) {
-        self.call_ended(now, instance, report, fx);
+        if !self.call_ended(now, instance, report, fx) {
+            return;
+        }
         if let Some(record) = self.instances.get(&instance)
             && record.calls.is_empty()
             && record.stopping.is_none()
@@ -79,24 +81,25 @@ impl Node {
         }
     }
 
-    /// Takes a call's result. What it was given back by the sandbox is not looked at when it was
-    /// doomed before.
+    /// Takes a call's result; false when the sandbox is not serving that call. What was given back
+    /// is not looked at when the call was doomed before.
     pub(super) fn call_ended(
         &mut self,
         now: Time,
         instance: InstanceId,
         report: CallReport,
         fx: &mut Effects,
-    ) {
-        let Some(key) = self.task_index.get(&report.task).copied() else { return };
+    ) -> bool {
+        let Some(key) = self.task_index.get(&report.task).copied() else { return false };
         if self.tasks[key].instance != Some(instance) {
-            return;
+            return false;
         }
         self.note_usage(&report);
         match report.result {
             Ok(values) => self.attempt_succeeded(now, key, values, fx),
             Err(error) => self.attempt_failed(now, key, error, fx),
         }
+        true
     }
 
     fn note_usage(&mut self, report: &CallReport) {
@@ -242,9 +245,10 @@ impl Node {
         };
         self.detach_from_instance(key);
         self.set_state(key, state);
-        self.keep_in_history(now, key, result.as_ref().err());
+        let parent = self.tasks[key].parent.and_then(|key| self.tasks.get(key)).map(|parent| parent.id);
         self.unlink(key);
-        let Some(task) = self.tasks.remove(key) else { return };
+        let Some(mut task) = self.tasks.remove(key) else { return };
+        self.keep_in_history(now, &mut task, parent, result.as_ref().err());
         self.task_index.remove(&task.id);
         if let Some(at) = task.deadline {
             self.timers.remove_deadline(at, key);

@@ -1,7 +1,9 @@
 //! Sandboxes on this node: what they hold, what the ledger took for them, and the warm ones that
 //! wait for work.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -40,9 +42,15 @@ pub(super) enum Role {
     Actor(ActorId),
 }
 
-/// Tasks that may share a warm sandbox (contract T3).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Tasks that may share a warm sandbox (contract T3): compared often, so hashed once.
+#[derive(Debug, Clone)]
 pub(super) struct ReuseKey {
+    hash: u64,
+    kind: Arc<ReuseKind>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct ReuseKind {
     pub job: JobId,
     pub scope: Option<ActorId>,
     pub component: ComponentId,
@@ -50,11 +58,30 @@ pub(super) struct ReuseKey {
     pub memory: u64,
 }
 
+impl ReuseKey {
+    pub fn new(kind: ReuseKind) -> Self {
+        Self { hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(&kind), kind: Arc::new(kind) }
+    }
+}
+
+impl Hash for ReuseKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for ReuseKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.kind, &other.kind) || (self.hash == other.hash && self.kind == other.kind)
+    }
+}
+
+impl Eq for ReuseKey {}
+
 /// Warm sandboxes that wait for work.
 #[derive(Default)]
 pub(super) struct WarmPool {
-    /// Never iterated: its order is of no consequence.
-    by_key: HashMap<ReuseKey, Vec<(InstanceId, Time)>>,
+    by_key: IdMap<ReuseKey, Vec<(InstanceId, Time)>>,
     by_age: BTreeSet<(Time, InstanceId)>,
     /// Bytes of guest memory that they keep.
     memory: u64,
@@ -79,7 +106,7 @@ impl WarmPool {
             None => drop(self.by_key.insert(key.clone(), vec![(instance, now)])),
         }
         self.by_age.insert((now, instance));
-        self.memory += key.memory;
+        self.memory += key.kind.memory;
     }
 
     pub fn has(&self, key: &ReuseKey) -> bool {
@@ -90,7 +117,7 @@ impl WarmPool {
     pub fn take(&mut self, key: &ReuseKey) -> Option<InstanceId> {
         let (instance, since) = self.by_key.get_mut(key)?.pop()?;
         self.by_age.remove(&(since, instance));
-        self.memory -= key.memory;
+        self.memory -= key.kind.memory;
         Some(instance)
     }
 
@@ -99,7 +126,7 @@ impl WarmPool {
         if let Some(at) = waiting.iter().position(|(id, _)| *id == instance) {
             let (_, since) = waiting.remove(at);
             self.by_age.remove(&(since, instance));
-            self.memory -= key.memory;
+            self.memory -= key.kind.memory;
         }
         // Taking one for a task leaves the key, as the sandbox mostly comes back.
         if self.by_key.get(key).is_some_and(Vec::is_empty) {
@@ -152,13 +179,11 @@ impl Node {
     /// Leaves a sandbox no more than `keeps` of what it holds, and gives the rest back.
     pub(super) fn keep_only(&mut self, id: InstanceId, keeps: Resources) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        let mut held = Resources::clone(&instance.held);
-        held.cpus.0 -= instance.lent_cpus.0;
-        self.free.give(&held);
-        instance.lent_cpus = instance.lent_cpus.min(keeps.cpus);
-        let mut takes = keeps.clone();
-        takes.cpus.0 -= instance.lent_cpus.0;
-        self.free.take(&takes);
+        self.free.give(&instance.held);
+        self.free.take(&keeps);
+        let lent = instance.lent_cpus.min(keeps.cpus);
+        self.free.cpus.0 += lent.0;
+        self.free.cpus.0 -= std::mem::replace(&mut instance.lent_cpus, lent).0;
         instance.held = Arc::new(keeps);
     }
 

@@ -1,7 +1,7 @@
 //! What must hold between any two events. Tests and soaks call it after each; it recomputes from
 //! the holders' side what the tables say from the side of what is held.
 
-use std::collections::HashMap;
+use crate::ids::IdMap;
 
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
@@ -17,7 +17,7 @@ impl Node {
     }
 
     fn broken_edges(&self) -> Option<String> {
-        let mut edges: HashMap<Handle, u32> = HashMap::new();
+        let mut edges: IdMap<Handle, u32> = IdMap::default();
         let mut add = |handle| *edges.entry(handle).or_insert(0) += 1;
         for instance in self.instances.values() {
             instance.handles.keys().copied().for_each(&mut add);
@@ -27,7 +27,7 @@ impl Node {
         }
         for (id, actor) in &self.actors {
             for_each_handle(&actor.arguments, &mut add);
-            if actor.options.lifetime == Lifetime::Detached && !actor.is_dead() {
+            if actor.options.lifetime == Lifetime::Detached && actor.arguments_held() {
                 add(Handle::Actor(*id));
             }
         }
@@ -86,13 +86,13 @@ impl Node {
         if running != self.active_calls {
             return Some(format!("{running} calls are running and the books say {}", self.active_calls));
         }
-        let queued: usize =
-            self.classes.values().map(|class| class.queue.len() - class.ended_in_queue).sum();
+        let queued: usize = self.classes.values().map(|class| class.queue.len() - class.ended_in_queue).sum();
         if queued != self.ready.tasks {
             return Some(format!("{queued} tasks are in line and the books say {}", self.ready.tasks));
         }
         for (id, instance) in &self.instances {
-            let blocked = |key: &&TaskKey| self.tasks.get(**key).is_some_and(|t| t.state == TaskState::Blocked);
+            let blocked =
+                |key: &&TaskKey| self.tasks.get(**key).is_some_and(|t| t.state == TaskState::Blocked);
             let counted = instance.calls.iter().filter(blocked).count();
             if counted != instance.blocked {
                 return Some(format!("{id} says {} blocked calls and has {counted}", instance.blocked));
@@ -110,6 +110,13 @@ impl Node {
         let stopping = self.instances.values().filter(|instance| instance.stopping.is_some()).count();
         if stopping != self.stopping.sandboxes {
             return Some(format!("{stopping} sandboxes end and the books say {}", self.stopping.sandboxes));
+        }
+        if self.class_by_spec.len() != self.classes.len() {
+            return Some(format!(
+                "{} classes are indexed of {}",
+                self.class_by_spec.len(),
+                self.classes.len()
+            ));
         }
         if self.task_index.len() != self.tasks.len() {
             return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));

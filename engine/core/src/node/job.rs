@@ -88,6 +88,8 @@ pub(super) struct Job {
     pub instances: u64,
     /// Classes of its latest spawns.
     pub recent_classes: [ClassKey; 4],
+    /// Objects that its tasks have made, or will, and that are there.
+    pub objects: u64,
     root: Option<TaskKey>,
     /// Tasks, sandboxes and actors that end with it.
     members: u64,
@@ -139,6 +141,7 @@ impl Node {
                 by_state: [0; TaskState::COUNT],
                 instances: 0,
                 recent_classes: [ClassKey::default(); 4],
+                objects: 0,
                 root: None,
                 members: 0,
                 detached: 0,
@@ -306,17 +309,21 @@ impl Node {
         let Some((result, stopped)) = &job.ending else { return };
         if !job.reported {
             job.reported = true;
+            if job.objects > 0 {
+                self.ended_jobs.push(id);
+            }
             let end = JobEnd { result: result.clone(), stopped: *stopped, progress: job.progress() };
             fx.push(Effect::JobEnded(id, end));
         }
         if job.detached == 0 {
-            for class in job.recent_classes {
-                let unused = self.classes.get(class).is_some_and(|class| class.tasks == 0);
-                if unused {
-                    self.classes.remove(class);
-                }
+            if job.objects > 0 && !self.ended_jobs.contains(&id) {
+                self.ended_jobs.push(id);
             }
+            let classes = job.recent_classes;
             self.jobs.remove(&id);
+            for class in classes {
+                self.forget_class_if_unused(class);
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ impl Node {
         if !actor.is_dead() {
             return self.end_actor(now, id, "its last handle was dropped", StopReason::ActorEnded, fx);
         }
-        if actor.instance.is_some() || actor.creating.is_some() {
+        if actor.instance.is_some() || actor.creating.is_some() || actor.arguments_held() {
             return;
         }
         self.keep_dead_actor(id);

@@ -7,9 +7,11 @@
 mod actor;
 mod cancel;
 mod class;
+mod cycles;
 mod edges;
 mod explain;
 mod finish;
+mod history;
 mod instance;
 mod invariants;
 mod job;
@@ -27,7 +29,9 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use slotmap::{SlotMap, new_key_type};
@@ -111,6 +115,7 @@ pub struct Node {
     tasks: SlotMap<TaskKey, task::Task>,
     task_index: IdMap<TaskId, TaskKey>,
     classes: SlotMap<ClassKey, class::Class>,
+    class_by_spec: HashMap<Arc<class::ClassSpec>, ClassKey, BuildHasherDefault<DefaultHasher>>,
     ready: schedule::Ready,
     objects: IdMap<ObjectId, edges::Object>,
     streams: IdMap<TaskId, stream::Stream>,
@@ -118,9 +123,12 @@ pub struct Node {
     instances: IdMap<InstanceId, instance::Instance>,
     warm: instance::WarmPool,
     waits: IdMap<WaitId, wait::WaitRecord>,
+    /// Waits that are over and whose calls lack CPUs to go on; those that need none come first.
     resuming: VecDeque<WaitId>,
+    /// Calls that went on since the first of these could not.
+    resume_passed_over: u32,
     timers: timers::Timers,
-    history: VecDeque<TaskView>,
+    history: VecDeque<history::Ended>,
     dead_actors: VecDeque<ActorView>,
     counters: Counters,
     stored_bytes: u64,
@@ -131,6 +139,8 @@ pub struct Node {
     next_wait: u64,
     next_sequence: u64,
     stopping: instance::Stopping,
+    /// Jobs that have just ended and whose objects have yet to be looked through.
+    ended_jobs: Vec<JobId>,
     /// Tasks that end with an argument's failure, so that a chain of any length fails without
     /// recursion.
     failing: Vec<(TaskKey, Arc<Error>)>,
@@ -153,6 +163,7 @@ impl Node {
             tasks: SlotMap::with_key(),
             task_index: IdMap::default(),
             classes: SlotMap::with_key(),
+            class_by_spec: HashMap::default(),
             ready: schedule::Ready::default(),
             objects: IdMap::default(),
             streams: IdMap::default(),
@@ -161,6 +172,7 @@ impl Node {
             warm: instance::WarmPool::default(),
             waits: IdMap::default(),
             resuming: VecDeque::new(),
+            resume_passed_over: 0,
             timers: timers::Timers::default(),
             history: VecDeque::new(),
             dead_actors: VecDeque::new(),
@@ -172,6 +184,7 @@ impl Node {
             next_wait: 0,
             next_sequence: 0,
             stopping: instance::Stopping::default(),
+            ended_jobs: Vec::new(),
             failing: Vec::new(),
             freeing: Vec::new(),
         }

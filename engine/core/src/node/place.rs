@@ -37,7 +37,9 @@ impl Node {
         if let Strategy::Node(node, false) = &placement.strategy
             && *node != self.id
         {
-            return Some(format!("it must run on {node}, which is not there: choose another node, or let it be soft"));
+            return Some(format!(
+                "it must run on {node}, which is not there: choose another node, or let it be soft"
+            ));
         }
         let missing = placement.labels.iter().find(|selector| selector.hard && !self.matches(selector))?;
         let LabelSelector { key, operator, values, .. } = missing;

@@ -113,6 +113,7 @@ impl Node {
 
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
+        self.free_cycles(now, fx);
         loop {
             if self.resume_blocked(now, fx) || self.active_calls == 0 {
                 self.start_ready(now, fx);

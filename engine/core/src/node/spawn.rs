@@ -88,8 +88,8 @@ impl Node {
         for handle in value.handles.iter() {
             self.add_edge(*handle);
         }
-        let object = Object { state: State::Ready(value), edges: 0, waiting: Default::default() };
-        self.objects.insert(id, object);
+        let object = Object::new(self.tasks[key].job, State::Ready(value));
+        self.insert_object(id, object);
         self.acquire(from.instance, Handle::Object(id));
         Ok(id)
     }
@@ -257,12 +257,12 @@ impl Node {
 
     /// Makes the objects that a task will give, held by the caller.
     pub(super) fn give_outputs(&mut self, from: Caller, key: TaskKey, returns: Returns) -> Spawned {
-        let task = self.tasks[key].id;
+        let (task, job) = (self.tasks[key].id, self.tasks[key].job);
         match returns {
             Returns::Fixed(count) => {
                 for index in 0..count {
                     let id = task.output(index);
-                    self.objects.insert(id, Object::pending());
+                    self.insert_object(id, Object::new(job, State::Pending));
                     self.acquire(from.instance, Handle::Object(id));
                 }
                 Spawned { task, outputs: Some(count) }

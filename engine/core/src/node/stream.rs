@@ -100,7 +100,7 @@ impl Node {
                 "end the stream and start another",
             ));
         }
-        let (task, index) = (task.id, task.emitted);
+        let (task, index, job) = (task.id, task.emitted, task.job);
         self.tasks[key].emitted += 1;
         // Without a reader nobody will ever see it; an attempt after the first one yields again what
         // is there already.
@@ -113,8 +113,7 @@ impl Node {
             self.add_edge(*handle);
         }
         let id = task.output(index);
-        let object = Object { state: State::Ready(value), edges: 1, waiting: SmallVec::new() };
-        self.objects.insert(id, object);
+        self.insert_object(id, Object { edges: 1, ..Object::new(job, State::Ready(value)) });
         let Some(stream) = self.streams.get_mut(&task) else { return Ok(WaitState::Ready) };
         stream.yielded += 1;
         stream.unread.push_back(id);

@@ -163,10 +163,22 @@ impl Node {
         }
     }
 
+    /// What people call it: the function, or the actor's class and method.
+    pub(super) fn function_name(&self, task: &Task) -> String {
+        let name = task.entry.name();
+        match &task.kind {
+            Kind::Call(call) => match self.actors.get(&call.actor) {
+                Some(actor) => format!("{}.{name}", actor.function.name),
+                None => name.to_owned(),
+            },
+            _ => name.to_owned(),
+        }
+    }
+
     pub(super) fn frame(&self, task: &Task) -> Frame {
         Frame {
             task: task.id.to_string(),
-            function: task.entry.name().to_owned(),
+            function: self.function_name(task),
             node: self.id.to_string(),
             attempt: task.attempt,
         }

@@ -230,7 +230,8 @@ impl Node {
     pub fn tasks(&self, job: Option<JobId>, max: usize) -> Vec<TaskView> {
         let wanted = |of: JobId| job.is_none_or(|job| job == of);
         let live = self.tasks.iter().filter(|(_, task)| wanted(task.job)).map(|(key, _)| self.task_view(key));
-        let ended = self.history.iter().rev().filter(|view| wanted(view.job)).cloned();
+        let ended = self.history.iter().rev().filter(|task| wanted(task.job));
+        let ended = ended.map(|task| self.ended_view(task));
         live.chain(ended).take(max).collect()
     }
 
@@ -238,7 +239,7 @@ impl Node {
     pub fn task(&self, id: TaskId) -> Option<TaskView> {
         match self.task_index.get(&id) {
             Some(key) => Some(self.task_view(*key)),
-            None => self.history.iter().rev().find(|view| view.id == id).cloned(),
+            None => self.history.iter().rev().find(|task| task.id == id).map(|task| self.ended_view(task)),
         }
     }
 
@@ -264,7 +265,7 @@ impl Node {
                 Kind::Call(call) => Some(call.actor),
                 _ => None,
             },
-            function: task.entry.name().to_owned(),
+            function: self.function_name(task),
             name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
             state: task.state,
             attempts,
@@ -276,25 +277,6 @@ impl Node {
                 _ => Resources::clone(&self.classes[task.class].needs),
             },
         }
-    }
-
-    pub(super) fn keep_in_history(&mut self, now: Time, key: TaskKey, error: Option<&std::sync::Arc<Error>>) {
-        if self.limits.history_tasks_max == 0 {
-            return;
-        }
-        while self.history.len() >= self.limits.history_tasks_max {
-            self.history.pop_front();
-        }
-        let mut view = self.task_view(key);
-        view.ended = Some(now);
-        view.error = error.cloned();
-        if let Some(attempt) = view.attempts.last_mut()
-            && attempt.ended.is_none()
-        {
-            attempt.ended = Some(now);
-            attempt.cause.clone_from(&view.error);
-        }
-        self.history.push_back(view);
     }
 
     /// Actors: those that live, then the latest that have died, `max` at most.
@@ -313,7 +295,7 @@ impl Node {
     /// What a task runs, and whether it is its job's root; none when it is not known any more.
     pub fn function_of(&self, id: TaskId) -> Option<(String, bool)> {
         let task = &self.tasks[*self.task_index.get(&id)?];
-        Some((task.entry.name().to_owned(), matches!(task.kind, Kind::Root)))
+        Some((self.function_name(task), matches!(task.kind, Kind::Root)))
     }
 
     fn actor_view(&self, id: ActorId) -> Option<ActorView> {

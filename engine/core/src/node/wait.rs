@@ -38,6 +38,9 @@ pub enum WaitState {
     Blocked(WaitId),
 }
 
+/// How many of those that wait for CPUs to go on are looked at, for one that fits.
+const RESUME_LOOKAHEAD: usize = 64;
+
 pub(super) struct WaitRecord {
     instance: InstanceId,
     task: TaskKey,
@@ -199,31 +202,43 @@ impl Node {
     /// The wait is over: its call goes on as soon as it has its CPUs again.
     pub(super) fn wait_over(&mut self, id: WaitId) {
         let Some(wait) = self.waits.get_mut(&id) else { return };
-        if !std::mem::replace(&mut wait.over, true) {
+        if std::mem::replace(&mut wait.over, true) {
+            return;
+        }
+        let lent = self.instances.get(&wait.instance).map_or(Quantity::ZERO, |instance| instance.lent_cpus);
+        if lent == Quantity::ZERO {
+            self.resuming.push_front(id);
+        } else {
             self.resuming.push_back(id);
         }
     }
 
     /// Lets calls go on whose waits are over; false when one of them lacks CPUs, which come first
-    /// to it.
+    /// to it, though a few smaller ones may pass it.
     pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
         let mut at = 0;
         while let Some(id) = self.resuming.get(at).copied() {
             let waits = self.waits.get(&id).map(|wait| wait.instance);
             let stopping = |id| self.instances.get(&id).is_none_or(|i| i.stopping.is_some());
-            if let Some(instance) = waits.filter(|instance| !stopping(*instance)) {
-                if !self.reclaim_cpus(instance) {
-                    if self.active_calls > 0 {
-                        return false;
-                    }
-                    // Nothing runs that could make room for it: those behind it may.
-                    at += 1;
-                    continue;
-                }
+            let Some(instance) = waits.filter(|instance| !stopping(*instance)) else {
+                self.resuming.remove(at);
+                continue;
+            };
+            if self.reclaim_cpus(instance) {
+                self.resume_passed_over = if at == 0 { 0 } else { self.resume_passed_over + 1 };
+                self.resuming.remove(at);
                 self.resume(id, instance);
                 fx.push(Effect::Wake(id));
+                continue;
             }
-            self.resuming.remove(at);
+            at += 1;
+            // While nothing runs, holding back what fits would help nobody.
+            let held_back = self.free.cpus == Quantity::ZERO
+                || at >= RESUME_LOOKAHEAD
+                || self.resume_passed_over >= self.limits.passed_over_max;
+            if held_back && self.active_calls > 0 {
+                return false;
+            }
         }
         self.resuming.is_empty()
     }

@@ -7,7 +7,6 @@ use engine_core::work::{Call, Entry};
 use engine_core::{Codec, Error, ErrorCode, Value};
 use wasmtime::Store;
 use wasmtime::component::types::ComponentFunc;
-use wasmtime::component::wasm_wave::wasm::DisplayFunc;
 use wasmtime::component::{Func, Instance, Type, Val};
 use wasmtime_wasi::I32Exit;
 
@@ -107,7 +106,7 @@ fn function(
     let found = find(info, name)?;
     let function = export(instance, store, found)?;
     let ty = function.ty(&*store);
-    let signature = format!("{}: {}", found.full_name(), DisplayFunc(ty.clone()));
+    let signature = format!("{}: {}", found.full_name(), types::signature(&ty));
     let results = ty.results();
     if let Some(what) = ty.params().map(|(_, ty)| ty).chain(results).find_map(|ty| types::unsupported(&ty)) {
         return Err(Error::new(

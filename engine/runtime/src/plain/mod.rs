@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 pub(crate) use call::enter;
 pub(crate) use expression::untyped_call;
+pub(crate) use types::signature;
 
 /// What a command sees as its arguments: a name for itself, then the job's.
 pub(crate) fn command_arguments(arguments: &[String]) -> Arc<[String]> {

@@ -1,6 +1,7 @@
 //! WIT types that can be passed as data.
 
 use wasmtime::component::Type;
+use wasmtime::component::types::ComponentFunc;
 
 /// What in this type is no data: a name for it, for messages.
 pub(crate) fn unsupported(ty: &Type) -> Option<&'static str> {
@@ -38,4 +39,12 @@ pub(crate) fn unsupported(ty: &Type) -> Option<&'static str> {
 /// The type as WIT writes it.
 pub(crate) fn name(ty: &Type) -> String {
     wasmtime::component::wasm_wave::wasm::DisplayType(ty).to_string()
+}
+
+/// The type of a function as WIT writes it: `func(a: u32) -> u32`.
+pub(crate) fn signature(function: &ComponentFunc) -> String {
+    let parameters: Vec<String> =
+        function.params().map(|(parameter, ty)| format!("{parameter}: {}", name(&ty))).collect();
+    let result: String = function.results().map(|ty| format!(" -> {}", name(&ty))).collect();
+    format!("func({}){result}", parameters.join(", "))
 }

@@ -91,11 +91,89 @@ pub(crate) fn encode(world: &str, core: &str) -> Vec<u8> {
 pub(crate) fn plain(wit: &str, core: &str) -> Vec<u8> {
     let mut module = wat::parse_str(core).unwrap_or_else(|error| panic!("{error}\n{core}"));
     let mut resolve = Resolve::default();
+    resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).unwrap();
     let package = resolve.push_str("test.wit", wit).unwrap();
-    let world = resolve.select_world(&[package], None).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
+
+/// An SDK's component that may import what of WASI is in [`WASI`] too; `main` has the same body.
+pub(crate) fn program_with_wasi(imports: &str, items: &str, body: &str) -> Vec<u8> {
+    let world = "world guest {
+        include engine:compute/component@0.1.0;
+        import wasi:cli/stdout@0.2.0;
+        import wasi:cli/stderr@0.2.0;
+        import wasi:cli/environment@0.2.0;
+        import wasi:cli/exit@0.2.0;
+        import wasi:filesystem/preopens@0.2.0;
+    }";
+    let main = "(call $body (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
+    let core = core(imports, items, body, main, "call $none");
+    plain(&format!("package test:guest;\n{WASI}\n{world}"), &core)
+}
+
+/// The parts of WASI that the tests use, as they are in WASI 0.2.0.
+pub(crate) const WASI: &str = "
+package wasi:io@0.2.0 {
+    interface error { resource error; }
+    interface streams {
+        use error.{error};
+        resource output-stream {
+            blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+        }
+        variant stream-error { last-operation-failed(error), closed }
+    }
+}
+package wasi:cli@0.2.0 {
+    interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }
+    interface stderr { use wasi:io/streams@0.2.0.{output-stream}; get-stderr: func() -> output-stream; }
+    interface environment { get-environment: func() -> list<tuple<string, string>>; get-arguments: func() -> list<string>; }
+    interface exit { exit: func(status: result); }
+    interface run { run: func() -> result; }
+}
+package wasi:filesystem@0.2.0 {
+    interface types {
+        flags descriptor-flags {
+            read, write, file-integrity-sync, data-integrity-sync, requested-write-sync, mutate-directory,
+        }
+        flags path-flags { symlink-follow }
+        flags open-flags { create, directory, exclusive, truncate }
+        enum error-code {
+            access, would-block, already, bad-descriptor, busy, deadlock, quota, exist, file-too-large,
+            illegal-byte-sequence, in-progress, interrupted, invalid, io, is-directory, loop,
+            too-many-links, message-size, name-too-long, no-device, no-entry, no-lock,
+            insufficient-memory, insufficient-space, not-directory, not-empty, not-recoverable,
+            unsupported, no-tty, no-such-device, overflow, not-permitted, pipe, read-only, invalid-seek,
+            text-file-busy, cross-device,
+        }
+        resource descriptor {
+            open-at: func(path-flags: path-flags, path: string, open-flags: open-flags, %flags: descriptor-flags) -> result<descriptor, error-code>;
+        }
+    }
+    interface preopens { use types.{descriptor}; get-directories: func() -> list<tuple<descriptor, string>>; }
+}
+";
+
+/// Core imports to write to standard output and error, and functions that do: `$say` and `$warn`
+/// (address, length).
+pub(crate) const WRITES: &str = r#"
+  (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $get_stdout (result i32)))
+  (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $get_stderr (result i32)))
+  (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush" (func $write (param i32 i32 i32 i32)))
+  (import "wasi:io/streams@0.2.0" "[resource-drop]output-stream" (func $drop_stream (param i32)))
+"#;
+
+pub(crate) const WRITERS: &str = r#"
+  (func $say (param $at i32) (param $len i32) (local $stream i32)
+    (local.set $stream (call $get_stdout))
+    (call $write (local.get $stream) (local.get $at) (local.get $len) (i32.const 4096))
+    (call $drop_stream (local.get $stream)))
+  (func $warn (param $at i32) (param $len i32) (local $stream i32)
+    (local.set $stream (call $get_stderr))
+    (call $write (local.get $stream) (local.get $at) (local.get $len) (i32.const 4096))
+    (call $drop_stream (local.get $stream)))
+"#;
 
 /// Returns no values.
 pub(crate) fn no_op() -> Vec<u8> {
@@ -105,4 +183,21 @@ pub(crate) fn no_op() -> Vec<u8> {
 /// Never ends.
 pub(crate) fn busy_loop() -> Vec<u8> {
     program("", "", "(loop $again (br $again)) unreachable")
+}
+
+/// Returns, as a value of 4 bytes, how many calls its sandbox has served.
+pub(crate) fn counter() -> Vec<u8> {
+    program(
+        "",
+        "(global $calls (mut i32) (i32.const 0))",
+        "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+         (i32.store (i32.const 512) (global.get $calls))
+         (call $one (i32.const 512) (i32.const 4))",
+    )
+}
+
+/// A guest that does not give the invocation back that was lent to it.
+pub(crate) fn core_that_keeps_its_invocation() -> String {
+    core("", "", "call $none", "call $none", "call $none")
+        .replace("local.get $invocation call $drop_invocation", "")
 }

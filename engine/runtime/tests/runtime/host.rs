@@ -13,14 +13,16 @@ use engine_core::{
     ActorId, Argument, Error, ErrorCode, Handle, InstanceId, LaneId, ObjectId, Outcome, Place, TaskId, Value,
 };
 use engine_runtime::Runtime;
-use engine_runtime::host::{Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable};
+use engine_runtime::host::{
+    Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 /// What the runtime told the node.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Finished(InstanceId, CallReport),
+    Finished(CallReport),
     Gone(GoneReport),
 }
 
@@ -28,7 +30,8 @@ pub(crate) enum Event {
 pub(crate) fn store() -> &'static engine_objects::Store {
     static STORE: std::sync::OnceLock<engine_objects::Store> = std::sync::OnceLock::new();
     STORE.get_or_init(|| {
-        let options = engine_objects::Options { arena_bytes_max: 64 << 20, ..engine_objects::Options::default() };
+        let options =
+            engine_objects::Options { arena_bytes_max: 64 << 20, ..engine_objects::Options::default() };
         engine_objects::Store::new(&options).unwrap()
     })
 }
@@ -145,7 +148,7 @@ impl Events {
 
     pub(crate) fn finished(&self) -> CallReport {
         match self.next() {
-            Event::Finished(_, report) => report,
+            Event::Finished(report) => report,
             other => panic!("expected the end of a call, got {other:?}"),
         }
     }
@@ -288,8 +291,9 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    /// A bug of the node's own, for tests.
     fn nodes(&self, _from: Caller) -> Vec<NodeInfo> {
-        Vec::new()
+        panic!("the list of nodes is broken")
     }
 
     fn log(&self, line: LogLine) {
@@ -302,7 +306,7 @@ impl Host for FakeHost {
             action(runtime, instance, &report);
         }
         drop(on_finished);
-        self.send(Event::Finished(instance, report));
+        self.send(Event::Finished(report));
     }
 
     fn gone(&self, report: GoneReport) {

@@ -1,8 +1,14 @@
 //! Guests on a runtime, against a node in memory.
 
+mod concurrent;
+mod failures;
+mod grants;
 mod guests;
 mod host;
+mod imports;
 mod life;
+mod loading;
+mod plain;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +63,14 @@ impl Bench {
             directories: Vec::new(),
         };
         change(&mut job);
-        Self { runtime, host, events, job: Arc::new(job), ids: Mutex::new(ids), next_instance: AtomicU64::new(1) }
+        Self {
+            runtime,
+            host,
+            events,
+            job: Arc::new(job),
+            ids: Mutex::new(ids),
+            next_instance: AtomicU64::new(1),
+        }
     }
 
     pub(crate) fn load(&self, bytes: &[u8]) -> ComponentId {

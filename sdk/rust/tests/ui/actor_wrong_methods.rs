@@ -10,8 +10,8 @@ impl Counter {
         self.0
     }
 
-    pub async fn slow(&self) -> u64 {
-        self.0
+    pub async fn stream(&self) -> impl Iterator<Item = u64> {
+        0..self.0
     }
 
     pub fn spawn(&self) {}

@@ -18,13 +18,13 @@ Examples:
   engine submit pi.wasm --engine-cpus 4                an own engine with 4 CPUs
   engine submit pi.wasm --no-wait --submission-id pi-1 hand it to `engine up`, and leave
 
-Without --address and $ENGINE_ADDRESS the job runs in the engine that runs on this machine, else in one
-that lives as long as the job. What the job's root task writes is shown as it is, what its other tasks
-write behind `(function task-…)`; standard output goes to standard output, standard error and log
-records to standard error. Ctrl-C stops the job; once more leaves at once.
+Without --address and $ENGINE_ADDRESS the job runs in the engine of this machine, else in one that
+lives as long as the job. What the job's root task writes is shown as it is, what its other tasks
+write behind `(function task-…)`; standard output goes to standard output, standard error and
+log records to standard error. Ctrl-C stops the job; once more leaves at once.
 
-Exit status: 0 the job succeeded, 1 it failed or was stopped, 2 the command was wrong, 3 no engine was
-reached, 130 interrupted by Ctrl-C.";
+Exit status: 0 the job succeeded, 1 it failed or was stopped, 2 the command was wrong,
+3 no engine was reached, 130 interrupted by Ctrl-C.";
 
 /// Run a program
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ pub(crate) struct Submit {
     /// A directory that the guests may open; `:ro` for reading only
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = directory)]
     pub(crate) dir: Vec<DirectoryArg>,
-    /// CPUs that the job's root task asks for; default: 1
+    /// CPUs that the job's root task asks for; default: 0, as it mostly waits
     #[arg(long, value_name = "N", value_parser = cpus)]
     pub(crate) cpus: Option<Cpus>,
     /// Memory that the job's root task asks for and may use
@@ -65,6 +65,9 @@ pub(crate) struct Submit {
     /// Memory of each task that does not ask for an amount itself
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) task_memory: Option<u64>,
+    /// Tasks of the job that may wait and run at once; a spawn beyond them fails
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) queued_tasks_max: Option<u64>,
     /// The job fails when it has not ended after this long: 30s, 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Option<Duration>,
@@ -85,7 +88,7 @@ pub(super) fn parse(line: &str) -> Result<Submit, clap::Error> {
     use crate::cli::{Cli, Command};
     use clap::Parser;
     match Cli::try_parse_from(["engine", "submit"].into_iter().chain(line.split_whitespace()))?.command {
-        Command::Submit(submit) => Ok(submit),
+        Command::Submit(submit) => Ok(*submit),
         other => panic!("{other:?}"),
     }
 }

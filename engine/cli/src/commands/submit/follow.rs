@@ -27,7 +27,7 @@ pub(super) async fn follow(
             event = events.next() => event,
             () = interrupts.next() => {
                 if interrupted {
-                    return Err(Failure::Interrupted);
+                    return Err(Failure::Abandoned);
                 }
                 interrupted = true;
                 progress.suspend(|| eprintln!("stopping {}; once more to leave at once", job.id()));

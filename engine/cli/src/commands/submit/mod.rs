@@ -38,11 +38,13 @@ pub(crate) async fn run(args: Submit, address: Option<Address>) -> Result<(), Fa
         Ok(job) => finish(&job, &args, &mut interrupts).await,
         Err(failure) => Err(failure),
     };
-    if let Some(embedded) = embedded {
-        tokio::select! {
+    match embedded {
+        Some(embedded) if matches!(outcome, Err(Failure::Abandoned)) => embedded.abandon(),
+        Some(embedded) => tokio::select! {
             () = embedded.shutdown() => {}
             () = interrupts.next() => {}
-        }
+        },
+        None => {}
     }
     outcome
 }

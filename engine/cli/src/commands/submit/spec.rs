@@ -35,6 +35,7 @@ pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Resul
         limits: Some(JobLimits {
             deadline: args.deadline.map(duration),
             task_memory_bytes: args.task_memory,
+            queued_tasks_max: args.queued_tasks_max,
             ..JobLimits::default()
         }),
         job_retries: 0,

@@ -89,9 +89,13 @@ fn dropping_the_last_handle_ends_it_after_its_queued_calls_without_a_restart() {
     world.finish(calls[1]);
     assert_eq!(world.stops.len(), 1);
     assert_eq!((world.actor_state(actor), &world.released_names[..]), ("DEAD", &[actor][..]));
-    assert!(world.node.actor(actor).and_then(|view| view.cause).is_some_and(|cause| {
-        cause.message().contains("its last handle was dropped")
-    }));
+    assert!(
+        world
+            .node
+            .actor(actor)
+            .and_then(|view| view.cause)
+            .is_some_and(|cause| { cause.message().contains("its last handle was dropped") })
+    );
     world.end();
 }
 
@@ -212,7 +216,11 @@ fn what_a_detached_actor_started_ends_with_it() {
     let guest = world.caller(call);
     let mut warm = options();
     warm.reuse = crate::options::Reuse::Job;
-    let tasks = [world.spawn(guest, &[], options()), world.spawn(guest, &[], options()), world.spawn(guest, &[], warm)];
+    let tasks = [
+        world.spawn(guest, &[], options()),
+        world.spawn(guest, &[], options()),
+        world.spawn(guest, &[], warm),
+    ];
     world.finish(tasks[2]);
     let waits = world.spawn(guest, &[tasks[0].output(0)], options());
     let child = world.actor(guest, ActorOptions::default());

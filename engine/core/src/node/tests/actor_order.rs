@@ -168,7 +168,8 @@ fn beyond_max_pending_calls_a_call_is_refused_until_there_is_room() {
     let actor = world.actor(root, ActorOptions { max_pending_calls: Some(2), ..ActorOptions::default() });
     let (lane, other) = (world.lane(), world.lane());
     let calls = [world.call(root, actor, lane, &[]), world.call(root, actor, lane, &[])];
-    let refused = world.call_with(root, actor, lane, &[], CallOptions::default()).expect_err("two are pending");
+    let refused =
+        world.call_with(root, actor, lane, &[], CallOptions::default()).expect_err("two are pending");
     assert_eq!(refused.code(), ErrorCode::PendingCallsExceeded);
     assert!(refused.message().contains("2 calls"), "{refused}");
     world.call(root, actor, other, &[]);

@@ -138,8 +138,12 @@ fn a_call_that_traps_is_tried_again_when_it_may() {
 fn a_constructor_that_fails_is_the_actors_death_and_says_why() {
     type Ending = fn(&mut World, crate::ids::TaskId);
     let endings: [Ending; 2] = [
-        |world, constructor| world.fail(constructor, failure("ValueError").with_backtrace(Some("at new".into()))),
-        |world, constructor| world.trap(constructor, failure("ValueError").with_backtrace(Some("at new".into()))),
+        |world, constructor| {
+            world.fail(constructor, failure("ValueError").with_backtrace(Some("at new".into())))
+        },
+        |world, constructor| {
+            world.trap(constructor, failure("ValueError").with_backtrace(Some("at new".into())))
+        },
     ];
     for ending in endings {
         let mut world = World::with_cpus(1);
@@ -152,7 +156,10 @@ fn a_constructor_that_fails_is_the_actors_death_and_says_why() {
         assert_eq!(world.actor_state(actor), "DEAD", "it would fail again");
         let error = world.error_of(root, call.output(0));
         assert_eq!(error.code(), ErrorCode::ActorDied);
-        assert!(error.message().contains("its constructor failed") && error.message().contains("ValueError"), "{error}");
+        assert!(
+            error.message().contains("its constructor failed") && error.message().contains("ValueError"),
+            "{error}"
+        );
         assert_eq!(error.backtrace(), Some("at new"));
         assert_eq!(error.path()[0].task, constructor.to_string());
         world.end();

@@ -64,6 +64,26 @@ fn one_whose_wait_is_over_while_others_run_waits_for_a_cpu() {
 
 // contract: T2
 #[test]
+fn one_that_lacks_cpus_does_not_hold_up_one_that_needs_none_or_fewer() {
+    let mut world = World::with_cpus(3);
+    let (root, other) = (world.job(), world.job());
+    let object = world.spawn(root, &[], with_cpus(0));
+    let waiting = [world.spawn(root, &[], with_cpus(2)), world.spawn(root, &[], with_cpus(1))];
+    let mut waits = Vec::new();
+    for task in waiting {
+        world.acquire(world.caller(task), crate::value::Handle::Object(object.output(0)));
+        waits.push(world.block_on(world.caller(task), object));
+    }
+    waits.push(world.block_on(root, object));
+    world.spawn(other, &[], with_cpus(2));
+    world.finish(object);
+    let awake: Vec<bool> = waits.iter().map(|wait| world.is_awake(*wait)).collect();
+    assert_eq!(awake, [false, true, true]);
+    world.end();
+}
+
+// contract: T2
+#[test]
 fn nesting_100_deep_needs_no_more_than_one_cpu() {
     let mut world = World::with_cpus(1);
     let root = world.job();
@@ -98,7 +118,10 @@ fn gpus_memory_and_custom_resources_stay() {
     let child = world.spawn(world.caller(parent), &[], with_memory(0));
     world.block_on(world.caller(parent), child);
     let free = world.free().clone();
-    assert_eq!((free.cpus, free.gpus, free.get_custom("disk")), (Quantity::ZERO, Quantity::ZERO, Quantity::ZERO));
+    assert_eq!(
+        (free.cpus, free.gpus, free.get_custom("disk")),
+        (Quantity::ZERO, Quantity::ZERO, Quantity::ZERO)
+    );
     assert_eq!(free.memory, (64 << 30) - (1 << 30) - (1 << 20));
     world.end();
 }

@@ -39,7 +39,10 @@ fn a_group_that_is_full_or_blocked_does_not_block_another() {
     let root = world.job();
     let actor = world.actor(root, concurrent(1, &[("io", 2), ("compute", 1)]));
     let lane = world.lane();
-    let compute = [call_in(&mut world, root, actor, lane, "compute"), call_in(&mut world, root, actor, lane, "compute")];
+    let compute = [
+        call_in(&mut world, root, actor, lane, "compute"),
+        call_in(&mut world, root, actor, lane, "compute"),
+    ];
     let late = world.spawn(root, &[], options());
     let blocked = CallOptions { concurrency_group: Some("io".into()), ..CallOptions::default() };
     let waits = world.call_with(root, actor, lane, &[late.output(0)], blocked).expect("accepted");

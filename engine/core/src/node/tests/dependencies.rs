@@ -51,7 +51,8 @@ fn a_diamond_runs_in_order() {
     let mut world = World::with_cpus(4);
     let root = world.job();
     let top = world.spawn(root, &[], options());
-    let sides = [world.spawn(root, &[top.output(0)], options()), world.spawn(root, &[top.output(0)], options())];
+    let sides =
+        [world.spawn(root, &[top.output(0)], options()), world.spawn(root, &[top.output(0)], options())];
     let bottom = world.spawn(root, &[sides[0].output(0), sides[1].output(0)], options());
     world.finish(top);
     world.assert_states(&sides, &[Running, Running]);

@@ -24,7 +24,12 @@ fn an_error_passes_through_a_chain_of_tasks_and_says_its_path() {
     assert_eq!(error.payload().map(|payload| payload.size), Some(3));
     let path: Vec<String> = error.path().iter().map(|frame| frame.task.clone()).collect();
     assert_eq!(path, [first.to_string(), second.to_string(), third.to_string()], "innermost first");
-    assert!(error.path().iter().all(|f| f.function == "f" && f.node == world.node.id().to_string() && f.attempt == 0));
+    assert!(
+        error
+            .path()
+            .iter()
+            .all(|f| f.function == "f" && f.node == world.node.id().to_string() && f.attempt == 0)
+    );
     world.end();
 }
 
@@ -33,7 +38,8 @@ fn an_error_passes_through_a_chain_of_tasks_and_says_its_path() {
 fn every_output_of_a_failed_task_gives_its_error() {
     let mut world = World::with_cpus(1);
     let root = world.job();
-    let task = world.spawn(root, &[], crate::options::TaskOptions { returns: Returns::Fixed(3), ..options() });
+    let task =
+        world.spawn(root, &[], crate::options::TaskOptions { returns: Returns::Fixed(3), ..options() });
     world.fail(task, failure("E"));
     for index in 0..3 {
         assert_eq!(world.error_of(root, task.output(index)).kind(), Some("E"));

@@ -33,6 +33,8 @@ pub struct World {
     pub running: BTreeMap<TaskId, (InstanceId, Call)>,
     /// Every call that was begun, in order: task and attempt.
     pub begun: Vec<(TaskId, u32)>,
+    /// How often a warm sandbox was given a further call.
+    pub reused: u64,
     pub stops: Vec<(InstanceId, StopReason)>,
     /// With this set, a sandbox that is told to end does so only by [`World::gone`].
     pub slow_stops: bool,
@@ -110,6 +112,7 @@ impl World {
             sandboxes: BTreeMap::new(),
             running: BTreeMap::new(),
             begun: Vec::new(),
+            reused: 0,
             stops: Vec::new(),
             slow_stops: false,
             interrupts: Vec::new(),
@@ -160,7 +163,11 @@ impl World {
                 assert!(self.sandboxes.insert(instance, sandbox).is_none(), "{instance} was started twice");
                 self.begin(instance, call);
             }
-            Effect::Deliver(instance, call) => self.begin(instance, *call),
+            Effect::Deliver(instance, call) => {
+                let warm = self.sandboxes.get(&instance).is_some_and(|sandbox| sandbox.life == Life::Warm);
+                self.reused += u64::from(warm);
+                self.begin(instance, *call);
+            }
             Effect::Stop(instance, reason) => {
                 assert!(self.sandboxes.contains_key(&instance), "{instance} was stopped and is not there");
                 self.stops.push((instance, reason));
@@ -179,33 +186,33 @@ impl World {
             }
             Effect::ArmTimer(at) => self.timer = Some(at),
             Effect::JobEnded(job, end) => {
-                let left = self.sandboxes.values().any(|sandbox| {
-                    sandbox.job == job && !matches!(sandbox.life, Life::Actor { actor, .. } if self.is_detached(actor))
-                });
-                assert!(!left || self.has_detached(job), "{job} ended with sandboxes left");
+                let left = self.sandboxes.values().any(|sandbox| sandbox.job == job);
+                assert!(!left || self.had_detached(job), "{job} ended with sandboxes left");
                 assert!(self.ended.insert(job, end).is_none(), "{job} ended twice");
             }
             Effect::ReleaseName(actor) => self.released_names.push(actor),
         }
     }
 
-    fn is_detached(&self, actor: ActorId) -> bool {
-        self.node.actor(actor).is_some_and(|view| view.detached)
-    }
-
-    fn has_detached(&self, job: JobId) -> bool {
-        self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached && view.state != "DEAD")
+    /// What a detached actor started may outlive the job too.
+    fn had_detached(&self, job: JobId) -> bool {
+        self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached)
     }
 
     fn begin(&mut self, instance: InstanceId, call: Call) {
-        let sandbox = self.sandboxes.get_mut(&instance).expect("a call was given to a sandbox that is not there");
+        let sandbox =
+            self.sandboxes.get_mut(&instance).expect("a call was given to a sandbox that is not there");
         sandbox.calls.push(call.task);
         sandbox.served += 1;
         let max = match sandbox.life {
             Life::Actor { max_concurrency, .. } => max_concurrency as usize,
             _ => 1,
         };
-        assert!(sandbox.calls.len() <= max, "{} calls are inside {instance}, which takes {max}", sandbox.calls.len());
+        assert!(
+            sandbox.calls.len() <= max,
+            "{} calls are inside {instance}, which takes {max}",
+            sandbox.calls.len()
+        );
         self.begun.push((call.task, call.attempt));
         let task = call.task;
         assert!(self.running.insert(task, (instance, call)).is_none(), "{task} runs twice");
@@ -303,7 +310,13 @@ impl World {
         self.event(|node, _, _| node.put(from, value)).expect("a value that is accepted")
     }
 
-    pub fn wait(&mut self, from: Caller, items: &[Waitable], until: Until, timeout: Option<Duration>) -> WaitState {
+    pub fn wait(
+        &mut self,
+        from: Caller,
+        items: &[Waitable],
+        until: Until,
+        timeout: Option<Duration>,
+    ) -> WaitState {
         self.event(|node, now, fx| node.wait(now, from, items, until, timeout, fx)).expect("a wait")
     }
 

@@ -74,7 +74,10 @@ fn arguments_returns_puts_and_handles() {
     let other = world.caller(task);
     world.acquire(other, Handle::Object(object));
     let handles = [Handle::Object(object); 3];
-    assert_limit(world.event(|node, _, _| node.put(other, value_with(&handles))), "handles_per_value_max of 2");
+    assert_limit(
+        world.event(|node, _, _| node.put(other, value_with(&handles))),
+        "handles_per_value_max of 2",
+    );
     let items = [Waitable::Object(object); 3];
     let wait = world.event(|node, now, fx| node.wait(now, root, &items, Until::Count(1), None, fx));
     assert_limit(wait, "wait_items_max of 2");

@@ -160,6 +160,28 @@ fn a_detached_actor_keeps_what_it_holds() {
     world.end();
 }
 
+// contract: J2
+#[test]
+fn objects_that_hold_one_another_go_with_their_job() {
+    let mut world = World::with_cpus(2);
+    let (root, other) = (world.job(), world.job());
+    let tasks = [world.spawn(root, &[], options()), world.spawn(root, &[], options())];
+    let inside = [tasks[0].output(0), tasks[1].output(0)].map(Handle::Object);
+    for (task, handle) in [(tasks[0], inside[1]), (tasks[1], inside[0])] {
+        world.acquire(world.caller(task), handle);
+        world.finish_with(task, vec![value_with(&[handle])]);
+    }
+    let kept = world.put(root, value(1));
+    world.acquire(other, Handle::Object(kept));
+    for handle in inside {
+        world.release(root, handle);
+    }
+    assert_eq!(world.node.object_count(), 3, "edges alone do not free them");
+    world.finish(root.task);
+    assert_eq!(world.node.object_count(), 1, "what another job holds stays");
+    world.end();
+}
+
 #[test]
 fn only_what_a_guest_holds_can_be_used() {
     let mut world = World::with_cpus(1);
@@ -195,7 +217,10 @@ fn a_full_store_refuses_and_the_same_put_succeeds_once_there_is_room() {
     let first = world.put(root, value(60));
     let refused = world.event(|node, _, _| node.put(root, value(50))).expect_err("60 + 50 of 100");
     assert_eq!(refused.code(), ErrorCode::StoreFull);
-    assert!(refused.message().contains("takes 50 bytes, and the object store has 40 bytes of 100 bytes free"), "{refused}");
+    assert!(
+        refused.message().contains("takes 50 bytes, and the object store has 40 bytes of 100 bytes free"),
+        "{refused}"
+    );
     world.release(root, Handle::Object(first));
     world.put(root, value(50));
     world.end();

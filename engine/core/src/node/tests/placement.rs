@@ -2,8 +2,8 @@
 
 use super::harness::*;
 use crate::error::ErrorCode;
-use crate::node::TaskState::*;
 use crate::node::Limits;
+use crate::node::TaskState::*;
 use crate::options::{LabelOperator, LabelSelector, Strategy, TaskOptions};
 use crate::resources::{Quantity, Resources};
 
@@ -261,8 +261,9 @@ fn a_thousand_priorities_are_served_in_order() {
     let root = world.job();
     world.checks = false;
     let first = world.spawn(root, &[], with_priority(5_000));
-    let mut tasks: Vec<_> =
-        (0..1_000).map(|n| (n * 617 % 1_000, world.spawn(root, &[], with_priority(n * 617 % 1_000)))).collect();
+    let mut tasks: Vec<_> = (0..1_000)
+        .map(|n| (n * 617 % 1_000, world.spawn(root, &[], with_priority(n * 617 % 1_000))))
+        .collect();
     tasks.sort_by_key(|(priority, _)| -priority);
     world.finish(first);
     for (_, task) in tasks {

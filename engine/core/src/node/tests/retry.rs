@@ -85,7 +85,9 @@ fn each_sort_of_failure_has_a_budget_of_its_own() {
 fn out_of_memory_at_the_guests_own_limit_is_not_retried() {
     let mut world = World::with_cpus(1);
     let root = world.job();
-    for code in [ErrorCode::OutOfMemory, ErrorCode::OutOfFuel, ErrorCode::DeadlineExceeded, ErrorCode::Internal] {
+    for code in
+        [ErrorCode::OutOfMemory, ErrorCode::OutOfFuel, ErrorCode::DeadlineExceeded, ErrorCode::Internal]
+    {
         let task = world.spawn(root, &[], retries(-1, -1, &[]));
         world.trap(task, error(code));
         assert_eq!(world.code_of(root, task), code);
@@ -114,7 +116,8 @@ fn a_failure_of_another_task_that_a_guest_passes_on_is_its_own() {
     let mut world = World::with_cpus(1);
     let root = world.job();
     let child = world.spawn(root, &[], retries(0, 0, &[]));
-    let (parent, retried) = (world.spawn(root, &[], retries(3, 0, &[])), world.spawn(root, &[], retries(0, 1, &["E"])));
+    let (parent, retried) =
+        (world.spawn(root, &[], retries(3, 0, &[])), world.spawn(root, &[], retries(0, 1, &["E"])));
     world.lose(child);
     let passed_on = crate::error::Error::clone(&world.error_of(root, child.output(0))).with_kind("E");
     assert_eq!(passed_on.code(), ErrorCode::WorkerDied);

@@ -31,7 +31,8 @@ fn objects_can_be_read_in_order_as_soon_as_each_is_yielded() {
     let mut world = World::with_cpus(1);
     let root = world.job();
     let stream = world.spawn(root, &[], streaming(None));
-    let WaitState::Blocked(wait) = world.wait(root, &[Waitable::NextOf(stream)], Until::Count(1), None) else {
+    let WaitState::Blocked(wait) = world.wait(root, &[Waitable::NextOf(stream)], Until::Count(1), None)
+    else {
         panic!("nothing is there yet")
     };
     assert!(matches!(world.next(root, stream), Next::Pending));
@@ -106,7 +107,8 @@ fn a_wait_for_a_reader_that_another_call_dropped_ends() {
     let mut world = World::with_cpus(2);
     let root = world.job();
     let stream = world.spawn(root, &[], streaming(None));
-    let WaitState::Blocked(wait) = world.wait(root, &[Waitable::NextOf(stream)], Until::Count(1), None) else {
+    let WaitState::Blocked(wait) = world.wait(root, &[Waitable::NextOf(stream)], Until::Count(1), None)
+    else {
         panic!("nothing is there yet")
     };
     world.release(root, Handle::Stream(stream));

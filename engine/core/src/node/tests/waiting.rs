@@ -3,8 +3,8 @@
 use super::harness::*;
 use crate::error::ErrorCode;
 use crate::ids::TaskId;
-use crate::node::{Until, WaitState, Waitable};
 use crate::node::TaskState::*;
+use crate::node::{Until, WaitState, Waitable};
 use std::time::Duration;
 
 fn outputs(tasks: &[TaskId]) -> Vec<Waitable> {
@@ -72,7 +72,10 @@ fn a_timeout_of_0_polls() {
     let mut world = World::with_cpus(1);
     let root = world.job();
     let task = world.spawn(root, &[], options());
-    assert_eq!(world.wait(root, &outputs(&[task]), Until::AllOrFailure, Some(Duration::ZERO)), WaitState::Ready);
+    assert_eq!(
+        world.wait(root, &outputs(&[task]), Until::AllOrFailure, Some(Duration::ZERO)),
+        WaitState::Ready
+    );
     assert!(!world.node.is_ready(root, Waitable::Object(task.output(0))));
     world.finish(task);
     assert!(world.node.is_ready(root, Waitable::Object(task.output(0))));
@@ -150,7 +153,11 @@ fn a_call_with_several_waits_goes_on_with_the_first_that_is_over() {
 fn a_call_that_ends_with_a_wait_open_leaves_none_behind() {
     let mut world = World::with_cpus(1);
     let root = world.job();
-    let task = world.spawn(root, &[], crate::options::TaskOptions { reuse: crate::options::Reuse::Job, ..options() });
+    let task = world.spawn(
+        root,
+        &[],
+        crate::options::TaskOptions { reuse: crate::options::Reuse::Job, ..options() },
+    );
     let guest = world.caller(task);
     let child = world.spawn(guest, &[], options());
     let wait = world.block_on(guest, child);

@@ -1,12 +1,12 @@
 //! What anyone outside the core can see, held against the contract.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, InstanceId, LaneId, ObjectId, TaskId};
 use crate::node::tests::harness::World;
-use crate::options::ActorOptions;
+use crate::options::{ActorOptions, Placement};
 use crate::resources::{Quantity, Resources};
 use crate::value::{Outcome, Value};
 use crate::work::{Entry, Life};
@@ -43,6 +43,10 @@ pub struct Checker {
     /// Calls that may still run, in the order in which they were made.
     queues: BTreeMap<(ActorId, LaneId, Option<String>), Vec<TaskId>>,
     actors: BTreeMap<ActorId, ActorRecord>,
+    /// Codes that guests have seen.
+    pub errors: BTreeSet<ErrorCode>,
+    /// What each task asked for.
+    needs: BTreeMap<TaskId, Resources>,
 }
 
 impl Checker {
@@ -55,7 +59,27 @@ impl Checker {
         self.actors.insert(actor, record);
     }
 
-    pub fn call_made(&mut self, actor: ActorId, lane: LaneId, group: Option<String>, task: TaskId, retries: bool) {
+    pub fn task_spawned(&mut self, task: TaskId, placement: &Placement) {
+        let mut needs = Resources {
+            cpus: placement.cpus.unwrap_or(Quantity::units(1)),
+            gpus: placement.gpus,
+            memory: placement.memory.unwrap_or(0),
+            ..Resources::default()
+        };
+        for (name, quantity) in &placement.resources {
+            needs.set_custom(name, *quantity);
+        }
+        self.needs.insert(task, needs);
+    }
+
+    pub fn call_made(
+        &mut self,
+        actor: ActorId,
+        lane: LaneId,
+        group: Option<String>,
+        task: TaskId,
+        retries: bool,
+    ) {
         let may_run_again = retries || self.actors[&actor].retries_calls;
         self.queues.entry((actor, lane, group.clone())).or_default().push(task);
         self.calls.insert(task, CallRecord { actor, queue: (lane, group), may_run_again, begun: 0 });
@@ -70,7 +94,10 @@ impl Checker {
         let Some(queue) = self.queues.get_mut(&queue) else { return };
         queue.retain(|other| world.node.task(*other).is_some_and(|view| !view.state.is_end()));
         for before in queue.iter().take_while(|other| **other != task) {
-            assert!(world.running.contains_key(before), "{task} began before {before}, which was made earlier");
+            assert!(
+                world.running.contains_key(before),
+                "{task} began before {before}, which was made earlier"
+            );
         }
     }
 
@@ -89,8 +116,10 @@ impl Checker {
         self.read(object, &Ok(value.clone()));
     }
 
-    pub fn refused(&self, error: &Error) {
-        assert_ne!(error.code(), crate::error::ErrorCode::Internal, "{error}");
+    /// A guest was told no, or read an error.
+    pub fn refused(&mut self, error: &Error) {
+        self.errors.insert(error.code());
+        assert_ne!(error.code(), ErrorCode::Internal, "{error}");
     }
 
     /// No more is in use than there is; what is blocked uses no CPUs.
@@ -98,8 +127,10 @@ impl Checker {
         let (mut used, mut users) = (Resources::default(), Vec::new());
         for (id, sandbox) in &world.sandboxes {
             let running = sandbox.calls.iter().filter(|task| !is_blocked(task)).count();
-            let mut takes = match (&sandbox.life, sandbox.calls.is_empty()) {
-                (Life::Warm, true) => Resources { memory: sandbox.assigned.memory, ..Resources::default() },
+            let mut takes = match (&sandbox.life, sandbox.calls.first()) {
+                (Life::Warm, None) => Resources { memory: sandbox.assigned.memory, ..Resources::default() },
+                // A warm one takes what its task asked for, whatever it was started with.
+                (Life::Warm, Some(task)) => self.needs[task].clone(),
                 _ => Resources::clone(&sandbox.assigned),
             };
             takes.cpus = match &sandbox.life {
@@ -108,8 +139,7 @@ impl Checker {
                 _ => Quantity::ZERO,
             };
             used.give(&takes);
-            let states = sandbox.calls.iter().map(|task| world.node.task(*task).map(|view| view.state)).collect::<Vec<_>>();
-            users.push(format!("{id} ({:?}) has {takes:?} for {:?}, {states:?}", sandbox.life, sandbox.calls));
+            users.push(format!("{id} ({:?}) has {takes:?} for {:?}", sandbox.life, sandbox.calls));
         }
         assert!(total.covers(&used), "{used:?} is in use of {total:?}: {users:#?}");
     }

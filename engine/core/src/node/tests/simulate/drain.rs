@@ -1,19 +1,30 @@
 //! The faults have stopped: everything ends, and nothing is left.
 
+use std::collections::BTreeSet;
+
 use super::checker::is_ended;
 use super::simulation::Simulation;
+use crate::error::ErrorCode;
 use crate::ids::TaskId;
-use crate::node::{TaskState, Until, Waitable};
+use crate::node::{Counters, TaskState, TaskView, Until, Waitable};
 use crate::value::Handle;
 
+/// What happened in one run.
+pub struct Summary {
+    pub trace: Vec<String>,
+    pub counters: Counters,
+    pub codes: BTreeSet<ErrorCode>,
+    pub reused: u64,
+    pub deadlocks: usize,
+}
+
 impl Simulation {
-    /// Lets everything end, and returns the trace.
-    pub fn drain(mut self) -> Vec<String> {
+    /// Lets everything end, and returns what there was to see.
+    pub fn drain(mut self) -> Summary {
         self.roots_wait();
         self.settle();
         self.check_who_is_left();
         self.roots_end();
-        self.settle();
         self.kill_detached();
         self.settle();
         for job in self.world.roots.clone().into_keys() {
@@ -21,7 +32,18 @@ impl Simulation {
         }
         assert_eq!(self.world.node.leftover(), None);
         assert!(self.world.sandboxes.is_empty(), "sandboxes are left");
-        self.world.trace.take().unwrap_or_default()
+        let ended = self.world.node.tasks(None, usize::MAX).into_iter().filter_map(|view| view.error);
+        let errors: Vec<_> = ended.collect();
+        let mut codes = std::mem::take(&mut self.checker.errors);
+        codes.extend(errors.iter().map(|error| error.code()));
+        let deadlocks = errors.iter().filter(|error| error.message().contains("deadlock: ")).count();
+        Summary {
+            trace: self.world.trace.take().unwrap_or_default(),
+            counters: self.world.node.node_view().counters,
+            codes,
+            reused: self.world.reused,
+            deadlocks,
+        }
     }
 
     /// Each root keeps only what is not there yet, and waits for it.
@@ -41,8 +63,10 @@ impl Simulation {
                 }
             }
             let count = items.len() as u32;
-            let state = self.world.event(|node, now, fx| node.wait(now, guest, &items, Until::Count(count), None, fx));
-            self.may_block(guest, state);
+            let state = self
+                .world
+                .event(|node, now, fx| node.wait(now, guest, &items, Until::Count(count), None, fx));
+            self.may_block(guest, state, items);
             self.look_around();
         }
     }
@@ -74,69 +98,96 @@ impl Simulation {
         panic!("it does not come to rest");
     }
 
-    /// What has not ended waits for resources that are in use while its root could go on.
+    /// Whatever has not ended has a reason.
     fn check_who_is_left(&self) {
-        let node = &self.world.node;
-        let left: Vec<_> = node.tasks(None, usize::MAX).into_iter().filter(|view| !view.state.is_end()).collect();
-        let is_root = |task: TaskId| self.world.roots.values().any(|root| *root == task);
-        let others: Vec<_> = left.iter().filter(|view| !is_root(view.id)).collect();
-        if others.is_empty() {
-            return;
+        let left: Vec<TaskView> =
+            self.world.node.tasks(None, usize::MAX).into_iter().filter(|view| !view.state.is_end()).collect();
+        let somebody_runs = left.iter().any(|view| view.state == TaskState::Running);
+        for view in left {
+            let has_a_reason = match view.state {
+                TaskState::Running => self.world.roots.values().any(|root| *root == view.id),
+                // While nothing runs, whoever lacks resources waits in vain, and was told so.
+                TaskState::PendingPlacement => somebody_runs,
+                TaskState::Blocked => {
+                    self.waits_for_something(&view) || (somebody_runs && self.lacks_cpus(&view))
+                }
+                TaskState::PendingArgs => {
+                    self.world.node.missing_arguments(view.id, 1).is_some_and(|missing| !missing.is_empty())
+                }
+                TaskState::Submitted => !self.could_serve(&view),
+                _ => false,
+            };
+            assert!(has_a_reason, "{:?}: {view:?}", self.world.node.explain(view.id));
         }
-        let awake = self.awake();
-        assert!(awake.iter().any(|task| is_root(*task)), "nothing can go on: {others:?}");
-        let waits_for_resources = |view: &&&crate::node::TaskView| {
-            view.state == TaskState::PendingPlacement && node.lacking(view.id).is_some()
-        };
-        assert!(others.iter().any(|view| waits_for_resources(&view)), "nobody lacks anything: {others:?}");
-        for view in others {
-            assert_ne!(view.state, TaskState::Running, "{view:?}");
-        }
+    }
+
+    /// Of what it waits for, something is not there. Nobody breaks a circle of tasks that wait for
+    /// one another.
+    fn waits_for_something(&self, view: &TaskView) -> bool {
+        let guest = self.world.caller(view.id);
+        self.waiting.get(&view.id).is_some_and(|waiting| {
+            waiting.items.is_empty()
+                || waiting.items.iter().any(|item| !self.world.node.is_ready(guest, *item))
+        })
+    }
+
+    fn lacks_cpus(&self, view: &TaskView) -> bool {
+        let actor = view.actor.and_then(|id| self.world.node.actor(id));
+        let needs = actor.map_or(view.needs.cpus, |actor| actor.held.cpus);
+        self.world.free().cpus < needs
+    }
+
+    /// Its actor is there and has nothing else to do.
+    fn could_serve(&self, view: &TaskView) -> bool {
+        let actor = view.actor.and_then(|id| self.world.node.actor(id));
+        actor.is_none_or(|actor| {
+            actor.state == "ALIVE" && actor.running_calls == 0 && actor.pending_calls == 1
+        })
     }
 
     fn roots_end(&mut self) {
         loop {
+            self.settle();
             let roots: Vec<TaskId> = self.world.roots.values().copied().collect();
             let Some(root) = roots.iter().copied().find(|root| self.world.running.contains_key(root)) else {
-                // Roots that wait for resources which others gave back now run.
-                let pending = roots.iter().any(|root| !is_ended(&self.world, *root));
-                assert!(!pending || !self.stopping.is_empty(), "a root never ran");
-                if pending {
-                    self.settle();
-                    continue;
-                }
+                assert!(roots.iter().all(|root| is_ended(&self.world, *root)), "a root never ran");
                 return;
             };
             if self.waiting.contains_key(&root) {
                 let job = self.world.job_of(self.world.caller(root));
                 self.world.event(|node, now, fx| node.stop_job(now, job, "the end", fx));
-                self.look_around();
-                self.settle();
             } else {
                 self.world.finish(root);
-                self.look_around();
             }
         }
     }
 
     /// A job of its own looks up every detached actor, and kills it.
     fn kill_detached(&mut self) {
-        let live: Vec<_> = self.detached.iter().copied().filter(|id| self.is_alive(*id)).collect();
         for job in self.world.roots.keys() {
             assert!(self.world.ended.contains_key(job), "{job} does not end before its detached actors");
         }
-        if live.is_empty() {
-            return;
+        loop {
+            let live: Vec<_> = self.detached.iter().copied().filter(|id| self.is_alive(*id)).collect();
+            if live.is_empty() {
+                return;
+            }
+            let root = self.world.submit(crate::resources::Quantity::ZERO, None);
+            self.settle();
+            if self.world.running.contains_key(&root) {
+                let guest = self.world.caller(root);
+                for actor in live {
+                    self.world.acquire(guest, Handle::Actor(actor));
+                    self.world.kill(guest, actor, false);
+                    self.world.release(guest, Handle::Actor(actor));
+                }
+                self.world.finish(root);
+            } else if let Some(instance) = self.world.sandboxes.keys().next().copied() {
+                // They hold what the job needs.
+                self.world.die(instance);
+            }
+            self.settle();
         }
-        let root = self.world.submit(crate::resources::Quantity::ZERO, None);
-        self.settle();
-        let guest = self.world.caller(root);
-        for actor in live {
-            self.world.acquire(guest, Handle::Actor(actor));
-            self.world.kill(guest, actor, false);
-            self.world.release(guest, Handle::Actor(actor));
-        }
-        self.world.finish(root);
     }
 
     fn is_alive(&self, actor: crate::ids::ActorId) -> bool {

@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use super::checker::{arc, token};
-use super::simulation::{MIB, Simulation};
+use super::simulation::{MIB, Simulation, Waiting};
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, LaneId, ObjectId, TaskId};
 use crate::node::tests::harness::{error, failure, function};
 use crate::node::{ActorCreation, Caller, Next, Spawned, Until, WaitState, Waitable};
-use crate::options::{
-    ActorOptions, CallOptions, Lifetime, Placement, Retries, Returns, Reuse, TaskOptions,
-};
+use crate::options::{ActorOptions, CallOptions, Lifetime, Placement, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::Quantity;
 use crate::value::{Argument, Handle, Place, Value};
 use crate::work::Entry;
@@ -84,7 +82,10 @@ impl Simulation {
     fn placement(&mut self) -> Placement {
         let disk = Quantity(self.random.of([0, 0, 0, 0, 5_000, 12_345]));
         Placement {
-            cpus: self.random.of([None, None, None, Some(0), Some(3_333), Some(20_000), Some(1_000_000)]).map(Quantity),
+            cpus: self
+                .random
+                .of([None, None, None, Some(0), Some(3_333), Some(20_000), Some(1_000_000)])
+                .map(Quantity),
             gpus: Quantity(self.random.of([0, 0, 0, 0, 0, 5_000])),
             resources: if disk == Quantity::ZERO { Vec::new() } else { vec![("disk".into(), disk)] },
             memory: Some(self.random.of([0, MIB, MIB, 30 * MIB, 60 * MIB, 1 << 45])),
@@ -127,13 +128,21 @@ impl Simulation {
             ..TaskOptions::default()
         };
         let name = self.random.of(["f", "g"]);
+        let placement = options.placement.clone();
         let given = arguments.clone();
         let spawned =
             self.world.event(|node, now, fx| node.spawn(now, guest, function(name), given, options, fx));
-        self.accepted(guest, spawned, arguments);
+        if let Some(task) = self.accepted(guest, spawned, arguments) {
+            self.checker.task_spawned(task, &placement);
+        }
     }
 
-    fn accepted(&mut self, guest: Caller, spawned: Result<Spawned, Error>, arguments: Vec<Argument>) -> Option<TaskId> {
+    fn accepted(
+        &mut self,
+        guest: Caller,
+        spawned: Result<Spawned, Error>,
+        arguments: Vec<Argument>,
+    ) -> Option<TaskId> {
         match spawned {
             Ok(Spawned { task, outputs }) => {
                 match outputs {
@@ -177,14 +186,15 @@ impl Simulation {
         };
         let timeout = self.random.of([None, None, Some(0), Some(300)]).map(Duration::from_millis);
         let state = self.world.event(|node, now, fx| node.wait(now, guest, &items, until, timeout, fx));
-        self.may_block(guest, state);
+        self.may_block(guest, state, items);
     }
 
-    pub fn may_block(&mut self, guest: Caller, state: Result<WaitState, Error>) {
+    pub fn may_block(&mut self, guest: Caller, state: Result<WaitState, Error>, items: Vec<Waitable>) {
         match state {
             Ok(WaitState::Blocked(wait)) => {
                 if !self.world.woken.contains(&wait) {
-                    self.waiting.insert(guest.task, wait);
+                    let instance = guest.instance;
+                    self.waiting.insert(guest.task, Waiting { instance, wait, items });
                 }
             }
             Ok(WaitState::Ready) => {}
@@ -231,7 +241,7 @@ impl Simulation {
         let handles = self.some_handles(guest);
         let value = self.value(&handles);
         let state = self.world.event(|node, now, fx| node.emit(now, guest, value, fx));
-        self.may_block(guest, state);
+        self.may_block(guest, state, Vec::new());
     }
 
     fn creates(&mut self, guest: Caller) {
@@ -295,9 +305,9 @@ impl Simulation {
         let retries = options.retries.system != 0 || options.retries.application != 0;
         let arguments = self.arguments(guest);
         let given = arguments.clone();
-        let spawned = self.world.event(|node, now, fx| {
-            node.call_actor(now, guest, actor, lane, "m".into(), given, options, fx)
-        });
+        let spawned = self
+            .world
+            .event(|node, now, fx| node.call_actor(now, guest, actor, lane, "m".into(), given, options, fx));
         if let Some(task) = self.accepted(guest, spawned, arguments) {
             self.checker.call_made(actor, lane, group, task, retries);
         }
@@ -331,7 +341,7 @@ impl Simulation {
 
     fn ends(&mut self, task: TaskId) {
         let is_root = self.world.roots.values().any(|root| *root == task);
-        if is_root && !self.random.once_in(6) {
+        if is_root && !self.random.once_in(30) {
             return;
         }
         let guest = self.world.caller(task);
@@ -350,7 +360,11 @@ impl Simulation {
                 let read = self.random.pick(&objects).and_then(|object| self.world.outcome(guest, object));
                 let passed_on = match read {
                     Some(Err(error)) => Error::clone(&error).with_kind("Flaky"),
-                    _ => error(self.random.of([ErrorCode::TaskCancelled, ErrorCode::GetTimeout, ErrorCode::ActorDied])),
+                    _ => error(self.random.of([
+                        ErrorCode::TaskCancelled,
+                        ErrorCode::GetTimeout,
+                        ErrorCode::ActorDied,
+                    ])),
                 };
                 self.world.fail(task, passed_on);
             }

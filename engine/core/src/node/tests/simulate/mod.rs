@@ -11,9 +11,13 @@ mod guest;
 mod random;
 mod simulation;
 
+use std::collections::BTreeSet;
+
+use crate::error::ErrorCode;
+use drain::Summary;
 use simulation::Simulation;
 
-const STEPS: usize = 400;
+const STEPS: usize = 1_000;
 
 /// Says how to run a seed again when it fails.
 struct Replay(u64);
@@ -26,7 +30,7 @@ impl Drop for Replay {
     }
 }
 
-fn run(seed: u64, traced: bool) -> Vec<String> {
+fn run(seed: u64, traced: bool) -> Summary {
     let _replay = Replay(seed);
     let mut simulation = Simulation::new(seed);
     if traced {
@@ -50,16 +54,74 @@ fn random_guests() {
         run(seed, false);
         return;
     }
-    (0..number("ENGINE_SIM_SEEDS").unwrap_or(300)).for_each(|seed| drop(run(seed, false)));
+    let mut seen = Seen::default();
+    for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(500).max(100) {
+        seen.add(&run(seed, false));
+    }
+    seen.assert_all();
+}
+
+/// What happened over many runs: a simulation in which nothing goes wrong shows nothing.
+#[derive(Default)]
+struct Seen {
+    finished: u64,
+    cancelled: u64,
+    retried: u64,
+    restarted: u64,
+    /// Calls that a warm sandbox served after its first.
+    reused: u64,
+    deadlocks: usize,
+    codes: BTreeSet<ErrorCode>,
+}
+
+impl Seen {
+    fn add(&mut self, run: &Summary) {
+        let counters = &run.counters;
+        self.finished += counters.tasks_finished;
+        self.cancelled += counters.tasks_cancelled;
+        self.retried += counters.attempts_retried;
+        self.restarted += counters.actors_restarted;
+        self.reused += run.reused;
+        self.deadlocks += run.deadlocks;
+        self.codes.extend(&run.codes);
+    }
+
+    fn assert_all(&self) {
+        let Self { finished, cancelled, retried, restarted, reused, deadlocks, codes } = self;
+        println!(
+            "{finished} finished, {cancelled} cancelled, {retried} retried, {restarted} restarted, {reused} reused, {deadlocks} deadlocks"
+        );
+        let counts = [*finished, *cancelled, *retried, *restarted, *reused, *deadlocks as u64];
+        assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
+        let expected = [
+            ErrorCode::ActorDied,
+            ErrorCode::DeadlineExceeded,
+            ErrorCode::LimitExceeded,
+            ErrorCode::OutOfMemory,
+            ErrorCode::PendingCallsExceeded,
+            ErrorCode::QuotaExceeded,
+            ErrorCode::StoreFull,
+            ErrorCode::TaskCancelled,
+            ErrorCode::TaskFailed,
+            ErrorCode::Trapped,
+            ErrorCode::Unschedulable,
+            ErrorCode::WorkerDied,
+        ];
+        for code in expected {
+            assert!(codes.contains(&code), "{code} was never seen");
+        }
+    }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_effects() {
+    let mut effects = 0;
     for seed in 1_000_000..1_000_020 {
-        let (first, second) = (run(seed, true), run(seed, true));
-        assert!(first.len() > 100, "seed {seed} did next to nothing");
+        let (first, second) = (run(seed, true).trace, run(seed, true).trace);
+        effects += first.len();
         let differs = first.iter().zip(&second).position(|(a, b)| a != b);
         assert_eq!(differs.map(|at| (&first[at], &second[at])), None, "seed {seed}");
         assert_eq!(first.len(), second.len());
     }
+    assert!(effects > 2_000, "{effects} effects: the guests did next to nothing");
 }

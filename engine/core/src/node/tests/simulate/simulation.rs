@@ -8,11 +8,19 @@ use super::random::Random;
 use crate::error::ErrorCode;
 use crate::ids::{ActorId, InstanceId, LaneId, TaskId, WaitId};
 use crate::node::tests::harness::{World, error};
-use crate::node::{Caller, Limits};
+use crate::node::{Caller, Limits, Waitable};
 use crate::resources::{Quantity, Resources};
 use crate::value::{Argument, Handle};
 
 pub const MIB: u64 = 1 << 20;
+
+/// A wait as its guest knows it.
+pub struct Waiting {
+    pub instance: InstanceId,
+    pub wait: WaitId,
+    /// None for one that yields.
+    pub items: Vec<Waitable>,
+}
 
 pub struct Simulation {
     pub world: World,
@@ -23,7 +31,7 @@ pub struct Simulation {
     pub held: BTreeMap<InstanceId, Vec<Handle>>,
     pub lanes: BTreeMap<(InstanceId, ActorId), LaneId>,
     /// Calls that wait, as their guests know it.
-    pub waiting: BTreeMap<TaskId, WaitId>,
+    pub waiting: BTreeMap<TaskId, Waiting>,
     /// Every task that was accepted, with the objects among its arguments.
     pub tasks: BTreeMap<TaskId, Vec<Argument>>,
     pub detached: Vec<ActorId>,
@@ -46,7 +54,7 @@ impl Simulation {
         total.set_custom("disk", Quantity(random.of([0, 5_000, 20_000])));
         let limits = Limits {
             queued_tasks_max: random.of([20, 1_000]),
-            store_bytes_max: random.of([200, 10_000]),
+            store_bytes_max: random.of([50, 10_000]),
             instances_max: random.of([4, 1_000]),
             warm_idle_max: random.of([1, 3, 100]),
             passed_over_max: random.of([0, 2, 100]),
@@ -77,11 +85,11 @@ impl Simulation {
         match self.random.below(100) {
             _ if self.world.running.is_empty() => self.submit(),
             0..=2 => self.submit(),
-            3 => self.stop_job(),
-            4..=6 => self.lose_sandbox(),
-            7..=20 => self.end_stopping(),
-            21..=26 => self.pass_time(),
-            27 => self.late_event(),
+            3 if self.random.once_in(3) => self.stop_job(),
+            4..=5 => self.lose_sandbox(),
+            6..=14 => self.end_stopping(),
+            15..=20 => self.pass_time(),
+            21 => self.late_event(),
             _ => self.guest_acts(),
         }
         self.look_around();
@@ -107,10 +115,17 @@ impl Simulation {
     fn lose_sandbox(&mut self) {
         let sandboxes: Vec<InstanceId> = self.world.sandboxes.keys().copied().collect();
         let Some(instance) = self.random.pick(&sandboxes) else { return };
+        // With a root all that it started goes: that is for now and then.
+        let is_root =
+            self.world.roots.values().any(|root| self.world.sandboxes[&instance].calls.contains(root));
+        if is_root && !self.random.once_in(5) {
+            return;
+        }
         let calls = self.world.sandboxes[&instance].calls.clone();
         match self.random.pick(&calls) {
             Some(task) if self.random.once_in(2) => {
-                let code = self.random.of([ErrorCode::Trapped, ErrorCode::OutOfMemory, ErrorCode::WorkerDied]);
+                let code =
+                    self.random.of([ErrorCode::Trapped, ErrorCode::OutOfMemory, ErrorCode::WorkerDied]);
                 self.world.trap(task, error(code));
             }
             _ => self.world.die(instance),
@@ -133,7 +148,8 @@ impl Simulation {
 
     /// Something that happened long ago is told again.
     fn late_event(&mut self) {
-        let tasks: Vec<TaskId> = self.tasks.keys().copied().filter(|t| !self.world.running.contains_key(t)).collect();
+        let tasks: Vec<TaskId> =
+            self.tasks.keys().copied().filter(|t| !self.world.running.contains_key(t)).collect();
         let Some(task) = self.random.pick(&tasks) else { return };
         let instance = InstanceId(self.random.below(50) as u64);
         let result = Ok(vec![self.value(&[])]);
@@ -158,7 +174,10 @@ impl Simulation {
         self.stopping.extend(stops.iter().map(|(instance, _)| *instance));
         self.seen_stops = self.world.stops.len();
         let world = &self.world;
-        self.waiting.retain(|task, wait| world.running.contains_key(task) && !world.woken.contains(wait));
+        self.waiting.retain(|task, waiting| {
+            let same = world.running.get(task).is_some_and(|(now, _)| *now == waiting.instance);
+            same && !world.woken.contains(&waiting.wait)
+        });
         self.held.retain(|instance, _| world.sandboxes.contains_key(instance));
         self.lanes.retain(|(instance, _), _| world.sandboxes.contains_key(instance));
         self.checker.ledger(world, |task| self.waiting.contains_key(task), &self.total);

@@ -1,0 +1,106 @@
+//! The limit: wasmtime alone, called in the tightest loop that gives every call a sandbox.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use wasmtime::component::{Component, Func, Instance, InstancePre, Linker, Resource, ResourceType, Val};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Result, Store,
+    error::Context as _,
+};
+
+/// The guest of the benches on wasmtime alone, its imports left out.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    engine: Engine,
+    pre: Arc<InstancePre<()>>,
+    run: wasmtime::component::ComponentExportIndex,
+}
+
+impl Raw {
+    pub(crate) fn new(guest: &Path) -> anyhow::Result<Self> {
+        Self::load(guest).map_err(|error| anyhow!("{error:?}"))
+    }
+
+    fn load(guest: &Path) -> Result<Self> {
+        let mut config = Config::new();
+        config.concurrency_support(false).epoch_interruption(true).max_wasm_stack(1 << 20);
+        config.async_stack_size(3 << 19);
+        let mut pool = PoolingAllocationConfig::new();
+        pool.linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10);
+        pool.pagemap_scan(Enabled::Auto);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        let engine = Engine::new(&config)?;
+        let component = Component::from_file(&engine, guest)?;
+        let mut linker = Linker::<()>::new(&engine);
+        linker.instance("engine:compute/types@0.1.0")?.resource(
+            "invocation",
+            ResourceType::host::<()>(),
+            |_, _| Ok(()),
+        )?;
+        linker.define_unknown_imports_as_traps(&component)?;
+        let pre = Arc::new(linker.instantiate_pre(&component)?);
+        let program =
+            component.get_export_index(None, "engine:compute/program@0.1.0").context("no program")?;
+        let run = component.get_export_index(Some(&program), "run").context("no run")?;
+        Ok(Self { engine, pre, run })
+    }
+
+    fn instance(&self, store: &mut Store<()>) -> Result<(Instance, Func)> {
+        store.set_epoch_deadline(1 << 40);
+        let instance = self.pre.instantiate(&mut *store)?;
+        let run = instance.get_func(&mut *store, self.run).context("no function")?;
+        Ok((instance, run))
+    }
+
+    fn call(store: &mut Store<()>, run: Func, function: &str) -> Result<()> {
+        let invocation = Resource::<()>::new_borrow(0).try_into_resource_any(&mut *store)?;
+        let arguments = [Val::Resource(invocation), Val::String(function.into()), Val::List(Vec::new())];
+        run.call(&mut *store, &arguments, &mut [Val::Bool(false)])?;
+        Ok(())
+    }
+
+    /// Sandboxes per second: instantiate, call and drop, on so many threads at once.
+    pub(crate) fn fresh_per_second(&self, threads: usize, count: u64) -> anyhow::Result<f64> {
+        self.on_threads(threads, count, |raw, count| {
+            for _ in 0..count {
+                let mut store = Store::new(&raw.engine, ());
+                let (_, run) = raw.instance(&mut store)?;
+                Self::call(&mut store, run, "noop")?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Calls per second of one sandbox that stays.
+    pub(crate) fn warm_per_second(&self, count: u64) -> anyhow::Result<f64> {
+        self.on_threads(1, count, |raw, count| {
+            let mut store = Store::new(&raw.engine, ());
+            let (_, run) = raw.instance(&mut store)?;
+            for _ in 0..count {
+                Self::call(&mut store, run, "noop")?;
+            }
+            Ok(())
+        })
+    }
+
+    fn on_threads(
+        &self,
+        threads: usize,
+        count: u64,
+        work: impl Fn(&Self, u64) -> Result<()> + Send + Sync,
+    ) -> anyhow::Result<f64> {
+        let start = Instant::now();
+        let share = count / threads as u64;
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(self, share))).collect();
+            running
+                .into_iter()
+                .try_for_each(|thread| thread.join().unwrap_or_else(|_| wasmtime::bail!("a thread panicked")))
+        })
+        .map_err(|error: wasmtime::Error| anyhow!("{error:?}"))?;
+        Ok((share * threads as u64) as f64 / start.elapsed().as_secs_f64())
+    }
+}

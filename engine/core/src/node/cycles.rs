@@ -1,0 +1,65 @@
+//! Objects that hold one another. Edges alone never free them: two tasks that return each other's
+//! outputs make such a cycle. They go when their job does (contract J2).
+
+use crate::ids::{IdMap, JobId, ObjectId};
+use crate::node::edges::State;
+use crate::node::{Effects, Node};
+use crate::time::Time;
+use crate::value::Handle;
+
+impl Node {
+    /// Frees the objects of jobs that have just ended which nothing but such objects hold.
+    pub(super) fn free_cycles(&mut self, now: Time, fx: &mut Effects) {
+        while let Some(job) = self.ended_jobs.pop() {
+            let unreachable = self.unreachable_objects(job);
+            // Each is held by this function until all of them are empty.
+            for id in &unreachable {
+                self.add_edge(Handle::Object(*id));
+            }
+            for id in &unreachable {
+                self.empty_object(now, *id, fx);
+            }
+            for id in unreachable {
+                self.remove_edge(now, Handle::Object(id), fx);
+            }
+        }
+    }
+
+    /// Of the objects that a job made, those that nobody else holds, directly or through others.
+    fn unreachable_objects(&self, job: JobId) -> Vec<ObjectId> {
+        let own = self.objects.iter().filter(|(_, object)| object.job == job);
+        let mut held_by_others: IdMap<ObjectId, u32> = own.map(|(id, object)| (*id, object.edges)).collect();
+        let inside = |id: &ObjectId| {
+            let handles = self.objects.get(id).map_or(&[][..], |object| object.state.handles());
+            handles.iter().filter_map(|handle| match handle {
+                Handle::Object(id) => Some(*id),
+                _ => None,
+            })
+        };
+        let ids: Vec<ObjectId> = held_by_others.keys().copied().collect();
+        for held in ids.iter().flat_map(inside) {
+            if let Some(count) = held_by_others.get_mut(&held) {
+                *count -= 1;
+            }
+        }
+        let mut reachable: Vec<ObjectId> =
+            ids.iter().copied().filter(|id| held_by_others.get(id).is_some_and(|count| *count > 0)).collect();
+        while let Some(id) = reachable.pop() {
+            if held_by_others.remove(&id).is_some() {
+                reachable.extend(inside(&id));
+            }
+        }
+        held_by_others.into_keys().collect()
+    }
+
+    fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        let state = std::mem::replace(&mut object.state, State::Pending);
+        if let State::Ready(value) = &state {
+            self.stored_bytes -= value.size;
+        }
+        for handle in state.handles() {
+            self.remove_edge(now, *handle, fx);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Which of the calls inside asks: what a call spawns, puts, creates and logs is its own.
+
+use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+use crate::bindings::engine::compute::{actors, logging, objects, tasks, types};
+use crate::errors::HostError;
+use crate::guest::Guest;
+use crate::handles::ActorHandle;
+
+/// Makes the call whose guest task is running the one that asks.
+pub(crate) fn attribute(store: &mut StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
+    // The oldest of the stack is the export that the host called.
+    let stack: Vec<_> = store.async_call_stack()?.collect();
+    let guest = store.data_mut();
+    let found =
+        stack.iter().rev().find_map(|running| guest.guest_tasks.iter().find(|(known, _)| known == running));
+    if let Some((_, task)) = found {
+        let task = *task;
+        guest.turn_to(task);
+    }
+    Ok(())
+}
+
+type WitResult<T> = wasmtime::Result<(Result<T, types::Error>,)>;
+
+fn result<T>(guest: &mut Guest, result: Result<T, HostError>) -> WitResult<T> {
+    match result {
+        Ok(value) => Ok((Ok(value),)),
+        Err(error) => Ok((Err(types::Host::convert_error(guest, error)?),)),
+    }
+}
+
+fn asking<'a>(store: &'a mut StoreContextMut<'_, Guest>) -> wasmtime::Result<&'a mut Guest> {
+    attribute(&mut store.as_context_mut())?;
+    Ok(store.data_mut())
+}
+
+/// The interfaces of the first world once more, with those functions shadowed to which it matters
+/// which call asks.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut instance = linker.instance("engine:compute/tasks@0.1.0")?;
+    tasks::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    shadow_tasks(&mut instance)?;
+    let mut instance = linker.instance("engine:compute/actors@0.1.0")?;
+    actors::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    shadow_actors(&mut instance)?;
+    let mut instance = linker.instance("engine:compute/types@0.1.0")?;
+    types::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    shadow_types(&mut instance)?;
+    let mut instance = linker.instance("engine:compute/objects@0.1.0")?;
+    objects::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    instance.func_wrap("put", |mut store, (value,): (types::ValueView,)| {
+        let guest = asking(&mut store)?;
+        let put = objects::Host::put(guest, value);
+        result(guest, put)
+    })?;
+    let mut instance = linker.instance("engine:compute/logging@0.1.0")?;
+    logging::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    instance.func_wrap(
+        "log",
+        |mut store,
+         (level, target, message, fields): (logging::Level, String, String, Vec<(String, String)>)| {
+            logging::Host::log(asking(&mut store)?, level, target, message, fields)
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn shadow_tasks(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type Arguments = (tasks::Function, Vec<types::Argument>, tasks::TaskOptions);
+    instance.func_wrap("spawn", |mut store, (function, arguments, options): Arguments| {
+        let guest = asking(&mut store)?;
+        let spawned = tasks::Host::spawn(guest, function, arguments, options);
+        result(guest, spawned)
+    })
+}
+
+fn shadow_actors(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type Arguments = (tasks::Function, Vec<types::Argument>, actors::ActorOptions);
+    instance.func_wrap("create", |mut store, (class, arguments, options): Arguments| {
+        let guest = asking(&mut store)?;
+        let created = actors::Host::create(guest, class, arguments, options);
+        result(guest, created)
+    })
+}
+
+fn shadow_types(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    type Arguments = (Resource<ActorHandle>, String, Vec<types::Argument>, types::CallOptions);
+    instance.func_wrap("[method]actor.call", |mut store, (actor, method, arguments, options): Arguments| {
+        let guest = asking(&mut store)?;
+        let called = types::HostActor::call(guest, actor, method, arguments, options);
+        result(guest, called)
+    })
+}

@@ -1,0 +1,106 @@
+//! What the benchmarks run inside the engine: `cargo xtask bench`.
+//!
+//! Each scenario times itself by the guest's own clock and prints a JSON object.
+
+use std::time::Instant;
+
+use engine::prelude::*;
+use serde_json::json;
+
+/// Nothing, in a fresh sandbox.
+#[engine::task]
+fn noop() {}
+
+/// Nothing, in a warm sandbox.
+#[engine::task(reuse = job)]
+fn noop_warm() {}
+
+/// An actor that does nothing.
+struct Idle {
+    number: u64,
+}
+
+#[engine::actor]
+impl Idle {
+    pub fn new(number: u64) -> Self {
+        Self { number }
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub fn nothing(&self) {}
+}
+
+/// Bytes of memory that an idle actor may have: its stack and a little more.
+const IDLE_MEMORY: u64 = 1_500 << 10;
+/// References held at once by the throughput scenarios.
+const BATCH: u64 = 10_000;
+
+#[engine::main]
+fn main(args: Vec<String>) -> Result<()> {
+    let number = |index: usize| args.get(index).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let count = number(1);
+    let start = Instant::now();
+    match args.first().map(String::as_str) {
+        Some("fresh") => throughput(count, || noop::spawn())?,
+        Some("warm") => throughput(count, || noop_warm::spawn())?,
+        Some("queued") => {
+            let refs = (0..count).map(|_| noop_warm::spawn()).collect::<Result<Vec<_>>>()?;
+            let spawned = start.elapsed();
+            println!("QUEUED");
+            engine::get_all(&refs)?;
+            println!("spawned in {spawned:?}");
+        }
+        Some("actor-calls") => {
+            let actor = Idle::spawn(1u64)?;
+            actor.nothing()?.get()?;
+            let start = Instant::now();
+            for _ in 0..count {
+                actor.nothing()?.get()?;
+            }
+            let seconds = start.elapsed().as_secs_f64();
+            println!("{}", json!({ "count": count, "seconds": seconds }));
+            return Ok(());
+        }
+        Some("actor-calls-async") => {
+            let actor = Idle::spawn(1u64)?;
+            throughput(count, || actor.nothing())?;
+        }
+        Some("actors") => {
+            let actors = (0..count)
+                .map(|id| Idle::options().memory(IDLE_MEMORY).spawn(id))
+                .collect::<Result<Vec<_>>>()?;
+            let ids = actors.iter().map(|actor| actor.number()).collect::<Result<Vec<_>>>()?;
+            let sum: u64 = engine::get_all(&ids)?.iter().sum();
+            engine::ensure!(sum == count * count.saturating_sub(1) / 2, "an actor gave a wrong answer");
+            println!("ALIVE");
+            // The host looks at the memory of the process now.
+            std::thread::sleep(std::time::Duration::from_millis(number(2)));
+        }
+        Some("put-get") => {
+            for n in 0..count {
+                let object = engine::put(&n)?;
+                engine::ensure!(object.get()? == n, "another value came back");
+            }
+        }
+        _ => engine::bail!(
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors or put-get, and a count"
+        ),
+    }
+    println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
+    Ok(())
+}
+
+/// Spawns and gets, so many at once as a caller would hold.
+fn throughput(count: u64, spawn: impl Fn() -> Result<ObjectRef<()>>) -> Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let batch = left.min(BATCH);
+        let refs = (0..batch).map(|_| spawn()).collect::<Result<Vec<_>>>()?;
+        engine::get_all(&refs)?;
+        left -= batch;
+    }
+    Ok(())
+}
