@@ -192,6 +192,10 @@ pub(crate) fn store(engine: &wasmtime::Engine, guest: Guest) -> Store<Guest> {
     let mut store = Store::new(engine, guest);
     store.limiter(|guest| &mut guest.limiter);
     store.set_hostcall_fuel(lifted_max.saturating_add(64 << 20));
+    // The bound that the guest is told of binds first; wasmtime's own would trap it. While a handle is
+    // lent it counts twice.
+    let handles_max = store.data().runtime.options.handles_per_instance_max;
+    store.set_max_component_handles(handles_max.saturating_mul(2));
     // A slice ends with the tick: the guest's future goes to the end of the queue, and `Watched`
     // looks whether it is to end.
     store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));

@@ -44,8 +44,8 @@ fn main(args: Vec<String>) -> Result<()> {
     let count = number(1);
     let start = Instant::now();
     match args.first().map(String::as_str) {
-        Some("fresh") => throughput(count, || noop::spawn())?,
-        Some("warm") => throughput(count, || noop_warm::spawn())?,
+        Some("fresh") => throughput(count, noop::spawn)?,
+        Some("warm") => throughput(count, noop_warm::spawn)?,
         Some("queued") => {
             let refs = (0..count).map(|_| noop_warm::spawn()).collect::<Result<Vec<_>>>()?;
             let spawned = start.elapsed();

@@ -250,11 +250,12 @@ fn touches(count: u64, is_warm: bool) -> Result<Json> {
 }
 
 fn cancel() -> Result<Json> {
+    // First, as the others take two CPUs until they are cancelled.
+    let finished = good::identity::submit(1)?;
+    finished.get()?;
     let spinning = bad::spin_forever::submit()?;
     let pending = good::after::spawn(spinning.object())?;
     let parent = good::parent::submit(3, 60_000)?;
-    let finished = good::identity::submit(1)?;
-    finished.get()?;
     std::thread::sleep(Duration::from_millis(50));
     spinning.cancel()?;
     parent.cancel()?;

@@ -38,7 +38,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "files that only make the next compilation faster; nothing that the core knows of",
     },
     Allowed {
-        path: "engine/runtime/src/concurrent.rs",
+        path: "engine/runtime/src/concurrent/imports.rs",
         text: "sleep(",
         reason: "the guest's own sleep, an import of its world",
     },

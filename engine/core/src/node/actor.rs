@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use slotmap::SlotMap;
+
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, IdMap, InstanceId, JobId, LaneId};
 use crate::node::class::ClassSpec;
 use crate::node::finish::is_within;
 use crate::node::spawn::{NewTask, limit};
-use crate::node::task::{CallKind, Kind};
+use crate::node::task::{CallKind, Kind, Task};
 use crate::node::{Caller, ClassKey, Effect, Effects, Node, Spawned, TaskKey, TaskState};
 use crate::options::{ActorOptions, CallOptions, Function, Lifetime, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
@@ -451,7 +453,10 @@ impl Node {
         let Some(actor) = self.actors.get_mut(&call.actor) else { return };
         let Some(queue) = actor.lanes.get_mut(&at) else { return };
         let was_head = queue.front() == Some(&key);
-        queue.retain(|other| *other != key);
+        let place = queue.partition_point(|other| is_before(&self.tasks, *other, call.order));
+        if queue.get(place) == Some(&key) {
+            queue.remove(place);
+        }
         let next = queue.front().copied();
         if next.is_none() {
             actor.lanes.remove(&at);
@@ -471,11 +476,9 @@ impl Node {
     pub(super) fn requeue_call(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
         let Kind::Call(call) = &self.tasks[key].kind else { return };
         let (id, lane, group, order) = (call.actor, call.lane, call.group, call.order);
-        let before = |tasks: &slotmap::SlotMap<TaskKey, super::task::Task>, other: TaskKey| matches!(tasks.get(other).map(|t| &t.kind), Some(Kind::Call(c)) if c.order < order);
-        let tasks = &self.tasks;
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let queue = actor.lanes.entry((lane, group)).or_default();
-        let at = queue.partition_point(|other| before(tasks, *other));
+        let at = queue.partition_point(|other| is_before(&self.tasks, *other, order));
         queue.insert(at, key);
         let bound = &mut actor.groups[group as usize];
         bound.running -= 1;
@@ -656,6 +659,11 @@ impl Actor {
     pub fn arguments_held(&self) -> bool {
         self.class != ClassKey::default()
     }
+}
+
+/// Whether a queued call was made before the one of this order.
+fn is_before(tasks: &SlotMap<TaskKey, Task>, other: TaskKey, order: u64) -> bool {
+    matches!(tasks.get(other).map(|task| &task.kind), Some(Kind::Call(call)) if call.order < order)
 }
 
 /// The larger of two budgets, of which -1 is without end.

@@ -107,7 +107,8 @@ impl Node {
 
     fn explain_placement(&self, needs: &Resources, key: super::TaskKey) -> String {
         let in_line = self.classes[self.tasks[key].class].queue.iter().map(|(_, other)| *other);
-        let before = in_line.take_while(|other| *other != key).filter(|other| self.tasks.contains_key(*other));
+        let before =
+            in_line.take_while(|other| *other != key).filter(|other| self.tasks.contains_key(*other));
         let before = before.count();
         let lacks = self.free.lacking(needs);
         if lacks.is_empty() {

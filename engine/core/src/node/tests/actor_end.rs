@@ -205,6 +205,24 @@ fn a_call_inside_a_detached_actor_does_not_take_it_along_when_its_job_ends() {
 
 // contract: A8
 #[test]
+fn a_job_that_ends_with_20_000_calls_in_the_queue_of_a_detached_actor() {
+    let mut world = World::with_cpus(1);
+    let root = world.job();
+    let actor = world.actor(root, detached());
+    let lane = world.lane();
+    world.checks = false;
+    let calls: Vec<_> = (0..20_000).map(|_| world.call(root, actor, lane, &[])).collect();
+    world.finish(root.task);
+    assert_eq!(world.node.actor(actor).map(|view| view.pending_calls), Some(1), "the one inside");
+    world.finish(calls[0]);
+    let other = world.job();
+    world.acquire(other, Handle::Actor(actor));
+    world.kill(other, actor, false);
+    world.end();
+}
+
+// contract: A8
+#[test]
 fn what_a_detached_actor_started_ends_with_it() {
     let mut world = World::with_cpus(4);
     let (root, other) = (world.job(), world.job());

@@ -196,6 +196,25 @@ fn a_constructor_whose_argument_fails_is_the_actors_death() {
     world.end();
 }
 
+// contract: A3, O6
+#[test]
+fn an_actor_that_dies_after_its_last_handle_was_dropped_lets_go_of_its_arguments() {
+    let mut world = World::with_cpus(1);
+    let root = world.job();
+    let object = world.put(root, value(77));
+    let arguments = vec![Argument::Object(object), Argument::Value(value(5))];
+    let actor = world.try_create(root, arguments, ActorOptions::default()).expect("accepted");
+    world.construct(actor);
+    let lane = world.lane();
+    world.call(root, actor, lane, &[]);
+    world.release(root, Handle::Object(object));
+    world.release(root, Handle::Actor(actor));
+    world.die(world.node.actor(actor).and_then(|view| view.instance).expect("its call runs"));
+    assert_eq!(world.actor_state(actor), "DEAD");
+    assert_eq!((world.node.node_view().stored_bytes, world.node.object_count()), (0, 1));
+    world.end();
+}
+
 // contract: A5
 #[test]
 fn cancelling_a_queued_call_removes_it() {
