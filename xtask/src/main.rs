@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod guests;
+mod soak;
 mod suite;
 mod tidy;
 mod workspace;
@@ -31,6 +32,12 @@ enum Verb {
     Tidy,
     /// Builds the guest examples into components under target/guests.
     Guests,
+    /// Runs good and bad jobs for minutes; then the engine must hold what it held before.
+    Soak {
+        /// How long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// Runs the benchmarks, or those whose names are given.
     Bench {
         /// Passed on to the benchmark program.
@@ -44,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Test => suite::run(),
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),
+        Verb::Soak { minutes } => soak::run(minutes),
         Verb::Bench { arguments } => bench::run(&arguments),
     };
     match outcome {

@@ -109,10 +109,13 @@ impl Driver {
             Effect::JobEnded(job, end) => {
                 let forgotten = self.head.job_ended(self.clock.now(), job, end);
                 self.jobs.ended(job);
-                runtime.close_directories(job);
                 if let Some(forgotten) = forgotten {
                     self.jobs.forget(forgotten);
                 }
+            }
+            Effect::JobForgotten(job) => {
+                self.jobs.close(job);
+                runtime.close_directories(job);
             }
             Effect::ReleaseName(_) => {}
         }

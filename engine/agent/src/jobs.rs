@@ -15,6 +15,9 @@ use crate::logs::LogBook;
 /// The jobs that this node knows.
 pub(crate) struct Jobs {
     entries: Mutex<IdMap<JobId, Arc<Entry>>>,
+    /// What is granted to the sandboxes of jobs of which the core may yet start one: an actor that
+    /// outlives its job may be restarted when the job is not listed any more.
+    contexts: Mutex<IdMap<JobId, Arc<JobContext>>>,
     /// Jobs that have ended and still have a log, the oldest first.
     ended: Mutex<VecDeque<JobId>>,
     log_bytes_per_job_max: usize,
@@ -49,6 +52,7 @@ impl Jobs {
     pub(crate) fn new(log_bytes_per_job_max: usize, ended_job_log_bytes_max: usize) -> Self {
         Self {
             entries: Mutex::default(),
+            contexts: Mutex::default(),
             ended: Mutex::default(),
             log_bytes_per_job_max,
             ended_job_log_bytes_max,
@@ -75,6 +79,7 @@ impl Jobs {
             root: Mutex::default(),
             ended: watch::Sender::new(false),
         });
+        self.contexts.lock().insert(job, entry.context.clone());
         self.entries.lock().insert(job, entry.clone());
         entry
     }
@@ -84,7 +89,12 @@ impl Jobs {
     }
 
     pub(crate) fn context(&self, job: JobId) -> Option<Arc<JobContext>> {
-        self.entries.lock().get(&job).map(|entry| entry.context.clone())
+        self.contexts.lock().get(&job).cloned()
+    }
+
+    /// No sandbox of this job will be started any more.
+    pub(crate) fn close(&self, job: JobId) {
+        self.contexts.lock().remove(&job);
     }
 
     /// A job has ended: whoever watches it is told, and the logs of those that ended long ago go
@@ -102,7 +112,7 @@ impl Jobs {
         }
     }
 
-    /// Nothing is known of a job any more. Sandboxes that are left of it keep its grants.
+    /// A job is not listed any more. What a detached actor of it is granted stays.
     pub(crate) fn forget(&self, job: JobId) {
         self.ended.lock().retain(|other| *other != job);
         self.entries.lock().remove(&job);

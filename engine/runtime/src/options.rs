@@ -23,6 +23,10 @@ pub struct Options {
     pub compile_cache: Option<PathBuf>,
     /// Bytes that the compile cache may take: what was not used for longest goes first. Default 4 GiB.
     pub compile_cache_bytes_max: u64,
+    /// Whether guests read and write files on their own threads: saves two changes of thread for each
+    /// operation, but a guest on a disk that does not answer holds its thread, and cannot be stopped
+    /// meanwhile. Default: no.
+    pub blocks_on_files: bool,
     /// Bytes of a component. Default 256 MiB.
     pub component_bytes_max: u64,
     /// Bytes of a guest's stack. Default 1 MiB.
@@ -44,6 +48,8 @@ pub struct Options {
     pub handles_per_instance_max: usize,
     /// Arguments of one task or call. Default 10 000.
     pub arguments_per_call_max: usize,
+    /// Bytes of the names, environment and options of one task, call or actor. Default 1 MiB.
+    pub option_bytes_per_task_max: usize,
     /// Objects that one task or call may return. Default 100 000.
     pub outputs_per_task_max: u32,
     /// Bytes of memory above which a warm sandbox is retired. Default 256 MiB.
@@ -64,6 +70,7 @@ impl Default for Options {
             tick: Duration::from_millis(2),
             compile_cache: None,
             compile_cache_bytes_max: 4 << 30,
+            blocks_on_files: false,
             component_bytes_max: 256 << 20,
             stack_bytes_max: 1 << 20,
             table_elements_max: 64 << 10,
@@ -74,6 +81,7 @@ impl Default for Options {
             handles_per_value_max: 1_000_000,
             handles_per_instance_max: 4_000_000,
             arguments_per_call_max: 10_000,
+            option_bytes_per_task_max: 1 << 20,
             outputs_per_task_max: 100_000,
             warm_memory_bytes_max: 256 << 20,
             warm_calls_max: 1_000_000,

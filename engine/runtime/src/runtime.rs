@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use engine_core::work::{Call, Start, StopReason};
 use engine_core::{ComponentId, Error, InstanceId, JobId, TaskId};
 use parking_lot::{Mutex, RwLock};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use crate::compile_cache::CompileCache;
 use crate::control::Control;
@@ -109,7 +110,7 @@ impl Runtime {
     /// # Errors
     /// NOT_FOUND, PERMISSION_DENIED or INVALID_ARGUMENT with the directory's name.
     pub fn check_directories(&self, job: &Arc<JobContext>) -> Result<(), Error> {
-        self.0.grants.directories(job).map(drop)
+        self.0.directories(job).map(drop)
     }
 
     /// Closes the directories of a job that has ended. Sandboxes that use them, such as detached actors,
@@ -186,6 +187,11 @@ impl Inner {
 
     pub(crate) fn component(&self, id: ComponentId) -> Option<Arc<Loaded>> {
         self.components.read().get(&id).cloned()
+    }
+
+    /// The job's directories, opened once.
+    pub(crate) fn directories(&self, job: &Arc<JobContext>) -> Result<Arc<WasiFilesystemCtx>, Error> {
+        self.grants.directories(job, self.options.blocks_on_files)
     }
 
     /// The engine of the concurrent world, made when it is first needed.

@@ -62,7 +62,7 @@ impl Guest {
                 ),
             );
         }
-        if error.chain().any(|cause| is_of_the_kernel(cause)) {
+        if error.chain().any(is_of_the_kernel) {
             return Error::new(
                 ErrorCode::WorkerDied,
                 format!(

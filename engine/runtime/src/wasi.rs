@@ -28,8 +28,13 @@ struct Grant {
 }
 
 impl Grants {
-    /// The job's directories, opened. NOT_FOUND or PERMISSION_DENIED when one cannot be.
-    pub(crate) fn directories(&self, job: &Arc<JobContext>) -> Result<Arc<WasiFilesystemCtx>, Error> {
+    /// The job's directories, opened; reads and writes block the guest's thread when `is_blocking`.
+    /// NOT_FOUND or PERMISSION_DENIED when one cannot be.
+    pub(crate) fn directories(
+        &self,
+        job: &Arc<JobContext>,
+        is_blocking: bool,
+    ) -> Result<Arc<WasiFilesystemCtx>, Error> {
         let mut grants = self.0.lock();
         if let Some(grant) = grants.get(&job.job)
             && grant.job.as_ptr() == Arc::as_ptr(job)
@@ -37,7 +42,7 @@ impl Grants {
             return Ok(grant.directories.clone());
         }
         grants.retain(|_, grant| grant.job.strong_count() > 0);
-        let directories = Arc::new(open(job)?);
+        let directories = Arc::new(open(job, is_blocking)?);
         grants.insert(job.job, Grant { job: Arc::downgrade(job), directories: directories.clone() });
         Ok(directories)
     }
@@ -47,9 +52,9 @@ impl Grants {
     }
 }
 
-fn open(job: &JobContext) -> Result<WasiFilesystemCtx, Error> {
+fn open(job: &JobContext, is_blocking: bool) -> Result<WasiFilesystemCtx, Error> {
     let mut builder = WasiCtxBuilder::new();
-    builder.allow_blocking_current_thread(std::env::var_os("EXPERIMENT_BLOCK").is_some());
+    builder.allow_blocking_current_thread(is_blocking);
     for grant in &job.directories {
         let permissions = if grant.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
         builder.preopened_dir(&grant.host, &grant.guest, permissions).map_err(|error| {
@@ -98,7 +103,7 @@ fn context(guest: &mut Guest) -> Box<WasiCtx> {
         .stderr(Stream { source: LogSource::Stderr, logs: logs.clone() });
     let mut context = Box::new(builder.build());
     if !guest.job.directories.is_empty() {
-        match guest.runtime.grants.directories(&guest.job) {
+        match guest.runtime.directories(&guest.job) {
             Ok(directories) => *context.filesystem() = (*directories).clone(),
             // The guest sees no directory, and whoever reads its log sees why.
             Err(error) => logs.lock().record("error", "engine".to_owned(), error.to_string(), Vec::new()),

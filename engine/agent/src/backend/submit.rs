@@ -57,6 +57,7 @@ pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1
         driver.head.job_ended(driver.clock().now(), job, end);
         driver.head.delete_job(job)?;
         driver.jobs.forget(job);
+        driver.jobs.close(job);
         driver.runtime()?.close_directories(job);
         return Err(error);
     }

@@ -11,14 +11,14 @@ use crate::output::progress_text::Progress;
 use crate::output::time::short;
 
 /// Between two plain lines.
-const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 /// Between two turns of the spinner.
 const TICK: Duration = Duration::from_millis(120);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(crate) enum ProgressMode {
-    /// A bar when standard error is a terminal, else nothing
+    /// A bar when standard error is a terminal, else a line every few seconds
     #[default]
     Auto,
     /// A bar
@@ -38,7 +38,7 @@ pub(crate) struct ProgressView {
 
 enum Shown {
     Bar(ProgressBar),
-    Plain { last: Instant },
+    Plain,
     Nothing,
 }
 
@@ -49,8 +49,8 @@ impl ProgressView {
         let shown = match mode {
             ProgressMode::Auto if terminal => Shown::Bar(bar()),
             ProgressMode::Bar => Shown::Bar(bar()),
-            ProgressMode::Plain => Shown::Plain { last: Instant::now() },
-            ProgressMode::Auto | ProgressMode::None => Shown::Nothing,
+            ProgressMode::Auto | ProgressMode::Plain => Shown::Plain,
+            ProgressMode::None => Shown::Nothing,
         };
         Self { started: Instant::now(), progress: Progress::default(), shown }
     }
@@ -66,11 +66,14 @@ impl ProgressView {
                 bar.set_position(position);
                 bar.set_message(self.progress.text());
             }
-            Shown::Plain { last } if last.elapsed() >= PLAIN_INTERVAL => {
-                *last = Instant::now();
-                eprintln!("engine: {}: {}", short(elapsed), self.progress.text());
-            }
-            Shown::Plain { .. } | Shown::Nothing => {}
+            Shown::Plain | Shown::Nothing => {}
+        }
+    }
+
+    /// Called every [`PLAIN_INTERVAL`]: prints a line, where lines are what is shown.
+    pub(crate) fn beat(&self) {
+        if let Shown::Plain = self.shown {
+            eprintln!("engine: {}: {}", short(self.started.elapsed()), self.progress.text());
         }
     }
 
@@ -78,7 +81,7 @@ impl ProgressView {
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.shown {
             Shown::Bar(bar) => bar.suspend(write),
-            Shown::Plain { .. } | Shown::Nothing => write(),
+            Shown::Plain | Shown::Nothing => write(),
         }
     }
 }

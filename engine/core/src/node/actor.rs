@@ -3,14 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use slotmap::SlotMap;
-
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, IdMap, InstanceId, JobId, LaneId};
 use crate::node::class::ClassSpec;
 use crate::node::finish::is_within;
 use crate::node::spawn::{NewTask, limit};
-use crate::node::task::{CallKind, Kind, Task};
+use crate::node::task::{CallKind, Kind};
 use crate::node::{Caller, ClassKey, Effect, Effects, Node, Spawned, TaskKey, TaskState};
 use crate::options::{ActorOptions, CallOptions, Function, Lifetime, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
@@ -48,7 +46,8 @@ pub(super) struct Actor {
     /// Holders of handles, and itself while it is detached.
     pub edges: u32,
     groups: Vec<Group>,
-    lanes: IdMap<(LaneId, u32), VecDeque<TaskKey>>,
+    /// Queued calls with their order, by lane and group.
+    lanes: IdMap<(LaneId, u32), VecDeque<(u64, TaskKey)>>,
     unfinished_by_lane: IdMap<LaneId, u32>,
     /// Calls that have not ended.
     pub unfinished: u32,
@@ -342,7 +341,7 @@ impl Node {
             self.fail_task(now, key, cause, fx);
         } else {
             if let Some(actor) = self.actors.get_mut(&id) {
-                actor.lanes.entry((lane, group)).or_default().push_back(key);
+                actor.lanes.entry((lane, group)).or_default().push_back((order, key));
             }
             self.admit(now, key, fx);
         }
@@ -356,7 +355,7 @@ impl Node {
         let (lane, group) = (call.lane, call.group);
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let is_head =
-            actor.lanes.get(&(lane, group)).and_then(|q| q.front()).is_some_and(|head| *head == key);
+            actor.lanes.get(&(lane, group)).and_then(|q| q.front()).is_some_and(|(_, head)| *head == key);
         if is_head {
             actor.groups[group as usize].ready.push_back(lane);
             self.dispatch(now, id, fx);
@@ -379,8 +378,8 @@ impl Node {
                 }
                 let Some(lane) = bound.ready.pop_front() else { break };
                 let Some(queue) = actor.lanes.get_mut(&(lane, group as u32)) else { continue };
-                let Some(key) = queue.pop_front() else { continue };
-                let next = queue.front().copied();
+                let Some((_, key)) = queue.pop_front() else { continue };
+                let next = queue.front().map(|(_, next)| *next);
                 if next.is_none() {
                     actor.lanes.remove(&(lane, group as u32));
                 }
@@ -452,12 +451,13 @@ impl Node {
         let at = (call.lane, call.group);
         let Some(actor) = self.actors.get_mut(&call.actor) else { return };
         let Some(queue) = actor.lanes.get_mut(&at) else { return };
-        let was_head = queue.front() == Some(&key);
-        let place = queue.partition_point(|other| is_before(&self.tasks, *other, call.order));
-        if queue.get(place) == Some(&key) {
+        let entry = (call.order, key);
+        let was_head = queue.front() == Some(&entry);
+        let place = queue.partition_point(|(order, _)| *order < call.order);
+        if queue.get(place) == Some(&entry) {
             queue.remove(place);
         }
-        let next = queue.front().copied();
+        let next = queue.front().map(|(_, next)| *next);
         if next.is_none() {
             actor.lanes.remove(&at);
         }
@@ -478,8 +478,8 @@ impl Node {
         let (id, lane, group, order) = (call.actor, call.lane, call.group, call.order);
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let queue = actor.lanes.entry((lane, group)).or_default();
-        let at = queue.partition_point(|other| is_before(&self.tasks, *other, order));
-        queue.insert(at, key);
+        let at = queue.partition_point(|(other, _)| *other < order);
+        queue.insert(at, (order, key));
         let bound = &mut actor.groups[group as usize];
         bound.running -= 1;
         if at == 0 {
@@ -632,7 +632,8 @@ impl Node {
             }
         }
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        let mut queued: Vec<TaskKey> = std::mem::take(&mut actor.lanes).into_values().flatten().collect();
+        let queued = std::mem::take(&mut actor.lanes).into_values().flatten();
+        let mut queued: Vec<TaskKey> = queued.map(|(_, key)| key).collect();
         actor.groups.iter_mut().for_each(|group| group.ready.clear());
         queued.sort_by_key(|key| self.tasks.get(*key).map(|task| task.id));
         for key in queued {
@@ -659,11 +660,6 @@ impl Actor {
     pub fn arguments_held(&self) -> bool {
         self.class != ClassKey::default()
     }
-}
-
-/// Whether a queued call was made before the one of this order.
-fn is_before(tasks: &SlotMap<TaskKey, Task>, other: TaskKey, order: u64) -> bool {
-    matches!(tasks.get(other).map(|task| &task.kind), Some(Kind::Call(call)) if call.order < order)
 }
 
 /// The larger of two budgets, of which -1 is without end.

@@ -321,6 +321,7 @@ impl Node {
             }
             let classes = job.recent_classes;
             self.jobs.remove(&id);
+            fx.push(Effect::JobForgotten(id));
             for class in classes {
                 self.forget_class_if_unused(class);
             }

@@ -81,6 +81,9 @@ pub enum Effect {
     ArmTimer(Time),
     /// A job has ended: its root's result, or why it has none.
     JobEnded(JobId, JobEnd),
+    /// Nothing of an ended job is left, no detached actor of it either: no sandbox of it will be
+    /// started any more.
+    JobForgotten(JobId),
     /// An actor's name is free again.
     ReleaseName(ActorId),
 }

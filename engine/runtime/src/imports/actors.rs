@@ -10,7 +10,7 @@ use crate::bindings::engine::compute::types::Argument;
 use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::{ActorEntry, ActorHandle};
-use crate::imports::tasks::{environment, function_name};
+use crate::imports::tasks::{environment, function_name, placement_texts};
 
 impl Guest {
     /// The resource of an actor that the node has just given a handle to: a lane of its own.
@@ -52,6 +52,17 @@ impl wit::Host for Guest {
         options: wit::ActorOptions,
     ) -> Result<Resource<ActorHandle>, HostError> {
         self.room_for_handles(1)?;
+        self.check_texts(
+            class
+                .component
+                .iter()
+                .chain([&class.name])
+                .chain(&options.name)
+                .chain(&options.namespace)
+                .chain(placement_texts(&options.placement))
+                .chain(options.concurrency_groups.iter().map(|group| &group.name))
+                .chain(options.env.iter().flat_map(|(name, value)| [name, value])),
+        )?;
         let arguments = self.arguments_from_guest(arguments)?;
         let options = self.actor_options_from_guest(options)?;
         let actor = self.host.create_actor(self.caller(), function_name(class), arguments, options)?;

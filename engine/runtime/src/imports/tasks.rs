@@ -26,6 +26,16 @@ impl wit::Host for Guest {
         options: wit::TaskOptions,
     ) -> Result<Resource<TaskHandle>, HostError> {
         self.room_for_handles(1)?;
+        self.check_texts(
+            function
+                .component
+                .iter()
+                .chain([&function.name])
+                .chain(&options.name)
+                .chain(placement_texts(&options.placement))
+                .chain(&options.retries.kinds)
+                .chain(options.env.iter().flat_map(|(name, value)| [name, value])),
+        )?;
         let arguments = self.arguments_from_guest(arguments)?;
         let options = self.task_options_from_guest(options)?;
         let spawned = self.host.spawn(self.caller(), function_name(function), arguments, options)?;
@@ -35,6 +45,12 @@ impl wit::Host for Guest {
 
 pub(crate) fn function_name(function: wit::Function) -> FunctionName {
     FunctionName { component: function.component, name: function.name }
+}
+
+/// Every text in a placement.
+pub(crate) fn placement_texts(placement: &wit::Placement) -> impl Iterator<Item = &String> {
+    let labels = placement.labels.iter().flat_map(|label| label.values.iter().chain([&label.key]));
+    placement.resources.iter().map(|(name, _)| name).chain(labels)
 }
 
 /// Environment as the core wants it: sorted by name, the last of a name counts.
@@ -53,6 +69,26 @@ fn retries(retries: wit_types::Retries) -> Retries {
 }
 
 impl Guest {
+    /// LIMIT_EXCEEDED when the names and options of a task, call or actor take more than they may: the
+    /// node keeps them.
+    pub(crate) fn check_texts<'a>(&self, texts: impl Iterator<Item = &'a String>) -> Result<(), Error> {
+        let max = self.runtime.options.option_bytes_per_task_max;
+        // An entry takes some bytes whatever is in it.
+        let bytes = texts.fold(0, |sum: usize, text| sum.saturating_add(text.len() + 16));
+        if bytes > max {
+            let text = |bytes: usize| engine_core::resources::bytes(bytes as u64);
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!(
+                    "the names, environment and options take {}, more than those of one task, call or actor may (option_bytes_per_task_max is {}): pass data as arguments",
+                    text(bytes),
+                    text(max)
+                ),
+            ));
+        }
+        Ok(())
+    }
+
     fn returns_from_guest(&self, returns: wit_types::Returns) -> Result<Returns, Error> {
         let max = self.runtime.options.outputs_per_task_max;
         match returns {

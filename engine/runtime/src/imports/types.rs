@@ -199,6 +199,8 @@ impl wit::HostActor for Guest {
     ) -> Result<Resource<TaskHandle>, HostError> {
         self.room_for_handles(1)?;
         let entry = self.handles.actor(&actor)?;
+        let texts = options.name.iter().chain([&method]).chain(&options.concurrency_group);
+        self.check_texts(texts.chain(&options.retries.kinds))?;
         let arguments = self.arguments_from_guest(arguments)?;
         let options = self.call_options_from_guest(options)?;
         let spawned =

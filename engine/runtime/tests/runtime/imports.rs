@@ -6,7 +6,9 @@ use engine_core::options::Returns;
 use engine_core::work::{Call, Entry, Life, StopReason};
 use engine_core::{ActorId, Codec, Error, ErrorCode, Handle, ObjectId, TaskId};
 
-use crate::{Bench, bytes, guests, value};
+use engine_runtime::Options;
+
+use crate::{Bench, bytes, guests, options, value};
 
 const OBJECT: &str = r#"
   (import "engine:compute/types@0.1.0" "[method]object.get" (func $get (param i32 i32 i64 i32)))
@@ -244,6 +246,20 @@ fn a_spawned_task_has_its_outputs() {
     assert_eq!((name.as_str(), *arguments), ("word-count", 0));
     assert_eq!(options.returns, Returns::Fixed(0));
     assert_eq!(caller.job, bench.job.job);
+}
+
+#[test]
+fn names_are_bounded() {
+    let bench = Bench::with(Options { option_bytes_per_task_max: 1_000, ..options() }, |_| {});
+    let imports = r#"(import "engine:compute/tasks@0.1.0" "spawn" (func $spawn (param i32 i32)))"#;
+    let body = "
+        (memory.fill (i32.const 8192) (i32.const 0) (i32.const 512))
+        (i32.store (i32.const 8204) (i32.const 20000)) (i32.store (i32.const 8208) (i32.const 5000))
+        (call $spawn (i32.const 8192) (i32.const 4096))
+        (return (call $failure (i32.load (i32.const 4116)) (i32.load (i32.const 4120))))";
+    let error = bench.end_of(&guests::program(imports, "", body)).0.result.unwrap_err();
+    assert!(error.message().contains("option_bytes_per_task_max is 1000 bytes"), "{error}");
+    assert!(bench.host.state.lock().spawned.is_empty());
 }
 
 // contract: A5

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output::RunFormat;
 use crate::output::logs::LogPrinter;
-use crate::output::progress::ProgressView;
+use crate::output::progress::{PLAIN_INTERVAL, ProgressView};
 
 /// Prints what the job writes until it has ended; gives its last view, and whether we were told to
 /// stop it. A second interrupt leaves at once.
@@ -22,9 +22,15 @@ pub(super) async fn follow(
     let mut progress = ProgressView::new(args.progress);
     let mut interrupted = false;
     let mut events = job.watch().await?;
+    let mut beats = tokio::time::interval(PLAIN_INTERVAL);
+    beats.tick().await;
     loop {
         let event = tokio::select! {
             event = events.next() => event,
+            _ = beats.tick() => {
+                progress.beat();
+                continue;
+            }
             () = interrupts.next() => {
                 if interrupted {
                     return Err(Failure::Abandoned);

@@ -173,8 +173,10 @@ fn a_detached_actor_outlives_its_job_and_its_handles() {
     world.finish(child);
     world.finish(call);
     assert_eq!(world.state(call), Finished);
+    assert!(!world.forgotten.contains(&job), "a restart would need what the job was granted");
     world.kill(second, actor, false);
     assert_eq!(world.released_names, [actor]);
+    assert!(world.forgotten.contains(&job));
     world.end();
 }
 

@@ -108,6 +108,24 @@ fn a_call_that_fails_or_is_cancelled_in_the_queue_does_not_hold_up_its_lane() {
     world.end();
 }
 
+// contract: A1
+#[test]
+fn a_queued_call_that_is_cancelled_takes_those_along_that_depend_on_it_and_no_others() {
+    let mut world = World::with_cpus(1);
+    let root = world.job();
+    let actor = world.actor(root, ActorOptions::default());
+    let lane = world.lane();
+    let first = world.call(root, actor, lane, &[]);
+    let cancelled = world.call(root, actor, lane, &[]);
+    let depends = world.call(root, actor, lane, &[cancelled.output(0)]);
+    let last = world.call(root, actor, lane, &[]);
+    world.cancel(cancelled, false, true);
+    world.assert_states(&[first, cancelled, depends, last], &[Running, Cancelled, Cancelled, Submitted]);
+    world.finish(first);
+    assert_eq!(world.state(last), Running);
+    world.end();
+}
+
 // contract: A2
 #[test]
 fn by_default_a_call_runs_at_most_once() {

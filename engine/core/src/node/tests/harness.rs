@@ -41,6 +41,8 @@ pub struct World {
     pub interrupts: Vec<TaskId>,
     pub woken: BTreeSet<WaitId>,
     pub ended: BTreeMap<JobId, JobEnd>,
+    /// Jobs of which no sandbox may be started any more.
+    pub forgotten: BTreeSet<JobId>,
     pub released_names: Vec<ActorId>,
     pub roots: BTreeMap<JobId, TaskId>,
     timer: Option<Time>,
@@ -118,6 +120,7 @@ impl World {
             interrupts: Vec::new(),
             woken: BTreeSet::new(),
             ended: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             released_names: Vec::new(),
             roots: BTreeMap::new(),
             timer: None,
@@ -159,6 +162,7 @@ impl World {
         match effect {
             Effect::Start(start) => {
                 let Start { instance, job, assigned, life, call, .. } = *start;
+                assert!(!self.forgotten.contains(&job), "a sandbox of {job} was started after its end");
                 let sandbox = Sandbox { job, life, assigned, calls: Vec::new(), served: 0 };
                 assert!(self.sandboxes.insert(instance, sandbox).is_none(), "{instance} was started twice");
                 self.begin(instance, call);
@@ -189,6 +193,10 @@ impl World {
                 let left = self.sandboxes.values().any(|sandbox| sandbox.job == job);
                 assert!(!left || self.had_detached(job), "{job} ended with sandboxes left");
                 assert!(self.ended.insert(job, end).is_none(), "{job} ended twice");
+            }
+            Effect::JobForgotten(job) => {
+                assert!(self.ended.contains_key(&job), "{job} was forgotten before it ended");
+                assert!(self.forgotten.insert(job), "{job} was forgotten twice");
             }
             Effect::ReleaseName(actor) => self.released_names.push(actor),
         }
