@@ -62,21 +62,18 @@ fn main() {
 /// Runs jobs in every lane for so long; says how many.
 fn run_for(up: &Up, length: Duration) -> usize {
     let end = Instant::now() + length;
+    let lane = |first: usize| {
+        let mut jobs = 0;
+        while Instant::now() < end {
+            up.selftest(SCENARIOS[(first + jobs) % SCENARIOS.len()]);
+            jobs += 1;
+        }
+        jobs
+    };
+    let lane = &lane;
     std::thread::scope(|scope| {
-        let lane = |first: usize| {
-            let mut jobs = 0;
-            while Instant::now() < end {
-                up.selftest(SCENARIOS[(first + jobs) % SCENARIOS.len()]);
-                jobs += 1;
-            }
-            jobs
-        };
-        let lanes: Vec<_> = (0..LANES)
-            .map(|n| {
-                let lane = &lane;
-                scope.spawn(move || lane(n * SCENARIOS.len() / LANES))
-            })
-            .collect();
+        let first = |n: usize| n * SCENARIOS.len() / LANES;
+        let lanes: Vec<_> = (0..LANES).map(|n| scope.spawn(move || lane(first(n)))).collect();
         lanes.into_iter().map(|lane| lane.join().expect("a lane does not panic")).sum()
     })
 }
