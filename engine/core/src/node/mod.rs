@@ -236,10 +236,7 @@ impl Node {
         }
         match self.objects.get(&object) {
             Some(object) => object.outcome(),
-            None => Some(Err(Arc::new(Error::new(
-                crate::error::ErrorCode::ObjectFreed,
-                format!("{object} was freed before this handle to it was made"),
-            )))),
+            None => Some(Err(Arc::new(spawn::freed(object)))),
         }
     }
 

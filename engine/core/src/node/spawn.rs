@@ -292,7 +292,10 @@ impl Node {
             })
             .collect();
         for id in ids {
-            let Some(object) = self.objects.get_mut(&id) else { continue };
+            let Some(object) = self.objects.get_mut(&id) else {
+                failed = failed.or_else(|| Some(Arc::new(freed(id))));
+                continue;
+            };
             match &object.state {
                 State::Pending => {
                     object.waiting.push(Waiter::Task(key));
@@ -357,6 +360,11 @@ impl Node {
         self.failing.clear();
         self.failing.shrink_to(1024);
     }
+}
+
+/// Of a handle to an object that was gone before the handle was made.
+pub(super) fn freed(id: ObjectId) -> Error {
+    Error::new(ErrorCode::ObjectFreed, format!("{id} was freed before this handle to it was made"))
 }
 
 pub(super) fn limit(name: &str, max: impl std::fmt::Display, what_to_do: &str) -> Error {

@@ -101,14 +101,17 @@ impl Node {
             ));
         }
         let (task, index, job) = (task.id, task.emitted, task.job);
-        self.tasks[key].emitted += 1;
         // Without a reader nobody will ever see it; an attempt after the first one yields again what
         // is there already.
-        match self.streams.get(&task) {
-            Some(stream) if index >= stream.yielded => {}
-            _ => return Ok(WaitState::Ready),
+        let is_new = self.streams.get(&task).is_some_and(|stream| index >= stream.yielded);
+        if is_new {
+            self.reserve_bytes(value.size, "the yielded value")?;
         }
-        self.reserve_bytes(value.size, "the yielded value")?;
+        // Only now: one that is refused can be yielded again.
+        self.tasks[key].emitted += 1;
+        if !is_new {
+            return Ok(WaitState::Ready);
+        }
         for handle in value.handles.iter() {
             self.add_edge(*handle);
         }

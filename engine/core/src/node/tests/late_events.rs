@@ -91,6 +91,12 @@ fn handles_to_what_is_gone_give_an_error_and_no_hang() {
     let items = [Waitable::Object(object)];
     assert_eq!(world.wait(root, &items, Until::AllOrFailure, None), crate::node::WaitState::Ready);
     assert_eq!(world.error_of(root, object).code(), crate::error::ErrorCode::ObjectFreed);
+    let task = world.spawn(root, &[object], options());
+    assert_eq!(world.code_of(root, task), crate::error::ErrorCode::ObjectFreed);
+    let actor = world.actor(root, ActorOptions::default());
+    let lane = world.lane();
+    let call = world.call(root, actor, lane, &[object]);
+    assert_eq!(world.code_of(root, call), crate::error::ErrorCode::ObjectFreed);
     world.release(root, Handle::Object(object));
     world.end();
 }

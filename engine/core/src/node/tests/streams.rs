@@ -4,7 +4,7 @@ use super::harness::*;
 use crate::error::ErrorCode;
 use crate::ids::{ObjectId, TaskId};
 use crate::node::TaskState::*;
-use crate::node::{Caller, Next, Until, WaitState, Waitable};
+use crate::node::{Caller, Limits, Next, Until, WaitState, Waitable};
 use crate::options::{Returns, TaskOptions};
 use crate::value::Handle;
 
@@ -136,6 +136,30 @@ fn a_retry_yields_again_and_nobody_sees_an_object_twice() {
     assert!(matches!(world.next(root, stream), Next::End));
     let size = |index| world.outcome(root, stream.output(index)).and_then(Result::ok).map(|value| value.size);
     assert_eq!([size(0), size(1), size(2)], [Some(8), Some(8), Some(102)], "the first attempt's values stay");
+    world.end();
+}
+
+// contract: T8
+#[test]
+fn one_that_the_store_refuses_can_be_yielded_again() {
+    let limits = Limits { store_bytes_max: 20, ..Limits::default() };
+    let mut world = World::new(cpus(1), limits);
+    let root = world.job();
+    let object = world.put(root, value(16));
+    let stream = world.spawn(root, &[], streaming(None));
+    let guest = world.caller(stream);
+    assert_eq!(world.emit(guest).map_err(|error| error.code()), Err(ErrorCode::StoreFull));
+    world.release(root, Handle::Object(object));
+    emit(&mut world, stream);
+    emit(&mut world, stream);
+    assert_eq!(read(&mut world, root, stream), stream.output(0));
+    world.release(root, Handle::Object(stream.output(0)));
+    world.lose(stream);
+    for _ in 0..3 {
+        emit(&mut world, stream);
+    }
+    assert_eq!(read(&mut world, root, stream), stream.output(1));
+    assert_eq!(read(&mut world, root, stream), stream.output(2));
     world.end();
 }
 
