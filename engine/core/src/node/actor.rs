@@ -585,6 +585,9 @@ impl Node {
                 record.state = ActorState::Dead(Arc::new(died));
             }
         }
+        // From here on nobody is told of its end.
+        self.detach_from_instance(key);
+        self.set_state(key, TaskState::Failed);
         self.tasks[key].kind = Kind::Function;
         self.end_task(now, key, Err(error), fx);
     }

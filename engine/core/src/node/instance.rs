@@ -209,6 +209,11 @@ impl Node {
         true
     }
 
+    /// Bytes of guest memory that come back when nothing starts: of those that end or may.
+    pub(super) fn memory_of_ending_sandboxes(&self) -> u64 {
+        self.stopping.memory + self.warm.memory
+    }
+
     /// Ends idle warm sandboxes until this much memory is free or about to be, if they have it.
     pub(super) fn retire_for_memory(&mut self, wanted: u64, fx: &mut Effects) {
         if self.free.memory + self.stopping.memory + self.warm.memory < wanted {

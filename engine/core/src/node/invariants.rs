@@ -5,6 +5,7 @@ use crate::ids::IdMap;
 
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
+use crate::node::task::Kind;
 use crate::node::{Node, TaskKey, TaskState};
 use crate::options::Lifetime;
 use crate::resources::Resources;
@@ -69,6 +70,18 @@ impl Node {
         }
         if sum != self.total {
             return Some(format!("free and held make {sum:?} of a total of {:?}", self.total));
+        }
+        let mut running = Resources::default();
+        for task in self.tasks.values().filter(|task| task.state == TaskState::Running) {
+            if matches!(task.kind, Kind::Root | Kind::Function) {
+                running.give(&self.classes[task.class].needs);
+            }
+        }
+        if running != self.held_by_running {
+            return Some(format!(
+                "running tasks hold {running:?} and the books say {:?}",
+                self.held_by_running
+            ));
         }
         let values = self.objects.values().filter_map(|object| match &object.state {
             State::Ready(value) => Some(value.size),

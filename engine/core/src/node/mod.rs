@@ -137,6 +137,8 @@ pub struct Node {
     stored_bytes: u64,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
+    /// What tasks hold that run, and give back when they end or block.
+    held_by_running: Resources,
     next_instance: u64,
     next_lane: u64,
     next_wait: u64,
@@ -182,6 +184,7 @@ impl Node {
             counters: Counters::default(),
             stored_bytes: 0,
             active_calls: 0,
+            held_by_running: Resources::default(),
             next_instance: 0,
             next_lane: 0,
             next_wait: 0,

@@ -115,7 +115,7 @@ impl Node {
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
         self.free_cycles(now, fx);
         loop {
-            if self.resume_blocked(now, fx) || self.active_calls == 0 {
+            if self.resume_blocked(now, fx) {
                 self.start_ready(now, fx);
             }
             if !self.break_deadlock(now, fx) {
@@ -142,9 +142,8 @@ impl Node {
                     self.note_passed_over(at);
                 }
                 false => {
-                    // While nothing runs, holding back what fits would help nobody.
-                    let passed_over = self.classes[class_key].passed_over;
-                    if passed_over >= self.limits.passed_over_max && self.active_calls > 0 {
+                    let class = &self.classes[class_key];
+                    if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs) {
                         break;
                     }
                     after = Some(at);
@@ -159,6 +158,18 @@ impl Node {
         for (_, class) in ready.order.range(..started) {
             classes[*class].passed_over += 1;
         }
+    }
+
+    /// Whether so much will be free once all that runs has ended, if nothing else starts. Only then
+    /// does holding others back help who wants it: what blocked tasks and actors hold does not come.
+    fn will_have(&self, wanted: &Resources) -> bool {
+        let (free, soon) = (&self.free, &self.held_by_running);
+        let memory = free.memory + soon.memory + self.memory_of_ending_sandboxes();
+        self.active_calls > 0
+            && free.cpus.0 + soon.cpus.0 >= wanted.cpus.0
+            && free.gpus.0 + soon.gpus.0 >= wanted.gpus.0
+            && memory >= wanted.memory
+            && wanted.custom.iter().all(|(name, q)| free.get_custom(name).0 + soon.get_custom(name).0 >= q.0)
     }
 
     /// Whether a task of this class can start now. When warm sandboxes are in its way, they end.

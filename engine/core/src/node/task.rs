@@ -154,9 +154,17 @@ impl Node {
     pub(super) fn set_state(&mut self, key: TaskKey, state: TaskState) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let was = std::mem::replace(&mut task.state, state);
-        let active = |state| state == TaskState::Running;
-        self.active_calls -= usize::from(active(was));
-        self.active_calls += usize::from(active(state));
+        let (was_active, is_active) = (was == TaskState::Running, state == TaskState::Running);
+        self.active_calls -= usize::from(was_active);
+        self.active_calls += usize::from(is_active);
+        // What an actor holds it holds for life.
+        if was_active != is_active && matches!(task.kind, Kind::Root | Kind::Function) {
+            let needs = &self.classes[task.class].needs;
+            match is_active {
+                true => self.held_by_running.give(needs),
+                false => self.held_by_running.take(needs),
+            }
+        }
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.by_state[was as usize] -= 1;
             job.by_state[state as usize] += 1;

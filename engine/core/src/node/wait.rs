@@ -213,10 +213,10 @@ impl Node {
         }
     }
 
-    /// Lets calls go on whose waits are over; false when one of them lacks CPUs, which come first
-    /// to it, though a few smaller ones may pass it.
+    /// Lets calls go on whose waits are over; false when one of them lacks CPUs, and those that come
+    /// free are for it first. A few smaller ones may pass it.
     pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
-        let mut at = 0;
+        let (mut at, mut comes_first) = (0, false);
         while let Some(id) = self.resuming.get(at).copied() {
             let waits = self.waits.get(&id).map(|wait| wait.instance);
             let stopping = |id| self.instances.get(&id).is_none_or(|i| i.stopping.is_some());
@@ -232,15 +232,18 @@ impl Node {
                 continue;
             }
             at += 1;
-            // While nothing runs, holding back what fits would help nobody.
-            let held_back = self.free.cpus == Quantity::ZERO
-                || at >= RESUME_LOOKAHEAD
-                || self.resume_passed_over >= self.limits.passed_over_max;
-            if held_back && self.active_calls > 0 {
-                return false;
+            // Holding others back helps only when what runs will make room.
+            let wanted = self.instances.get(&instance).map_or(Quantity::ZERO, |instance| instance.lent_cpus);
+            if self.active_calls > 0 && self.free.cpus.0 + self.held_by_running.cpus.0 >= wanted.0 {
+                comes_first = true;
+                let held_back =
+                    at >= RESUME_LOOKAHEAD || self.resume_passed_over >= self.limits.passed_over_max;
+                if held_back || self.free.cpus == Quantity::ZERO {
+                    break;
+                }
             }
         }
-        self.resuming.is_empty()
+        !comes_first
     }
 
     fn resume(&mut self, id: WaitId, instance: InstanceId) {

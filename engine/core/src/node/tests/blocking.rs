@@ -84,6 +84,28 @@ fn one_that_lacks_cpus_does_not_hold_up_one_that_needs_none_or_fewer() {
 
 // contract: T2
 #[test]
+fn one_whose_cpus_an_actor_has_for_life_holds_up_nobody_else() {
+    let mut world = World::with_cpus(2);
+    let root = world.job();
+    let task = world.spawn(root, &[], with_cpus(2));
+    let guest = world.caller(task);
+    let mut options = crate::options::ActorOptions::default();
+    options.placement.cpus = Some(Quantity::units(1));
+    let actor = world.create(guest, options);
+    let lane = world.lane();
+    let call = world.call(guest, actor, lane, &[]);
+    let wait = world.block_on(guest, call);
+    world.construct(actor);
+    world.finish(call);
+    assert!(!world.is_awake(wait));
+    let others = world.spawn_many(root, 3);
+    world.finish_all(&others);
+    world.event(|node, now, fx| node.cancel(now, task, true, true, fx));
+    world.end();
+}
+
+// contract: T2
+#[test]
 fn nesting_100_deep_needs_no_more_than_one_cpu() {
     let mut world = World::with_cpus(1);
     let root = world.job();

@@ -4,7 +4,7 @@ use super::harness::*;
 use crate::error::ErrorCode;
 use crate::node::Limits;
 use crate::node::TaskState::*;
-use crate::options::{LabelOperator, LabelSelector, Strategy, TaskOptions};
+use crate::options::{ActorOptions, LabelOperator, LabelSelector, Placement, Strategy, TaskOptions};
 use crate::resources::{Quantity, Resources};
 
 fn with_priority(priority: i32) -> TaskOptions {
@@ -226,6 +226,24 @@ fn holding_back_for_a_big_task_ends_when_nothing_runs() {
     world.assert_states(&[big, second], &[PendingPlacement, Running]);
     world.finish(second);
     world.finish(holder);
+    assert_eq!(world.state(big), Running);
+    world.end();
+}
+
+#[test]
+fn nothing_is_held_back_for_what_running_tasks_cannot_make_room_for() {
+    let limits = Limits { passed_over_max: 2, ..Limits::default() };
+    let mut world = World::new(cpus(2), limits);
+    let root = world.job();
+    let placement = Placement { cpus: Some(Quantity::units(1)), ..Placement::default() };
+    let actor = world.actor(root, ActorOptions { placement, ..ActorOptions::default() });
+    let big = world.spawn(root, &[], with_cpus(2));
+    for _ in 0..10 {
+        let small = world.spawn(root, &[], with_cpus(1));
+        world.finish(small);
+    }
+    assert_eq!(world.state(big), PendingPlacement, "the actor has one of the two CPUs, for life");
+    world.kill(root, actor, false);
     assert_eq!(world.state(big), Running);
     world.end();
 }
