@@ -40,6 +40,18 @@ impl Outcome {
         self
     }
 
+    /// Itself, when standard output holds each of these.
+    ///
+    /// # Panics
+    /// With all that it wrote when one of them is missing.
+    #[track_caller]
+    pub fn prints(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "standard output does not hold {text:?}\n{self}");
+        }
+        self
+    }
+
     /// The last line of standard output, which is a JSON value.
     ///
     /// # Panics

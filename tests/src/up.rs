@@ -151,6 +151,7 @@ impl Up {
                 "actors_alive",
                 "objects",
                 "store_used_bytes",
+                "spilled_bytes",
             ];
             let idle = status["available"] == status["total"] && zeros.iter().all(|name| counters[name] == 0);
             if idle { Ok(()) } else { Err(format!("{status:#}")) }

@@ -12,12 +12,11 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 6] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "lints", run: lints, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
-    Step { name: "engine binary", run: binary, required: true },
     Step { name: "tests", run: tests, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
 ];
@@ -66,11 +65,7 @@ fn lints() -> Result<()> {
     succeed(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// The command-line tests run it.
-fn binary() -> Result<()> {
-    succeed(&mut cargo(&["build", "--package", "engine-cli"]))
-}
-
+/// The engine's binary, which many of them run, is built with them: its package has tests of its own.
 fn tests() -> Result<()> {
     if !has_nextest() {
         return succeed(&mut cargo(&["test", "--workspace"]));

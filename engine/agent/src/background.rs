@@ -12,6 +12,11 @@ pub(crate) enum Kind {
     Timer,
     /// Compiles a component. Ends by itself; a panic fails the upload that asked for it.
     Compile,
+    /// Writes objects to disk. Ends by itself; a panic fails what was to be written, which stays in
+    /// memory.
+    Spill,
+    /// Reads objects from disk. Ends by itself; a panic fails what was to be read.
+    Restore,
 }
 
 /// Runs a task that lives as long as the node.
@@ -42,6 +47,20 @@ pub(crate) async fn blocking<R: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| engine_core::Error::internal(format!("{kind:?} did not end: {error}")))
+}
+
+/// Runs what takes long and does not wait, on a thread of `handle`'s for that, and `then` with its result.
+pub(crate) fn detached<R: Send + 'static>(
+    kind: Kind,
+    handle: &tokio::runtime::Handle,
+    work: impl FnOnce() -> R + Send + 'static,
+    then: impl FnOnce(Result<R, engine_core::Error>) + Send + 'static,
+) {
+    let blocking = handle.spawn_blocking(work);
+    handle.spawn(async move {
+        let result = blocking.await;
+        then(result.map_err(|error| engine_core::Error::internal(format!("{kind:?} did not end: {error}"))));
+    });
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);

@@ -4,7 +4,7 @@
 //! thread. Effects are carried out after the lock was let go, in the order of their events: the turn
 //! is taken before the lock is released.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use engine_core::node::{Effect, Effects, Node};
 use engine_core::{Error, Time};
@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::jobs::Jobs;
+use crate::storage;
 use crate::timer::Timer;
 use crate::waits::Waits;
 
@@ -29,11 +30,15 @@ pub(crate) struct Driver {
     pub(crate) jobs: Jobs,
     pub(crate) waits: Arc<Waits>,
     pub(crate) timer: Arc<Timer>,
+    /// What goes to disk and comes back does so on threads of this.
+    pub(crate) background: tokio::runtime::Handle,
+    this: Weak<Self>,
 }
 
 impl Driver {
-    pub(crate) fn new(node: Node, clock: Clock, store: Store, head: Arc<Head>, jobs: Jobs) -> Self {
-        Self {
+    /// Must be called inside a tokio runtime.
+    pub(crate) fn new(node: Node, clock: Clock, store: Store, head: Arc<Head>, jobs: Jobs) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             node: Mutex::new(node),
             turn: Mutex::default(),
             clock,
@@ -43,7 +48,9 @@ impl Driver {
             jobs,
             waits: Arc::default(),
             timer: Arc::default(),
-        }
+            background: tokio::runtime::Handle::current(),
+            this: this.clone(),
+        })
     }
 
     pub(crate) fn clock(&self) -> &Clock {
@@ -118,6 +125,8 @@ impl Driver {
                 runtime.close_directories(job);
             }
             Effect::ReleaseName(_) => {}
+            Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),
+            Effect::Restore(id, place) => storage::restore(self.this.clone(), &self.background, id, place),
         }
     }
 }

@@ -11,14 +11,15 @@ use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
     Place, TaskId, Value,
 };
-use engine_runtime::host::{Caller, FunctionName, Host, LogLine, NodeInfo, Wait};
+use engine_runtime::host::{Caller, FunctionName, Host, Later, LogLine, Lost, NodeInfo, Wait};
 
 use crate::driver::Driver;
+use crate::storage;
 
 /// What the runtime holds of the node: weakly, as the node holds the runtime.
 pub(crate) struct GuestHost(pub(crate) Weak<Driver>);
 
-fn caller(from: Caller) -> node::Caller {
+pub(crate) fn caller(from: Caller) -> node::Caller {
     node::Caller { instance: from.instance, task: from.task }
 }
 
@@ -75,8 +76,38 @@ impl Host for GuestHost {
         self.driver()?.store.place(bytes)
     }
 
+    fn write(&self, parts: &[&[u8]]) -> Result<Place, Error> {
+        self.driver()?.store.write(parts)
+    }
+
+    fn inline_object_bytes_max(&self) -> usize {
+        self.driver().map_or(usize::MAX, |driver| driver.inline_object_bytes_max())
+    }
+
+    fn store_when_room(&self, from: Caller, place: Place) -> Later<Place> {
+        match self.driver() {
+            Ok(driver) => Box::pin(storage::store_when_room(driver, from, place)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn read(&self, place: Place, offset: u64, length: u64) -> Later<Vec<u8>> {
+        match self.driver() {
+            Ok(driver) => Box::pin(storage::read(driver, place, offset, length)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn lost(&self, object: Lost, cause: &Error) {
+        let Ok(driver) = self.driver() else { return };
+        driver.event(|node, now, fx| match object {
+            Lost::Object(id) => node.lost(now, id, cause, fx),
+            Lost::Argument(task, index) => node.argument_lost(now, task, index, cause, fx),
+        });
+    }
+
     fn put(&self, from: Caller, value: Value) -> Result<ObjectId, Error> {
-        self.driver()?.event(|node, _, _| node.put(caller(from), value))
+        self.driver()?.event(|node, now, fx| node.put(now, caller(from), value, fx))
     }
 
     fn acquire(&self, from: Caller, handle: Handle) {

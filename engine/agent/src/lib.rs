@@ -11,6 +11,7 @@ mod jobs;
 mod logs;
 mod node;
 mod options;
+mod storage;
 mod timer;
 mod waits;
 

@@ -6,7 +6,7 @@ use engine_core::Error;
 
 use engine_core::resources::Resources;
 use engine_head::{Components, Head};
-use engine_objects::Store;
+use engine_objects::{SpillOptions, Store};
 use engine_runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -36,15 +36,22 @@ impl Node {
         let store = Store::new(&engine_objects::Options {
             arena_bytes_max: usize::try_from(options.store_bytes_max).unwrap_or(usize::MAX),
             inline_object_bytes_max: options.inline_object_bytes_max,
+            spill: SpillOptions {
+                folder: options.spill_folder.clone(),
+                spill_bytes_max: options.spill_bytes_max,
+                ..SpillOptions::default()
+            },
+            ..engine_objects::Options::default()
         })?;
         options.limits.store_bytes_max = options.store_bytes_max;
-        options.limits.instances_max =
-            options.limits.instances_max.min(options.runtime.instances_max as usize);
+        options.limits.spill = store.can_spill();
         let whole_cpus = options.cpus.as_f64().ceil() as usize;
         options.runtime.guest_threads = whole_cpus.max(1);
         if options.runtime.compile_cache.is_none() {
             options.runtime.compile_cache = options.data_dir.as_ref().map(|dir| dir.join("machine-code"));
         }
+        let runtime = Runtime::new(options.runtime.clone())?;
+        options.limits.instances_max = options.limits.instances_max.min(runtime.instances_max());
         let total = total(&options);
         let labels = labels(&options);
         let node = engine_core::node::Node::new(random_key()?, total, labels, options.limits.clone());
@@ -52,9 +59,8 @@ impl Node {
         let components = Components::new(folder, options.component_store_bytes_max);
         let head = Arc::new(Head::new(random_key()?, options.head_limits.clone(), components));
         let jobs = Jobs::new(options.log_bytes_per_job_max, options.ended_job_log_bytes_max);
-        let driver = Arc::new(Driver::new(node, clock, store, head, jobs));
+        let driver = Driver::new(node, clock, store, head, jobs);
 
-        let runtime = Runtime::new(options.runtime.clone())?;
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
         driver.attach(runtime.clone());
         let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));

@@ -14,8 +14,12 @@ pub struct Options {
     pub gpus: Quantity,
     /// Bytes of guest memory that the ledger gives out.
     pub memory_bytes: u64,
-    /// Bytes that values may take.
+    /// Bytes of the arena that large values lie in.
     pub store_bytes_max: u64,
+    /// Where objects go that the arena has no room for; none: nowhere, and a full arena refuses.
+    pub spill_folder: Option<PathBuf>,
+    /// Bytes of all spill files together.
+    pub spill_bytes_max: u64,
     /// Values up to this many bytes lie on the heap.
     pub inline_object_bytes_max: usize,
     /// Custom resources.
@@ -55,6 +59,8 @@ impl Options {
             gpus: Quantity::ZERO,
             memory_bytes: memory / 100 * GUEST_MEMORY_PERCENT,
             store_bytes_max: memory / 100 * STORE_MEMORY_PERCENT,
+            spill_folder: None,
+            spill_bytes_max: u64::MAX,
             inline_object_bytes_max: 100 << 10,
             resources: Vec::new(),
             labels: Vec::new(),

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use engine_client::Address;
 
-use crate::commands::{build, error, explain, get, inspect, job, list, logs, status, submit, up};
+use crate::commands::{build, error, explain, get, inspect, job, list, logs, memory, status, submit, up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,7 @@ pub(crate) enum Command {
     Up(up::Up),
     Status(status::Status),
     List(list::List),
+    Memory(memory::Memory),
     Get(get::Get),
     Explain(explain::Explain),
     Logs(logs::Logs),

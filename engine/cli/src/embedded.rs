@@ -32,6 +32,9 @@ pub(crate) struct EngineArgs {
     /// The same, and its objects may use so much memory; default: 20 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) engine_store_memory: Option<u64>,
+    /// The same, and objects that memory has no room for go to this folder; default: the user's cache
+    #[arg(long, value_name = "DIR")]
+    pub(crate) engine_spill_dir: Option<PathBuf>,
 }
 
 impl EngineArgs {
@@ -41,6 +44,7 @@ impl EngineArgs {
             || self.engine_cpus.is_some()
             || self.engine_memory.is_some()
             || self.engine_store_memory.is_some()
+            || self.engine_spill_dir.is_some()
     }
 
     fn options(&self) -> Options {
@@ -55,6 +59,7 @@ impl EngineArgs {
         if let Some(memory) = self.engine_store_memory {
             options.store_bytes_max = memory;
         }
+        options.spill_folder = spill_folder(self.engine_spill_dir.clone(), &options);
         options
     }
 }
@@ -69,6 +74,12 @@ pub(crate) fn data_dir() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Where objects go that memory has no room for: the folder named, else next to what is kept between
+/// runs.
+pub(crate) fn spill_folder(named: Option<PathBuf>, options: &Options) -> Option<PathBuf> {
+    named.or_else(|| options.data_dir.as_ref().map(|dir| dir.join("spill")))
 }
 
 /// A running node, and the server in front of it.

@@ -17,4 +17,4 @@ pub mod work;
 pub use error::{Error, ErrorCode, Frame};
 pub use ids::{ActorId, ComponentId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId};
 pub use time::Time;
-pub use value::{Argument, Codec, Handle, Outcome, Place, Value};
+pub use value::{Argument, Codec, Handle, Outcome, Place, Residence, Value};

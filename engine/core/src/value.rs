@@ -23,23 +23,53 @@ pub enum Codec {
 /// Where a value's bytes lie: a token that the core moves and clones and never looks into. When the
 /// last clone is dropped, the bytes are free.
 #[derive(Clone, Default)]
-pub struct Place(Option<Arc<dyn Any + Send + Sync>>);
+pub struct Place {
+    token: Option<Arc<dyn Any + Send + Sync>>,
+    residence: Residence,
+}
+
+/// What a value's bytes take room of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Residence {
+    /// The heap: at most `inline_object_bytes_max`. They stay there.
+    #[default]
+    Inline,
+    /// The arena, which the core makes room in.
+    Arena,
+    /// A disk or bucket.
+    Spilled,
+}
 
 impl Place {
-    /// A place that is `bytes`, whatever that is to whoever stores bytes.
-    pub fn new<T: Any + Send + Sync>(bytes: Arc<T>) -> Self {
-        Self(Some(bytes))
+    /// A place on the heap that is `token`, whatever that is to whoever stores bytes.
+    pub fn new<T: Any + Send + Sync>(token: Arc<T>) -> Self {
+        Self::of(token, Residence::Inline)
     }
 
-    /// What [`Self::new`] was given, when it was a `T`.
+    /// A place of this residence.
+    pub fn of<T: Any + Send + Sync>(token: Arc<T>, residence: Residence) -> Self {
+        Self { token: Some(token), residence }
+    }
+
+    /// What this place was made of, when it was a `T`.
     pub fn downcast<T: Any + Send + Sync>(&self) -> Option<&T> {
-        self.0.as_deref()?.downcast_ref()
+        self.token.as_deref()?.downcast_ref()
+    }
+
+    /// What the bytes take room of.
+    pub fn residence(&self) -> Residence {
+        self.residence
     }
 }
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Place(..)" } else { "Place(none)" })
+        f.write_str(match (&self.token, self.residence) {
+            (None, _) => "Place(none)",
+            (_, Residence::Inline) => "Place(inline)",
+            (_, Residence::Arena) => "Place(arena)",
+            (_, Residence::Spilled) => "Place(spilled)",
+        })
     }
 }
 
@@ -73,6 +103,14 @@ impl Value {
     /// A value of no bytes and no handles.
     pub fn empty() -> Self {
         Self { codec: Codec::Raw, size: 0, handles: no_handles(), place: Place::default() }
+    }
+
+    /// Bytes that it takes on the heap.
+    pub fn inline_bytes(&self) -> u64 {
+        match self.place.residence() {
+            Residence::Inline => self.size,
+            Residence::Arena | Residence::Spilled => 0,
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Which parts of the arena are free: best fit, lowest address first, neighbours joined.
 //!
+//! Best fit with immediate coalescing (Knuth, The Art of Computer Programming 1, section 2.5), on two
+//! ordered trees: every operation takes time logarithmic in the number of free parts.
+//!
 //! The lowest address is taken among those of the best size, so that pages that were touched before
 //! are used again: a fresh page costs a fault, ten times what copying into it costs.
 
@@ -41,7 +44,7 @@ impl Allocator {
         Some(offset)
     }
 
-    /// Gives back what [`Self::allocate`] gave for this size.
+    /// Gives back what [`Self::allocate`] gave for this size, or whole pages of it.
     pub fn release(&mut self, offset: usize, size: usize) {
         let Some(size) = round_up(size) else { return };
         let (mut start, mut length) = (offset, size);
@@ -79,6 +82,24 @@ impl Allocator {
         self.by_size.last().map_or(0, |(size, _)| *size)
     }
 
+    /// The end of the highest byte that is not free.
+    pub fn used_end(&self) -> usize {
+        match self.by_offset.last_key_value() {
+            Some((offset, size)) if offset + size == self.total => *offset,
+            _ => self.total,
+        }
+    }
+
+    /// The free parts below `end`, highest first: offset and size.
+    pub fn free_parts_below(&self, end: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.by_offset.range(..end).rev().map(|(offset, size)| (*offset, *size))
+    }
+
+    /// How many parts are free.
+    pub fn free_parts(&self) -> usize {
+        self.by_offset.len()
+    }
+
     fn insert(&mut self, offset: usize, size: usize) {
         self.by_offset.insert(offset, size);
         self.by_size.insert((size, offset));
@@ -90,70 +111,10 @@ impl Allocator {
     }
 }
 
-fn round_up(size: usize) -> Option<usize> {
+/// The bytes that an extent of `size` bytes takes: whole pages, at least one.
+pub fn round_up(size: usize) -> Option<usize> {
     size.max(1).checked_next_multiple_of(EXTENT_BYTES)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_released_joins_its_neighbours() {
-        let mut allocator = Allocator::new(10 * EXTENT_BYTES);
-        let parts: Vec<usize> = (0..10).map(|_| allocator.allocate(1).expect("room")).collect();
-        assert_eq!(allocator.allocate(1), None);
-        for part in [3, 5, 4] {
-            allocator.release(parts[part], 1);
-        }
-        assert_eq!(allocator.largest_free(), 3 * EXTENT_BYTES);
-        assert_eq!(allocator.allocate(2 * EXTENT_BYTES + 1), Some(parts[3]));
-    }
-
-    #[test]
-    fn more_than_there_is_is_refused() {
-        let mut allocator = Allocator::new(EXTENT_BYTES);
-        assert_eq!(allocator.allocate(usize::MAX), None);
-        assert_eq!(allocator.allocate(EXTENT_BYTES + 1), None);
-        assert_eq!(allocator.allocate(EXTENT_BYTES), Some(0));
-        assert_eq!(Allocator::new(0).allocate(1), None);
-    }
-
-    /// Against a simple model: a vector of extents, each owned or free.
-    #[test]
-    fn it_agrees_with_a_simple_model() {
-        let extents = 64;
-        let mut random = 0x2545_f491_4f6c_dd1d_u64;
-        let mut next = move |bound: u64| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            random % bound
-        };
-        let mut allocator = Allocator::new(extents * EXTENT_BYTES);
-        let mut owned = vec![false; extents];
-        let mut live: Vec<(usize, usize)> = Vec::new();
-        for _ in 0..20_000 {
-            if next(2) == 0 || live.is_empty() {
-                let count = next(9) as usize + 1;
-                let longest = owned.split(|taken| *taken).map(<[bool]>::len).max().unwrap_or(0);
-                match allocator.allocate(count * EXTENT_BYTES) {
-                    Some(offset) => {
-                        let at = offset / EXTENT_BYTES;
-                        assert!(owned[at..at + count].iter().all(|taken| !taken), "given twice");
-                        owned[at..at + count].fill(true);
-                        live.push((offset, count));
-                    }
-                    None => assert!(longest < count, "refused {count} though {longest} are free"),
-                }
-            } else {
-                let (offset, count) = live.swap_remove(next(live.len() as u64) as usize);
-                let at = offset / EXTENT_BYTES;
-                owned[at..at + count].fill(false);
-                allocator.release(offset, count * EXTENT_BYTES);
-            }
-            let free = owned.iter().filter(|taken| !**taken).count() * EXTENT_BYTES;
-            assert_eq!(allocator.free(), free);
-        }
-    }
-}
+mod tests;

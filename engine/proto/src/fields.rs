@@ -130,6 +130,8 @@ fields!(ObjectView of Object, |object|
     "task" => object.task_id,
     "job" => object.job_id,
     "put" => object.put,
+    "place" => object.place,
+    "pins" => object.pins,
 );
 
 fields!(NodeView of Node, |node|

@@ -13,6 +13,8 @@ pub struct Counters {
     pub traps: u64,
     /// Sandboxes that were stopped.
     pub stops: u64,
+    /// Large objects that were mapped into a sandbox in place of being copied.
+    pub mapped_objects: u64,
     /// Sandboxes that there are now.
     pub live_instances: u64,
     /// Components that are loaded now.
@@ -46,4 +48,5 @@ pub(crate) struct Counts {
     pub(crate) calls: Count,
     pub(crate) traps: Count,
     pub(crate) stops: Count,
+    pub(crate) mapped_objects: Count,
 }

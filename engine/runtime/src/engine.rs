@@ -8,6 +8,7 @@ use wasmtime::{
 };
 
 use crate::guest::Guest;
+use crate::mapped::MAPPINGS_PER_PART;
 use crate::options::Options;
 use crate::{concurrent, imports};
 
@@ -15,6 +16,10 @@ use crate::{concurrent, imports};
 pub(crate) struct World {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
+    /// Sandboxes that it holds at once.
+    pub(crate) instances_max: u32,
+    /// Whether memories come out of a pool: they never move, and are part of one mapping.
+    pub(crate) is_pool: bool,
 }
 
 /// Mappings of a process that sandboxes may not take (libraries, arenas, machine code, threads).
@@ -44,14 +49,14 @@ impl World {
     }
 
     fn new(options: &Options, is_concurrent: bool, instances: u32) -> Result<Self, Error> {
-        let engine = engine(options, is_concurrent, instances)?;
+        let (engine, instances_max, is_pool) = engine(options, is_concurrent, instances)?;
         let mut linker = Linker::new(&engine);
         let mut linked = imports::add_to_linker(&mut linker);
         if is_concurrent {
             linked = linked.and_then(|()| concurrent::add_to_linker(&mut linker));
         }
         linked.map_err(|error| Error::internal(format!("linking the imports: {error:#}")))?;
-        Ok(Self { engine, linker })
+        Ok(Self { engine, linker, instances_max, is_pool })
     }
 }
 
@@ -61,7 +66,9 @@ fn instances(options: &Options) -> u32 {
     let Some(mappings_max) = mappings_max.and_then(|text| text.trim().parse::<u32>().ok()) else {
         return options.instances_max;
     };
-    let possible = mappings_max.saturating_sub(OTHER_MAPPINGS) / MAPPINGS_PER_INSTANCE;
+    let mapped = u32::try_from(options.mapped_objects_of_all_max).unwrap_or(u32::MAX);
+    let others = OTHER_MAPPINGS.saturating_add(mapped.saturating_mul(MAPPINGS_PER_PART));
+    let possible = mappings_max.saturating_sub(others) / MAPPINGS_PER_INSTANCE;
     let possible = possible.max(100);
     if possible < options.instances_max {
         tracing::info!(
@@ -74,13 +81,14 @@ fn instances(options: &Options) -> u32 {
     options.instances_max.min(possible)
 }
 
-fn engine(options: &Options, is_concurrent: bool, instances: u32) -> Result<Engine, Error> {
+/// An engine, how many sandboxes it holds, and whether in a pool.
+fn engine(options: &Options, is_concurrent: bool, instances: u32) -> Result<(Engine, u32, bool), Error> {
     // Where address space is limited (a container, ulimit -v) a smaller pool may still fit.
     for slots in [instances, instances / 4, instances / 16] {
         let mut config = config(options, is_concurrent);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options, slots.max(1))));
         match Engine::new(&config) {
-            Ok(engine) => return Ok(engine),
+            Ok(engine) => return Ok((engine, slots.max(1), true)),
             Err(error) => {
                 tracing::warn!(slots, "no pool of so many sandboxes: {error:#}");
             }
@@ -88,7 +96,9 @@ fn engine(options: &Options, is_concurrent: bool, instances: u32) -> Result<Engi
     }
     tracing::warn!("sandboxes are mapped one by one, which is two to three times slower than out of a pool");
     let config = config(options, is_concurrent);
-    Engine::new(&config).map_err(|error| Error::internal(format!("starting the Wasm engine: {error:#}")))
+    let engine = Engine::new(&config)
+        .map_err(|error| Error::internal(format!("starting the Wasm engine: {error:#}")))?;
+    Ok((engine, instances, false))
 }
 
 fn config(options: &Options, is_concurrent: bool) -> Config {

@@ -50,7 +50,7 @@ impl Guest {
     /// An error as the guest sees it; it gets a handle to each that is inside the payload.
     pub(crate) fn error_to_guest(&mut self, error: &Error) -> wasmtime::Result<wit::Error> {
         let payload = match error.payload() {
-            Some(value) => Some(self.value_to_guest(value)?),
+            Some(value) => Some(self.payload_to_guest(value)?),
             None => None,
         };
         let frame = |frame: &Frame| wit::Frame {
@@ -73,11 +73,11 @@ impl Guest {
     /// path, backtrace and payload.
     pub(crate) fn failure_from_guest(&mut self, failure: wit::Failure) -> wasmtime::Result<Error> {
         let wit::Failure { kind, message, backtrace, payload, cause } = failure;
-        let own = self.payload_from_guest(payload)?;
+        let own = self.payload_or_none(payload)?;
         let (code, kind, path, backtrace, payload) = match cause {
             None => (ErrorCode::TaskFailed, Some(kind), Vec::new(), backtrace, own),
             Some(cause) => {
-                let passed = self.payload_from_guest(cause.payload)?;
+                let passed = self.payload_or_none(cause.payload)?;
                 let path = cause.path.into_iter().map(|frame| Frame {
                     task: self.bounded(frame.task),
                     function: self.bounded(frame.function),
@@ -97,13 +97,13 @@ impl Guest {
         Ok(error.with_backtrace(backtrace.map(|text| self.bounded(text))))
     }
 
-    fn payload_from_guest(
+    fn payload_or_none(
         &mut self,
         payload: Option<wit::Value>,
     ) -> wasmtime::Result<Option<engine_core::Value>> {
         let Some(value) = payload else { return Ok(None) };
         // A payload that cannot be kept must not hide the failure that it belongs to.
-        match self.value_from_guest(value) {
+        match self.payload_from_guest(value) {
             Ok(value) => Ok(Some(value)),
             Err(HostError::Guest(_)) => Ok(None),
             Err(HostError::Trap(trap)) => Err(trap),

@@ -16,6 +16,7 @@ use crate::host::{Caller, Host};
 use crate::job::JobContext;
 use crate::limiter::MemoryLimiter;
 use crate::logs::Logs;
+use crate::mapped::MappedObjects;
 use crate::runtime::Inner;
 
 /// The call that an invocation resource stands for.
@@ -52,6 +53,8 @@ pub(crate) struct Guest {
     /// Why the guest is about to trap, as it said.
     pub(crate) panicked: Option<String>,
     pub(crate) logs: Option<Arc<Mutex<Logs>>>,
+    /// None: large objects are copied.
+    pub(crate) mapped: Option<MappedObjects>,
     /// WASI's resources.
     pub(crate) table: ResourceTable,
     /// Made when it is first used: many guests never do.

@@ -21,10 +21,14 @@ use crate::host::Host;
 use crate::imports::too_much_returned;
 use crate::info::ComponentInfo;
 use crate::job::JobContext;
+use crate::lent::LentValue;
 use crate::limiter::MemoryLimiter;
 use crate::load::{Kind, Loaded};
+use crate::mapped::MappedObjects;
 use crate::program::{Export, Program};
+use crate::received::{Receiver, ReturnedValue};
 use crate::runtime::Inner;
+use crate::storage::{arguments_in_memory, house_all};
 use crate::{concurrent, plain};
 
 /// How a sandbox came to its end by itself.
@@ -75,7 +79,8 @@ async fn run(
 ) {
     let instance = start.instance;
     control.began(start.call.task, start.call.cpu_time, 0);
-    let serving = serve(runtime.clone(), host.clone(), start, job, control.clone());
+    let receiver = Receiver { host: host.clone(), bytes_max: runtime.options.value_bytes_max };
+    let serving = receiver.scope(serve(runtime.clone(), host.clone(), start, job, control.clone()));
     // Resolves when the store is dropped: what is reported gone has given its memory back.
     let end = match Watched::new(serving, &control).await {
         Ended::Done(end) => end,
@@ -137,6 +142,14 @@ async fn serve(
         (Kind::Plain(_), Entry::Main(arguments)) => plain::command_arguments(arguments),
         _ => Arc::from([]),
     };
+    // Only where nothing comes after: in a sandbox that serves on, an object would stay pinned for as
+    // long as that lives, and its pages would pass from one call to the next.
+    let maps = life == Life::Task && matches!(loaded.kind, Kind::Program(_)) && runtime.plain.is_pool;
+    let mapped = maps.then(|| {
+        let untouched_bytes = usize::try_from(loaded.info.initial_memory_bytes).unwrap_or(usize::MAX);
+        let max = runtime.options.mapped_objects_max;
+        MappedObjects::new(runtime.mapped.clone(), max, untouched_bytes, loaded.allocator.clone())
+    });
     let memory_max = memory_bytes_max.min(runtime.options.memory_bytes_per_guest_max);
     let guest = Guest {
         limiter: MemoryLimiter::new(memory_max, runtime.options.table_elements_max, control.clone()),
@@ -156,6 +169,7 @@ async fn serve(
         guest_tasks: Vec::new(),
         panicked: None,
         logs: None,
+        mapped,
         table: ResourceTable::new(),
         wasi: None,
     };
@@ -225,9 +239,17 @@ async fn serve_calls(mut store: Store<Guest>, mut made: Made<'_>, life: Life, mu
         let task = call.task;
         let guest = store.data_mut();
         let index = begin(guest, &call, calls);
-        let served = match &mut made {
-            Made::Program(program) => enter(program, &mut store, &call, index).await,
-            Made::Plain(info, instance) => plain::enter(info, *instance, &mut store, &call).await,
+        let (host, from, max) = (guest.host.clone(), guest.caller(), guest.limiter.max);
+        let served = match arguments_in_memory(&host, &mut call, max).await {
+            Err(error) => Served::Alive(Err(error)),
+            Ok(()) => match &mut made {
+                Made::Program(program) => enter(program, &mut store, &call, index).await,
+                Made::Plain(info, instance) => plain::enter(info, *instance, &mut store, &call).await,
+            },
+        };
+        let served = match served {
+            Served::Alive(result) => Served::Alive(house_all(&host, from, result).await),
+            dead => dead,
         };
         drop(call);
         calls += 1;
@@ -288,6 +310,7 @@ async fn enter(program: &mut Program<'_>, store: &mut Store<Guest>, call: &Call,
                 Ok(called) => called,
                 Err(error) => return Served::Alive(Err(error)),
             };
+            let arguments: Vec<_> = arguments.into_iter().map(LentValue::msgpack).collect();
             program.call(store, Export::Run, invocation, &name, &arguments).await
         }
         Entry::Create(class) => {
@@ -301,10 +324,10 @@ async fn enter(program: &mut Program<'_>, store: &mut Store<Guest>, call: &Call,
 
 impl Guest {
     /// The arguments of a call as the guest gets them.
-    pub(crate) fn arguments_to_guest(&mut self, call: &Call) -> Result<Vec<wit::Value>, HostError> {
+    pub(crate) fn arguments_to_guest(&mut self, call: &Call) -> Result<Vec<LentValue>, HostError> {
         let mut arguments = Vec::with_capacity(call.arguments.len());
         for value in &call.arguments {
-            arguments.push(self.value_to_guest(value).map_err(|error| {
+            arguments.push(self.lend(value).map_err(|error| {
                 // Too many handles is the guest's doing.
                 match error.downcast::<Error>() {
                     Ok(own) => HostError::Guest(own),
@@ -320,7 +343,7 @@ impl Guest {
         &mut self,
         call: &Call,
         index: u32,
-        returned: wasmtime::Result<Result<Vec<wit::Value>, wit::Failure>>,
+        returned: wasmtime::Result<Result<Vec<ReturnedValue>, wit::Failure>>,
     ) -> Served {
         match returned {
             Ok(Ok(values)) => match self.values_from_guest(call, index, values) {
@@ -346,7 +369,7 @@ impl Guest {
         &mut self,
         call: &Call,
         index: u32,
-        values: Vec<wit::Value>,
+        values: Vec<ReturnedValue>,
     ) -> Result<Vec<Value>, HostError> {
         let expected = match (&call.entry, call.returns) {
             (Entry::Main(_) | Entry::Create(_), _) => values.len(),
@@ -368,7 +391,7 @@ impl Guest {
             .into());
         }
         let before = self.serving.get(index as usize).map_or(0, |serving| serving.returned_bytes);
-        let bytes = values.iter().fold(before, |sum, value| sum.saturating_add(value.bytes.len() as u64));
+        let bytes = values.iter().fold(before, |sum, value| sum.saturating_add(value.bytes.size));
         let max = self.runtime.options.returned_bytes_per_task_max;
         if bytes > max {
             return Err(too_much_returned(bytes, max).into());

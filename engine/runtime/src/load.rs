@@ -12,6 +12,7 @@ use crate::engine::World;
 use crate::guest::Guest;
 use crate::info::{ComponentInfo, ComponentWorld, FunctionInfo};
 use crate::limiter::WASM_PAGE_BYTES;
+use crate::mapped::Allocator;
 use crate::plain::signature;
 use crate::program::ProgramPre;
 use crate::runtime::Inner;
@@ -24,6 +25,7 @@ const VERSION: &str = "0.1.0";
 pub(crate) struct Loaded {
     pub(crate) info: ComponentInfo,
     pub(crate) kind: Kind,
+    pub(crate) allocator: Arc<Allocator>,
 }
 
 /// How it is started.
@@ -76,7 +78,7 @@ pub(crate) fn load(runtime: &Inner, bytes: &[u8]) -> Result<Arc<Loaded>, Error> 
     let kind = link(engine, component, world)?;
     let Names { imports, exports } = names;
     let info = ComponentInfo { id, world, imports, exports, functions, initial_memory_bytes };
-    Ok(Arc::new(Loaded { info, kind }))
+    Ok(Arc::new(Loaded { info, kind, allocator: Arc::default() }))
 }
 
 fn check_format(bytes: &[u8]) -> Result<(), Error> {

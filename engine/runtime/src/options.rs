@@ -42,6 +42,16 @@ pub struct Options {
     pub value_bytes_max: u64,
     /// Bytes that one call may return or yield, over all its values. Default 4 GiB.
     pub returned_bytes_per_task_max: u64,
+    /// Bytes from which on an object is not copied into the fresh sandbox of a task: its pages are
+    /// mapped there, copy-on-write. The guest's memory grows by its size all the same, and its limit
+    /// counts that; the machine's memory holds the pages once, and again those that the guest writes.
+    /// Default 1 MiB.
+    pub mapped_object_bytes_min: usize,
+    /// Objects mapped in one sandbox at once; more are copied. 0: all are. Default 64.
+    pub mapped_objects_max: usize,
+    /// The same for all sandboxes together: each takes two of the process's mappings, of which the
+    /// kernel allows `vm.max_map_count`. Default 1 000.
+    pub mapped_objects_of_all_max: usize,
     /// Handles inside one value. Default 1 000 000.
     pub handles_per_value_max: usize,
     /// Handles that one sandbox may hold. Default 4 000 000.
@@ -78,6 +88,9 @@ impl Default for Options {
             log_line_bytes_max: 16 << 10,
             value_bytes_max: 1 << 30,
             returned_bytes_per_task_max: 4 << 30,
+            mapped_object_bytes_min: 1 << 20,
+            mapped_objects_max: 64,
+            mapped_objects_of_all_max: 1_000,
             handles_per_value_max: 1_000_000,
             handles_per_instance_max: 4_000_000,
             arguments_per_call_max: 10_000,

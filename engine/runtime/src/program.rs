@@ -8,9 +8,11 @@ use wasmtime::component::{
 use wasmtime::{AsContextMut, Store};
 
 use crate::bindings::ComponentPre;
-use crate::bindings::engine::compute::types::{Failure, Value};
+use crate::bindings::engine::compute::types::Failure;
 use crate::guest::Guest;
 use crate::handles::InvocationHandle;
+use crate::lent::LentValue;
+use crate::received::ReturnedValue;
 
 /// Which export.
 #[derive(Debug, Clone, Copy)]
@@ -84,12 +86,12 @@ impl Program<'_> {
         store: &mut Store<Guest>,
         invocation: Invocation,
         arguments: &[String],
-    ) -> Returned<Value> {
+    ) -> Returned<ReturnedValue> {
         let function = self.function(store, Export::Main)?;
         // SAFETY: the type of `main` is this, as `ProgramPre::new` has checked.
         #[allow(unsafe_code)]
         let function = unsafe {
-            TypedFunc::<(Invocation, &[String]), (Result<Value, Failure>,)>::new_unchecked(function)
+            TypedFunc::<(Invocation, &[String]), (Result<ReturnedValue, Failure>,)>::new_unchecked(function)
         };
         called(function, store, (invocation, arguments)).await
     }
@@ -101,15 +103,16 @@ impl Program<'_> {
         export: Export,
         invocation: Invocation,
         name: &str,
-        arguments: &[Value],
-    ) -> Returned<Vec<Value>> {
-        type Parameters<'a> = (Invocation, &'a str, &'a [Value]);
+        arguments: &[LentValue],
+    ) -> Returned<Vec<ReturnedValue>> {
+        type Parameters<'a> = (Invocation, &'a str, &'a [LentValue]);
         let function =
             self.function(store, if matches!(export, Export::Call) { Export::Call } else { Export::Run })?;
         // SAFETY: the type of `run` and of `call` is this, as `ProgramPre::new` has checked.
         #[allow(unsafe_code)]
-        let function =
-            unsafe { TypedFunc::<Parameters<'_>, (Result<Vec<Value>, Failure>,)>::new_unchecked(function) };
+        let function = unsafe {
+            TypedFunc::<Parameters<'_>, (Result<Vec<ReturnedValue>, Failure>,)>::new_unchecked(function)
+        };
         called(function, store, (invocation, name, arguments)).await
     }
 
@@ -118,9 +121,9 @@ impl Program<'_> {
         store: &mut Store<Guest>,
         invocation: Invocation,
         class: &str,
-        arguments: &[Value],
+        arguments: &[LentValue],
     ) -> Returned<()> {
-        type Parameters<'a> = (Invocation, &'a str, &'a [Value]);
+        type Parameters<'a> = (Invocation, &'a str, &'a [LentValue]);
         let function = self.function(store, Export::Create)?;
         // SAFETY: the type of `create` is this, as `ProgramPre::new` has checked.
         #[allow(unsafe_code)]

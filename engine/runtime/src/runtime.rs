@@ -17,6 +17,7 @@ use crate::info::ComponentInfo;
 use crate::instance;
 use crate::job::JobContext;
 use crate::load::{self, Loaded};
+use crate::mapped::Budget;
 use crate::options::Options;
 use crate::ticker::Ticks;
 use crate::wasi::Grants;
@@ -37,6 +38,8 @@ pub(crate) struct Inner {
     pub(crate) instances: Instances,
     pub(crate) grants: Grants,
     pub(crate) counts: Counts,
+    /// What sandboxes have mapped of large objects.
+    pub(crate) mapped: Arc<Budget>,
     ticks: Arc<Ticks>,
     executor: Mutex<Option<tokio::runtime::Runtime>>,
     handle: tokio::runtime::Handle,
@@ -61,6 +64,7 @@ impl Runtime {
             instances: Instances::default(),
             grants: Grants::default(),
             counts: Counts::default(),
+            mapped: Arc::new(Budget::new(options.mapped_objects_of_all_max)),
             ticks: ticks.clone(),
             handle: executor.handle().clone(),
             executor: Mutex::new(Some(executor)),
@@ -68,6 +72,12 @@ impl Runtime {
         });
         inner.start_ticker()?;
         Ok(Self(inner))
+    }
+
+    /// Sandboxes of plain components that can be alive at once: as many as were asked for, or fewer
+    /// where the kernel's `vm.max_map_count` or the address space does not allow that.
+    pub fn instances_max(&self) -> usize {
+        self.0.plain.instances_max as usize
     }
 
     /// The node that sandboxes talk to. The first one counts. The runtime keeps it as long as any of
@@ -160,6 +170,7 @@ impl Runtime {
             calls: inner.counts.calls.get(),
             traps: inner.counts.traps.get(),
             stops: inner.counts.stops.get(),
+            mapped_objects: inner.counts.mapped_objects.get(),
             live_instances: inner.instances.len() as u64,
             loaded_components: inner.components.read().len() as u64,
             compile_cache_hits: inner.cache.hits.get(),

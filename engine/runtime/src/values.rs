@@ -10,6 +10,8 @@ use crate::bindings::engine::compute::types as wit;
 use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::ActorEntry;
+use crate::lent::LentValue;
+use crate::received::{ReceivedBytes, ReceivedView, ReturnedValue, store_or_keep};
 
 pub(crate) fn codec_to_guest(codec: Codec) -> wit::Codec {
     match codec {
@@ -31,7 +33,13 @@ pub(crate) fn codec_from_guest(codec: wit::Codec) -> Codec {
 
 impl Guest {
     /// A value as the guest gets it: its bytes, and a handle of its own to each thing inside.
-    pub(crate) fn value_to_guest(&mut self, value: &Value) -> wasmtime::Result<wit::Value> {
+    pub(crate) fn lend(&mut self, value: &Value) -> wasmtime::Result<LentValue> {
+        let handles = self.handles_to_guest(&value.handles)?;
+        Ok(LentValue::new(value, handles))
+    }
+
+    /// The same for the payload of an error.
+    pub(crate) fn payload_to_guest(&mut self, value: &Value) -> wasmtime::Result<wit::Value> {
         Ok(wit::Value {
             codec: codec_to_guest(value.codec),
             bytes: engine_objects::bytes(value).to_vec(),
@@ -69,8 +77,18 @@ impl Guest {
 
     /// A value that the guest gives away, with the handles inside. They count as the guest's until
     /// the node has the value: see [`Guest::release_moved`].
-    pub(crate) fn value_from_guest(&mut self, value: wit::Value) -> Result<Value, HostError> {
-        let wit::Value { codec, bytes, handles } = value;
+    pub(crate) fn value_from_guest(&mut self, value: ReturnedValue) -> Result<Value, HostError> {
+        let inside = self.handles_from_guest(value.handles)?;
+        Ok(self.received(value.codec, value.bytes, inside)?)
+    }
+
+    /// The same for the payload of an error.
+    pub(crate) fn payload_from_guest(&mut self, value: wit::Value) -> Result<Value, HostError> {
+        let inside = self.handles_from_guest(value.handles)?;
+        Ok(self.make_value(codec_from_guest(value.codec), value.bytes, inside)?)
+    }
+
+    fn handles_from_guest(&mut self, handles: Vec<wit::Handle>) -> Result<Vec<Handle>, HostError> {
         let mut inside = Vec::with_capacity(handles.len());
         for handle in handles {
             let handle = match handle {
@@ -81,14 +99,19 @@ impl Guest {
             self.handles.moved(handle);
             inside.push(handle);
         }
-        Ok(self.value(codec, bytes, inside)?)
+        Ok(inside)
     }
 
     /// A value that the guest lends.
-    pub(crate) fn value_from_view(&mut self, view: wit::ValueView) -> Result<Value, HostError> {
-        let wit::ValueView { codec, bytes, handles } = view;
-        let inside = self.handles_from_view(handles)?;
-        Ok(self.value(codec, bytes, inside)?)
+    pub(crate) fn value_from_view(&mut self, view: ReceivedView) -> Result<Value, HostError> {
+        let inside = self.handles_from_view(view.handles)?;
+        Ok(self.received(view.codec, view.bytes, inside)?)
+    }
+
+    /// The same for an argument, which is small as a rule.
+    fn argument_from_view(&mut self, view: wit::ValueView) -> Result<Value, HostError> {
+        let inside = self.handles_from_view(view.handles)?;
+        Ok(self.make_value(codec_from_guest(view.codec), view.bytes, inside)?)
     }
 
     /// What lent handles stand for.
@@ -107,8 +130,14 @@ impl Guest {
         Ok(inside)
     }
 
-    fn value(&mut self, codec: wit::Codec, bytes: Vec<u8>, handles: Vec<Handle>) -> Result<Value, Error> {
-        self.make_value(codec_from_guest(codec), bytes, handles)
+    fn received(
+        &self,
+        codec: wit::Codec,
+        bytes: ReceivedBytes,
+        handles: Vec<Handle>,
+    ) -> Result<Value, Error> {
+        self.check_handles_inside(handles.len())?;
+        Ok(value(codec_from_guest(codec), bytes.size, bytes.place?, handles))
     }
 
     /// A value of these bytes, stored; LIMIT_EXCEEDED when it is too large.
@@ -118,31 +147,30 @@ impl Guest {
         bytes: Vec<u8>,
         handles: Vec<Handle>,
     ) -> Result<Value, Error> {
-        let options = &self.runtime.options;
-        let size = bytes.len() as u64;
-        if size > options.value_bytes_max {
-            return Err(Error::new(
-                ErrorCode::LimitExceeded,
-                format!(
-                    "a value of {} is larger than one may be (value_bytes_max is {}): split it into several objects",
-                    bytes_text(size),
-                    bytes_text(options.value_bytes_max),
-                ),
-            ));
+        let (size, max) = (bytes.len() as u64, self.runtime.options.value_bytes_max);
+        if size > max {
+            return Err(too_large(size, max));
         }
-        if handles.len() > options.handles_per_value_max {
-            return Err(Error::new(
-                ErrorCode::LimitExceeded,
-                format!(
-                    "a value with {} handles inside has more than one may have (handles_per_value_max is {}): nest them in several objects",
-                    handles.len(),
-                    options.handles_per_value_max,
-                ),
-            ));
+        self.check_handles_inside(handles.len())?;
+        let place = match bytes.len() {
+            0 => Place::default(),
+            length if length <= self.host().inline_object_bytes_max() => self.host().place(bytes)?,
+            _ => store_or_keep(self.host(), &bytes)?,
+        };
+        Ok(value(codec, size, place, handles))
+    }
+
+    fn check_handles_inside(&self, count: usize) -> Result<(), Error> {
+        let max = self.runtime.options.handles_per_value_max;
+        if count <= max {
+            return Ok(());
         }
-        let place = if bytes.is_empty() { Place::default() } else { self.host().place(bytes)? };
-        let handles: Arc<[Handle]> = if handles.is_empty() { no_handles() } else { handles.into() };
-        Ok(Value { codec, size, handles, place })
+        Err(Error::new(
+            ErrorCode::LimitExceeded,
+            format!(
+                "a value with {count} handles inside has more than one may have (handles_per_value_max is {max}): nest them in several objects",
+            ),
+        ))
     }
 
     /// Arguments that the guest lends.
@@ -164,12 +192,29 @@ impl Guest {
         let mut converted = Vec::with_capacity(arguments.len());
         for argument in arguments {
             converted.push(match argument {
-                wit::Argument::Value(view) => Argument::Value(self.value_from_view(view)?),
+                wit::Argument::Value(view) => Argument::Value(self.argument_from_view(view)?),
                 wit::Argument::Object(object) => Argument::Object(self.handles.object(&object)?),
             });
         }
         Ok(converted)
     }
+}
+
+fn value(codec: Codec, size: u64, place: Place, handles: Vec<Handle>) -> Value {
+    let handles: Arc<[Handle]> = if handles.is_empty() { no_handles() } else { handles.into() };
+    Value { codec, size, handles, place }
+}
+
+/// LIMIT_EXCEEDED for a value of `size` bytes.
+pub(crate) fn too_large(size: u64, max: u64) -> Error {
+    Error::new(
+        ErrorCode::LimitExceeded,
+        format!(
+            "a value of {} is larger than one may be (value_bytes_max is {}): split it into several objects",
+            bytes_text(size),
+            bytes_text(max),
+        ),
+    )
 }
 
 /// The answer to whatever needs a placement group.

@@ -55,7 +55,7 @@ pub(crate) fn componentize_with(wasm: &[u8], keep_debug: bool) -> Result<Vec<u8>
         .validate(true)
         .module(wasm)
         .and_then(|encoder| encoder.adapter(ADAPTER_NAME, adapter))
-        .and_then(|encoder| encoder.encode())
+        .and_then(|mut encoder| encoder.encode())
         .map_err(|error| Error::Componentize { reason: chain(&error) })?;
     if crate::inspect(&component)?.exports.is_empty() {
         let names = if exports.is_empty() { "nothing".into() } else { exports.join(", ") };
@@ -101,7 +101,7 @@ pub(crate) mod tests {
         let package = resolve.push_str("test.wit", wit).unwrap();
         let world = resolve.select_world(&[package], None).unwrap();
         let mut module = wat::parse_str(wat).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         module
     }
 

@@ -35,6 +35,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "noop" => noops(args.number(1000)?, false),
         "noop-warm" => noops(args.number(1000)?, true),
         "sleep" => got(good::sleep::spawn(args.number(100)?, 1u64)?.get()),
+        "hold" => hold(args.number(1 << 20)?),
         "spin" => got(good::spin::spawn(args.number(100)?)?.get()),
         "sleeps" => sleeps(args.number(10)?, args.number(100)?),
         "nested" => nested_refs(args.number(10)?),
@@ -159,6 +160,13 @@ fn noops(count: u64, is_warm: bool) -> Result<Json> {
     let refs = (0..count).map(spawn).collect::<Result<Vec<_>>>()?;
     let done = engine::get_all(&refs)?.len();
     Ok(json!({ "done": done }))
+}
+
+/// Holds an object of so many bytes until it is stopped.
+fn hold(bytes: u64) -> Result<Json> {
+    let held = engine::put_bytes(vec![7; bytes as usize])?;
+    println!("holding {}", held.id());
+    got(good::sleep::spawn(3_600_000, 1u64)?.get())
 }
 
 fn sleeps(count: u64, milliseconds: u64) -> Result<Json> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 /// The codes of wit/compute.wit, as they are printed.
 fn codes() -> Vec<String> {
-    let wit = include_str!("../../wit/compute.wit");
+    let wit = include_str!("../../../wit/compute.wit");
     let (_, rest) = wit.split_once("enum error-code {").expect("the codes");
     let (list, _) = rest.split_once('}').expect("their end");
     let codes: Vec<String> = list

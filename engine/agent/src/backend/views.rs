@@ -1,6 +1,6 @@
 //! From the core's views to the messages.
 
-use engine_core::node::{ActorView, ObjectView, TaskState, TaskView};
+use engine_core::node::{ActorView, Holder, ObjectView, TaskState, TaskView};
 use engine_core::{Error, NodeId};
 use engine_proto::convert::timestamp;
 use engine_proto::v1;
@@ -87,9 +87,20 @@ pub(super) fn object(node: NodeId, inline_bytes_max: usize, object: &ObjectView)
         state: state.into(),
         holders: u64::from(object.holders),
         task_id: object.task.to_string(),
-        job_id: object.job.map(|job| job.to_string()).unwrap_or_default(),
+        job_id: object.job.to_string(),
         put: object.id.output_index().is_none(),
         node_ids: if shared { vec![node.to_string()] } else { Vec::new() },
+        place: object.place.to_owned(),
+        pins: object.pins,
+        held_by: object.held_by.iter().map(holder).collect(),
+    }
+}
+
+fn holder(holder: &Holder) -> v1::ObjectHolder {
+    v1::ObjectHolder {
+        kind: holder.kind.to_string(),
+        id: holder.id.clone(),
+        function: holder.function.clone(),
     }
 }
 
@@ -111,9 +122,9 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         blocked_tasks: progress.of(TaskState::Blocked),
         actors_alive: view.actors as u64,
         objects: view.objects as u64,
-        store_used_bytes: view.stored_bytes,
+        store_used_bytes: view.inline_bytes + view.stored_bytes,
         store_total_bytes: view.store_bytes_max,
-        spilled_bytes: 0,
+        spilled_bytes: view.spilled_bytes,
     };
     v1::NodeView {
         node_id: view.id.to_string(),

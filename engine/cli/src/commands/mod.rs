@@ -8,6 +8,7 @@ pub(crate) mod inspect;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod memory;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod up;
@@ -26,6 +27,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(args, address).await,
         Command::Status(args) => status::run(&args, address).await,
         Command::List(args) => list::run(args, address).await,
+        Command::Memory(args) => memory::run(args, address).await,
         Command::Get(args) => get::run(args, address).await,
         Command::Explain(args) => explain::run(args, address).await,
         Command::Logs(args) => logs::run(args, address).await,

@@ -1,5 +1,7 @@
 //! `engine up`: keeps an engine running on this machine.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use engine_agent::Options;
 use engine_client::Address;
@@ -34,6 +36,9 @@ pub(crate) struct Up {
     /// Memory for objects; default: 20 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     store_memory: Option<u64>,
+    /// Where objects go that memory has no room for; default: the user's cache
+    #[arg(long, value_name = "DIR")]
+    spill_dir: Option<PathBuf>,
     /// A custom resource that tasks can ask for
     #[arg(long, value_name = "NAME=NUMBER", value_parser = quantity_pair)]
     resources: Vec<(String, Quantity)>,
@@ -55,6 +60,7 @@ impl Up {
         if let Some(memory) = self.store_memory {
             options.store_bytes_max = memory;
         }
+        options.spill_folder = embedded::spill_folder(self.spill_dir, &options);
         options.resources = self.resources;
         options.labels = self.labels;
         options

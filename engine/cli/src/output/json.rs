@@ -143,7 +143,14 @@ fn object(object: &v1::ObjectView) -> Value {
         "job_id": object.job_id,
         "put": object.put,
         "node_ids": object.node_ids,
+        "place": object.place,
+        "pins": object.pins,
+        "held_by": object.held_by.iter().map(holder).collect::<Vec<_>>(),
     })
+}
+
+fn holder(holder: &v1::ObjectHolder) -> Value {
+    json!({ "kind": holder.kind, "id": holder.id, "function": holder.function })
 }
 
 /// A node.

@@ -27,7 +27,7 @@ fn header(kind: v1::Kind) -> &'static [&'static str] {
         v1::Kind::Job => &["id", "submission id", "name", "state", "tasks", "submitted", "took", "error"],
         v1::Kind::Task => &["id", "function", "name", "state", "attempts", "node", "took", "reason"],
         v1::Kind::Actor => &["id", "class", "name", "state", "restarts", "pending calls", "node", "cause"],
-        v1::Kind::Object => &["id", "state", "size", "holders", "task"],
+        v1::Kind::Object => &["id", "state", "size", "place", "holders", "held by", "task"],
         v1::Kind::Node => {
             &["id", "state", "host", "cpus", "memory", "running", "queued", "sandboxes", "store", "labels"]
         }
@@ -82,8 +82,17 @@ fn task(view: &v1::TaskView, now: SystemTime) -> Vec<String> {
 fn object(view: &v1::ObjectView) -> Vec<String> {
     let mut row = fields(view, &["id", "state"]);
     row.push(view.size_bytes.map(bytes).unwrap_or_default());
-    row.extend(fields(view, &["holders", "task"]));
+    row.extend(fields(view, &["place", "holders"]));
+    row.push(held_by(view));
+    row.extend(fields(view, &["task"]));
     row
+}
+
+/// The first of those that hold it: `handle of main`.
+pub(crate) fn held_by(view: &v1::ObjectView) -> String {
+    let Some(first) = view.held_by.first() else { return String::new() };
+    let who = if first.function.is_empty() { &first.id } else { &first.function };
+    format!("{} of {who}", first.kind.to_lowercase())
 }
 
 fn node(view: &v1::NodeView) -> Vec<String> {

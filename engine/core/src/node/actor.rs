@@ -125,14 +125,16 @@ impl Node {
         fx: &mut Effects,
     ) -> Result<ActorId, Error> {
         let parent = self.check_may_spawn(from)?;
-        let ActorCreation { id, class, arguments, options } = creation;
+        let ActorCreation { id, class, mut arguments, options } = creation;
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_actor_options(&options)?;
         let alive = || self.actors.values().filter(|actor| !actor.is_dead()).count();
         if self.actors.len() >= self.limits.actors_max && alive() >= self.limits.actors_max {
             return Err(limit("actors_max", self.limits.actors_max, "kill actors that are no longer needed"));
         }
-        self.reserve_bytes(argument_bytes, "the arguments of the constructor")?;
+        self.check_large_arguments(parent, &arguments)?;
+        self.reserve_inline(argument_bytes, "the arguments of the constructor")?;
+        self.promote_arguments(parent, &mut arguments, fx);
         let instance = &self.instances[&from.instance];
         let job = instance.job;
         let detached = options.lifetime == Lifetime::Detached;
@@ -221,6 +223,7 @@ impl Node {
         let entry = Entry::Create(actor.function.name.clone());
         let name = actor.options.name.clone();
         let new = NewTask {
+            id: self.ids.task(),
             job,
             class,
             kind: Kind::Create(id),
@@ -281,7 +284,7 @@ impl Node {
         id: ActorId,
         lane: LaneId,
         method: Arc<str>,
-        arguments: Vec<Argument>,
+        mut arguments: Vec<Argument>,
         options: CallOptions,
         fx: &mut Effects,
     ) -> Result<Spawned, Error> {
@@ -289,6 +292,7 @@ impl Node {
         self.check_holds(from, Handle::Actor(id))?;
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_returns(options.returns)?;
+        self.check_large_arguments(parent, &arguments)?;
         let Some(actor) = self.actors.get(&id) else {
             return Err(Error::new(ErrorCode::ActorDied, format!("{id} is gone")));
         };
@@ -312,7 +316,8 @@ impl Node {
             TaskOptions { returns: options.returns, retries: options.retries, ..TaskOptions::default() };
         let function = Function { component, name: method.clone() };
         let class = self.class_of(ClassSpec { job, scope, function, options: task_options }, 0);
-        self.reserve_bytes(argument_bytes, "the arguments")?;
+        self.reserve_inline(argument_bytes, "the arguments")?;
+        self.promote_arguments(parent, &mut arguments, fx);
         let Some(actor) = self.actors.get_mut(&id) else {
             return Err(Error::new(ErrorCode::ActorDied, format!("{id} is gone")));
         };
@@ -326,6 +331,7 @@ impl Node {
         };
         let kind = Kind::Call(Box::new(CallKind { actor: id, lane, group, order, system_retries: retries }));
         let new = NewTask {
+            id: self.ids.task(),
             job,
             class,
             kind,
@@ -487,7 +493,20 @@ impl Node {
             bound.ready.push_front(lane);
         }
         self.set_state(key, TaskState::Submitted);
-        self.dispatch(now, id, fx);
+        if !self.waits_for_lost(now, key, fx) {
+            self.dispatch(now, id, fx);
+        }
+    }
+
+    /// A queued call goes on waiting: its lane is held up when the call is its first.
+    pub(super) fn take_out_of_lane(&mut self, key: TaskKey) {
+        let Kind::Call(call) = &self.tasks[key].kind else { return };
+        let (id, lane, group) = (call.actor, call.lane, call.group);
+        let Some(actor) = self.actors.get_mut(&id) else { return };
+        let head = actor.lanes.get(&(lane, group)).and_then(|queue| queue.front());
+        if head.is_some_and(|(_, head)| *head == key) {
+            actor.groups[group as usize].ready.retain(|other| *other != lane);
+        }
     }
 
     /// The sandbox of an actor is gone: calls inside are retried or fail, and the actor restarts or
@@ -615,7 +634,7 @@ impl Node {
         let detached = actor.options.lifetime == Lifetime::Detached;
         if actor.creating.is_none() && actor.arguments_held() {
             let arguments = std::mem::take(&mut actor.arguments);
-            self.stored_bytes -= std::mem::take(&mut actor.argument_bytes);
+            self.inline_bytes -= std::mem::take(&mut actor.argument_bytes);
             let (class, name) = (actor.class, actor.options.name.is_some());
             let (job, scope) = (actor.job, actor.scope);
             actor.class = ClassKey::default();

@@ -55,9 +55,7 @@ impl Node {
     fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.get_mut(&id) else { return };
         let state = std::mem::replace(&mut object.state, State::Pending);
-        if let State::Ready(value) = &state {
-            self.stored_bytes -= value.size;
-        }
+        self.value_gone(id, &state);
         for handle in state.handles() {
             self.remove_edge(now, *handle, fx);
         }

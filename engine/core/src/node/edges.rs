@@ -39,6 +39,14 @@ pub(super) enum Waiter {
 }
 
 impl State {
+    /// The value, when there is one.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Ready(value) => Some(value),
+            Self::Pending | Self::Failed(_) => None,
+        }
+    }
+
     /// The handles inside: of the value, or of what the failing guest attached.
     pub fn handles(&self) -> &[Handle] {
         match self {
@@ -135,9 +143,8 @@ impl Node {
             }
         }
         self.freeing.extend(object.state.handles().iter().copied());
-        if let State::Ready(value) = object.state {
-            self.stored_bytes -= value.size;
-        }
+        self.value_gone(id, &object.state);
+        self.forget_lineage(id);
     }
 
     /// Puts an object into the table.
@@ -148,22 +155,32 @@ impl Node {
         self.objects.insert(id, object);
     }
 
-    /// Takes room for a value in the store's ledger.
-    pub(super) fn reserve_bytes(&mut self, size: u64, what: impl std::fmt::Display) -> Result<(), Error> {
-        let sum = self.stored_bytes.saturating_add(size);
-        if sum > self.limits.store_bytes_max {
+    /// Takes room for a value in the ledger of those on the heap. What lies in the arena or on disk has
+    /// its room already.
+    pub(super) fn reserve_inline(&mut self, size: u64, what: impl std::fmt::Display) -> Result<(), Error> {
+        let sum = self.inline_bytes.saturating_add(size);
+        let max = self.limits.inline_bytes_max;
+        if sum > max {
             return Err(Error::new(
                 ErrorCode::StoreFull,
                 format!(
-                    "{what} takes {}, and the object store has {} of {} free: drop references that are no longer needed, or start the node with a larger --store-memory",
+                    "{what} takes {}, and small values have {} of {} free (inline_bytes_max): drop references that are no longer needed, put many small values into one larger object, or start the node with a larger --store-memory",
                     resources::bytes(size),
-                    resources::bytes(self.limits.store_bytes_max - self.stored_bytes),
-                    resources::bytes(self.limits.store_bytes_max),
+                    resources::bytes(max.saturating_sub(self.inline_bytes)),
+                    resources::bytes(max),
                 ),
             ));
         }
-        self.stored_bytes = sum;
+        self.inline_bytes = sum;
         Ok(())
+    }
+
+    /// What an object was is gone from the books of bytes.
+    pub(super) fn value_gone(&mut self, id: ObjectId, was: &State) {
+        if let State::Ready(value) = was {
+            self.inline_bytes -= value.inline_bytes();
+            self.forget_stored(id);
+        }
     }
 
     /// Gives an object its value or failure and tells whoever waits. Nothing happens when nobody
@@ -174,7 +191,7 @@ impl Node {
             _ => return,
         }
         let outcome = outcome.and_then(|value| {
-            self.reserve_bytes(value.size, format_args!("the value of {id}")).map_err(Arc::new)?;
+            self.reserve_inline(value.inline_bytes(), format_args!("the value of {id}")).map_err(Arc::new)?;
             Ok(value)
         });
         let failure = outcome.as_ref().err().cloned();
@@ -187,12 +204,8 @@ impl Node {
         }
         let Some(object) = self.objects.get_mut(&id) else { return };
         object.state = state;
-        for waiter in std::mem::take(&mut object.waiting) {
-            match waiter {
-                Waiter::Task(task) => self.argument_ready(now, task, failure.as_ref(), fx),
-                Waiter::Wait(wait) => self.wait_progress(now, wait, failure.is_some(), fx),
-            }
-        }
+        self.note_stored(id, fx);
+        self.tell_waiters(now, id, failure.as_ref(), fx);
     }
 
     /// Adds the edges that a task's arguments are, once each.
@@ -223,8 +236,8 @@ impl Node {
         if *count == 0 {
             holder.handles.remove(&handle);
             self.remove_edge(now, handle, fx);
-            // A stream without a reader does not hold its task up any more.
-            if !self.resuming.is_empty() || !self.ended_jobs.is_empty() {
+            // A stream without a reader does not hold its task up any more; there may be room now.
+            if !self.resuming.is_empty() || !self.ended_jobs.is_empty() || self.storage.has_waiters() {
                 self.schedule(now, fx);
             }
         }

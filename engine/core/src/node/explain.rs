@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::ids::{ObjectId, TaskId};
+use crate::node::edges::State;
 use crate::node::task::Kind;
 use crate::node::{Node, TaskState};
-use crate::resources::{Lack, Resources};
+use crate::resources::{Lack, Resources, bytes};
 use crate::value::Argument;
 
 /// Tasks that wait for the same resources.
@@ -37,9 +38,7 @@ impl Node {
                     .arguments
                     .iter()
                     .filter_map(|argument| match argument {
-                        Argument::Object(id) if self.object(*id).is_some_and(|o| o.state == "PENDING") => {
-                            Some(self.why_not_ready(*id))
-                        }
+                        Argument::Object(id) if self.is_pending(*id) => Some(self.why_not_ready(*id)),
                         _ => None,
                     })
                     .take(5)
@@ -60,6 +59,14 @@ impl Node {
                 },
                 _ => "has been handed to its sandbox".to_owned(),
             },
+            TaskState::PendingStoreMemory => format!(
+                "waits for room in memory for its arguments, which are on disk: {} of {} are in use, and what running tasks work with stays there",
+                bytes(self.storage.arena_bytes),
+                bytes(self.limits.store_bytes_max)
+            ),
+            TaskState::FetchingArgs => {
+                "waits for its arguments, which are on their way back from disk".to_owned()
+            }
             TaskState::Blocked => "waits in get, wait or emit, and has given its CPUs back".to_owned(),
             state => format!("is {state}"),
         };
@@ -73,13 +80,15 @@ impl Node {
         waits.then(|| self.free.lacking(&self.classes[task.class].needs))
     }
 
+    fn is_pending(&self, id: ObjectId) -> bool {
+        self.objects.get(&id).is_some_and(|object| matches!(object.state, State::Pending))
+    }
+
     /// The arguments of a task that are not there yet, `max` at most.
     pub fn missing_arguments(&self, id: TaskId, max: usize) -> Option<Vec<ObjectId>> {
         let task = &self.tasks[*self.task_index.get(&id)?];
         let pending = |argument: &Argument| match argument {
-            Argument::Object(id) if self.object(*id).is_some_and(|object| object.state == "PENDING") => {
-                Some(*id)
-            }
+            Argument::Object(id) if self.is_pending(*id) => Some(*id),
             _ => None,
         };
         Some(task.arguments.iter().filter_map(pending).take(max).collect())

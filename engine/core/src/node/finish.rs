@@ -138,9 +138,10 @@ impl Node {
             return self.end_task(now, key, Err(Arc::new(error)), fx);
         }
         self.prepare_retry(now, key, &error);
-        match self.tasks[key].kind {
-            Kind::Call(_) => self.requeue_call(now, key, fx),
-            _ => self.enqueue(key, true),
+        if let Kind::Call(_) = self.tasks[key].kind {
+            self.requeue_call(now, key, fx);
+        } else if !self.waits_for_lost(now, key, fx) {
+            self.enqueue(key, true);
         }
     }
 
@@ -198,6 +199,7 @@ impl Node {
 
     /// The call is no longer one of its sandbox's.
     pub(super) fn detach_from_instance(&mut self, key: TaskKey) {
+        self.unpin_arguments(key);
         let Some(id) = self.tasks[key].instance else { return };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         instance.calls.retain(|call| *call != key);
@@ -259,6 +261,7 @@ impl Node {
             _ => self.counters.tasks_failed += 1,
         }
         let returns = self.classes[task.class].returns();
+        let result = result.map_err(|error| self.rebuild_failed(task.id, error));
         let error = result.as_ref().err().cloned();
         let root_result = match (&task.kind, &result) {
             (Kind::Root, Ok(values)) => Some(Ok(values.first().cloned().unwrap_or_else(Value::empty))),
@@ -270,6 +273,7 @@ impl Node {
                 for (index, value) in values.into_iter().enumerate() {
                     self.set_outcome(now, task.id.output(index as u32), Ok(value), fx);
                 }
+                self.keep_lineage(&task);
             }
             (Returns::Fixed(count), Err(error)) => {
                 for index in 0..count {
@@ -278,7 +282,7 @@ impl Node {
             }
             (Returns::Streaming(_), result) => self.end_stream(now, task.id, result.map(drop), fx),
         }
-        self.stored_bytes -= task.argument_bytes;
+        self.inline_bytes -= task.argument_bytes;
         self.release_arguments(now, &task.arguments, fx);
         let class = &mut self.classes[task.class];
         class.tasks -= 1;

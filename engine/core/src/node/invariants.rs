@@ -1,7 +1,7 @@
 //! What must hold between any two events. Tests and soaks call it after each; it recomputes from
 //! the holders' side what the tables say from the side of what is held.
 
-use crate::ids::IdMap;
+use crate::ids::{IdMap, ObjectId};
 
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
@@ -9,7 +9,7 @@ use crate::node::task::Kind;
 use crate::node::{Node, TaskKey, TaskState};
 use crate::options::Lifetime;
 use crate::resources::Resources;
-use crate::value::Handle;
+use crate::value::{Argument, Handle};
 
 impl Node {
     /// Says what does not hold; none when all does.
@@ -84,14 +84,14 @@ impl Node {
             ));
         }
         let values = self.objects.values().filter_map(|object| match &object.state {
-            State::Ready(value) => Some(value.size),
+            State::Ready(value) => Some(value.inline_bytes()),
             _ => None,
         });
         let arguments = self.tasks.values().map(|task| task.argument_bytes);
         let actors = self.actors.values().map(|actor| actor.argument_bytes);
         let stored: u64 = values.chain(arguments).chain(actors).sum();
-        (stored != self.stored_bytes)
-            .then(|| format!("values take {stored} bytes and the books say {}", self.stored_bytes))
+        (stored != self.inline_bytes)
+            .then(|| format!("small values take {stored} bytes and the books say {}", self.inline_bytes))
     }
 
     fn broken_counts(&self) -> Option<String> {
@@ -124,6 +124,17 @@ impl Node {
         if stopping != self.stopping.sandboxes {
             return Some(format!("{stopping} sandboxes end and the books say {}", self.stopping.sandboxes));
         }
+        let mut pinned: IdMap<ObjectId, u32> = IdMap::default();
+        for task in self.tasks.values().filter(|task| task.pinned) {
+            for argument in &task.arguments {
+                if let Argument::Object(id) = argument {
+                    *pinned.entry(*id).or_insert(0) += 1;
+                }
+            }
+        }
+        if let Some(broken) = self.storage.broken_invariant(&pinned) {
+            return Some(broken);
+        }
         if self.class_by_spec.len() != self.classes.len() {
             return Some(format!(
                 "{} classes are indexed of {}",
@@ -148,7 +159,9 @@ impl Node {
             ("actors", self.actors.len()),
             ("instances", self.instances.len()),
             ("waits", self.waits.len()),
-            ("bytes", self.stored_bytes as usize),
+            ("bytes of small values", self.inline_bytes as usize),
+            ("stored objects", self.storage.len()),
+            ("records of lineage", self.lineage.len()),
             ("tasks in line", self.ready.tasks),
             ("deadlines and timeouts", self.timers.pending()),
             ("kinds of warm sandboxes", self.warm.keys()),

@@ -152,6 +152,7 @@ impl Node {
         let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
         let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
         let new = NewTask {
+            id: self.ids.task(),
             job: id,
             class,
             kind: Kind::Root,

@@ -18,8 +18,20 @@ pub struct Limits {
     pub stream_objects_max: u32,
     /// Objects that one call puts.
     pub puts_per_task_max: u32,
-    /// Bytes of all values: objects and arguments. Beyond it: STORE_FULL.
+    /// Bytes of the arena, for values above `inline_object_bytes_max`. What does not fit is spilled, or
+    /// refused with STORE_FULL.
     pub store_bytes_max: u64,
+    /// Bytes of the values up to `inline_object_bytes_max`: objects and arguments. Beyond it:
+    /// STORE_FULL.
+    pub inline_bytes_max: u64,
+    /// Whether objects are written to disk when the arena is full.
+    pub spill: bool,
+    /// Hundredths of the arena above which objects that nobody uses are written to disk.
+    pub spill_above_percent: u64,
+    /// Tasks whose arguments are brought back from disk at once.
+    pub fetching_tasks_max: usize,
+    /// Bytes of the records by which lost objects can be made again; the oldest go first.
+    pub lineage_bytes_max: u64,
     /// Handles inside one value.
     pub handles_per_value_max: usize,
     /// Items of one wait.
@@ -60,6 +72,11 @@ impl Default for Limits {
             stream_objects_max: 1 << 30,
             puts_per_task_max: 1 << 30,
             store_bytes_max: 4 << 30,
+            inline_bytes_max: 4 << 30,
+            spill: false,
+            spill_above_percent: 80,
+            fetching_tasks_max: 64,
+            lineage_bytes_max: 256 << 20,
             handles_per_value_max: 1_000_000,
             wait_items_max: 2_000_000,
             instances_max: 12_000,

@@ -12,14 +12,17 @@ mod edges;
 mod explain;
 mod finish;
 mod history;
+mod holders;
 mod instance;
 mod invariants;
 mod job;
 mod kill;
 mod limits;
+mod lineage;
 mod place;
 mod schedule;
 mod spawn;
+mod storage;
 mod stream;
 mod task;
 mod timers;
@@ -42,13 +45,15 @@ use crate::ids::{
 };
 use crate::resources::Resources;
 use crate::time::Time;
-use crate::value::Outcome;
+use crate::value::{Outcome, Place};
 use crate::work::{Call, Start, StopReason};
 
 pub use actor::ActorCreation;
 pub use explain::Demand;
+pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
+pub use storage::{Room, RoomTicket};
 pub use stream::Next;
 pub use task::TaskState;
 pub use view::{ActorView, AttemptView, Counters, NodeView, ObjectView, TaskView};
@@ -86,6 +91,10 @@ pub enum Effect {
     JobForgotten(JobId),
     /// An actor's name is free again.
     ReleaseName(ActorId),
+    /// Write these objects to disk; `spilled` follows.
+    Spill(Vec<(ObjectId, Place)>),
+    /// Bring this object back into memory from where it was written to; `restored` follows.
+    Restore(ObjectId, Place),
 }
 
 /// Who asks: a sandbox, and the call that it is serving.
@@ -134,7 +143,10 @@ pub struct Node {
     history: VecDeque<history::Ended>,
     dead_actors: VecDeque<ActorView>,
     counters: Counters,
-    stored_bytes: u64,
+    /// Bytes of the values on the heap: objects and arguments.
+    inline_bytes: u64,
+    storage: storage::Storage,
+    lineage: lineage::Lineage,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
@@ -182,7 +194,9 @@ impl Node {
             history: VecDeque::new(),
             dead_actors: VecDeque::new(),
             counters: Counters::default(),
-            stored_bytes: 0,
+            inline_bytes: 0,
+            storage: storage::Storage::default(),
+            lineage: lineage::Lineage::default(),
             active_calls: 0,
             held_by_running: Resources::default(),
             next_instance: 0,

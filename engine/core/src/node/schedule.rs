@@ -111,10 +111,25 @@ impl Node {
         }
     }
 
+    /// Takes a task that goes on waiting out of the line.
+    pub(super) fn take_out_of_line(&mut self, key: TaskKey) {
+        let class_key = self.tasks[key].class;
+        let class = &mut self.classes[class_key];
+        if class.queue.front().is_some_and(|(_, head)| *head == key) {
+            self.dequeue(class_key);
+        } else {
+            class.queue.retain(|(_, task)| *task != key);
+            self.ready.tasks -= 1;
+        }
+    }
+
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
         self.free_cycles(now, fx);
         loop {
+            if self.storage.has_waiters() {
+                self.serve_storage(now, fx);
+            }
             if self.resume_blocked(now, fx) {
                 self.start_ready(now, fx);
             }
@@ -135,6 +150,14 @@ impl Node {
             };
             let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { break };
             match self.fits(class_key, fx) {
+                true if self.next_lacks_arguments(class_key) => {
+                    if self.storage.fetching_tasks >= self.limits.fetching_tasks_max {
+                        after = Some(at);
+                    } else if let Some(task) = self.dequeue(class_key) {
+                        self.fetch_arguments(now, task, fx);
+                        self.serve_storage(now, fx);
+                    }
+                }
                 true => {
                     let Some(task) = self.dequeue(class_key) else { break };
                     self.classes[class_key].passed_over = 0;
@@ -150,6 +173,10 @@ impl Node {
                 }
             }
         }
+    }
+
+    fn next_lacks_arguments(&self, class: ClassKey) -> bool {
+        self.classes[class].queue.front().is_some_and(|(_, task)| self.lacks_arguments(*task))
     }
 
     /// Counts a start against the classes that were before it in the order and could not be started.
@@ -283,8 +310,10 @@ impl Node {
         })));
     }
 
-    /// The values of a task's arguments, all of which are there.
-    pub(super) fn argument_values(&self, key: TaskKey) -> Vec<Value> {
+    /// The values of a task's arguments, all of which are there and stay where they are until its attempt
+    /// ends.
+    pub(super) fn argument_values(&mut self, key: TaskKey) -> Vec<Value> {
+        self.pin_arguments(key);
         let value = |argument: &Argument| match argument {
             Argument::Value(value) => value.clone(),
             Argument::Object(id) => match self.objects.get(id).map(|object| &object.state) {
@@ -300,7 +329,12 @@ impl Node {
     /// there is no such deadlock.
     fn break_deadlock(&mut self, now: Time, fx: &mut Effects) -> bool {
         let waiting = self.ready.tasks > 0 || !self.resuming.is_empty();
-        if !waiting || self.active_calls > 0 || self.stopping.sandboxes > 0 || self.timers.any_pending() {
+        if !waiting
+            || self.active_calls > 0
+            || self.stopping.sandboxes > 0
+            || self.storage.is_moving()
+            || self.timers.any_pending()
+        {
             return false;
         }
         if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {

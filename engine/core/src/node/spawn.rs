@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{JobId, ObjectId};
+use crate::ids::{JobId, ObjectId, TaskId};
 use crate::node::class::ClassSpec;
 use crate::node::edges::{Object, State, Waiter};
 use crate::node::stream::Stream;
@@ -16,6 +16,7 @@ use crate::work::Entry;
 
 /// A task that is about to be registered.
 pub(super) struct NewTask {
+    pub id: TaskId,
     pub job: JobId,
     pub class: ClassKey,
     pub kind: Kind,
@@ -34,13 +35,14 @@ impl Node {
         now: Time,
         from: Caller,
         function: Function,
-        arguments: Vec<Argument>,
+        mut arguments: Vec<Argument>,
         mut options: TaskOptions,
         fx: &mut Effects,
     ) -> Result<Spawned, Error> {
         let parent = self.check_may_spawn(from)?;
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_returns(options.returns)?;
+        self.check_large_arguments(parent, &arguments)?;
         let instance = &self.instances[&from.instance];
         let (job, scope) = (instance.job, instance.scope);
         let (name, deadline) = (options.name.take(), options.deadline.take());
@@ -48,10 +50,13 @@ impl Node {
         let entry = Entry::Run(function.name.clone());
         let memory = self.task_memory_default(job);
         let class = self.class_of(ClassSpec { job, scope, function, options }, memory);
-        self.reserve_bytes(argument_bytes, "the arguments")?;
+        self.reserve_inline(argument_bytes, "the arguments")?;
+        self.promote_arguments(parent, &mut arguments, fx);
+        let id = self.ids.task();
         let key = self.register(
             now,
             NewTask {
+                id,
                 job,
                 class,
                 kind: Kind::Function,
@@ -71,27 +76,45 @@ impl Node {
     }
 
     /// Makes an object of a value; the caller holds a handle to it.
-    pub fn put(&mut self, from: Caller, value: Value) -> Result<ObjectId, Error> {
+    pub fn put(
+        &mut self,
+        now: Time,
+        from: Caller,
+        value: Value,
+        fx: &mut Effects,
+    ) -> Result<ObjectId, Error> {
         let key = self.serving(from)?;
         self.check_value(from, &value, &"the value")?;
-        let task = &self.tasks[key];
-        if task.puts >= self.limits.puts_per_task_max {
-            return Err(limit(
-                "puts_per_task_max",
-                self.limits.puts_per_task_max,
-                "put fewer objects in one call",
-            ));
+        self.check_puts(key, 1)?;
+        self.reserve_inline(value.inline_bytes(), "the value")?;
+        let id = self.new_put(key, value, fx);
+        self.acquire(from.instance, Handle::Object(id));
+        if self.storage.has_waiters() {
+            self.schedule(now, fx);
         }
-        let id = task.id.put(task.puts);
-        self.reserve_bytes(value.size, "the value")?;
-        self.tasks[key].puts += 1;
+        Ok(id)
+    }
+
+    /// LIMIT_EXCEEDED when a call may not put so many objects more.
+    pub(super) fn check_puts(&self, key: TaskKey, more: u32) -> Result<(), Error> {
+        let max = self.limits.puts_per_task_max;
+        if more > 0 && self.tasks[key].puts.saturating_add(more) > max {
+            return Err(limit("puts_per_task_max", max, "put fewer objects in one call"));
+        }
+        Ok(())
+    }
+
+    /// Makes an object that a call puts and whose bytes were reserved. Nobody holds it yet.
+    pub(super) fn new_put(&mut self, key: TaskKey, value: Value, fx: &mut Effects) -> ObjectId {
+        let task = &mut self.tasks[key];
+        let (id, job) = (task.id.put(task.puts), task.job);
+        task.puts += 1;
         for handle in value.handles.iter() {
             self.add_edge(*handle);
         }
-        let object = Object::new(self.tasks[key].job, State::Ready(value));
-        self.insert_object(id, object);
-        self.acquire(from.instance, Handle::Object(id));
-        Ok(id)
+        self.insert_object(id, Object::new(job, State::Ready(value)));
+        self.note_stored(id, fx);
+        id
     }
 
     /// The call that the caller is serving, when it may still ask for things.
@@ -141,7 +164,7 @@ impl Node {
         Ok(parent)
     }
 
-    /// The bytes of the values among the arguments, all of which the caller may pass.
+    /// The bytes on the heap of the values among the arguments, all of which the caller may pass.
     pub(super) fn check_arguments(&self, from: Caller, arguments: &[Argument]) -> Result<u64, Error> {
         if arguments.len() > self.limits.arguments_max {
             return Err(limit(
@@ -156,7 +179,7 @@ impl Node {
                 Argument::Object(id) => self.check_holds(from, Handle::Object(*id))?,
                 Argument::Value(value) => {
                     self.check_value(from, value, &format_args!("argument {index}"))?;
-                    bytes = u64::saturating_add(bytes, value.size);
+                    bytes = u64::saturating_add(bytes, value.inline_bytes());
                 }
             }
         }
@@ -201,8 +224,7 @@ impl Node {
         argument_bytes: u64,
         fx: &mut Effects,
     ) -> TaskKey {
-        let NewTask { job, class, kind, entry, arguments, parent, deadline, name } = new;
-        let id = self.ids.task();
+        let NewTask { id, job, class, kind, entry, arguments, parent, deadline, name } = new;
         self.hold_arguments(&arguments);
         let deadline = deadline.map(|after| now + after);
         let key = self.tasks.insert(Task {
@@ -222,6 +244,7 @@ impl Node {
             arguments: arguments.into_boxed_slice(),
             argument_bytes,
             instance: None,
+            pinned: false,
             cancelled: false,
             doom: None,
             submitted: now,
@@ -342,7 +365,13 @@ impl Node {
     }
 
     /// A task whose argument failed fails with the same error, one step further (contract T6).
-    fn fail_with_argument(&mut self, now: Time, key: TaskKey, error: &Arc<Error>, fx: &mut Effects) {
+    pub(super) fn fail_with_argument(
+        &mut self,
+        now: Time,
+        key: TaskKey,
+        error: &Arc<Error>,
+        fx: &mut Effects,
+    ) {
         self.failing.push((key, error.clone()));
         if self.failing.len() > 1 {
             return;

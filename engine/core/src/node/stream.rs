@@ -105,7 +105,7 @@ impl Node {
         // is there already.
         let is_new = self.streams.get(&task).is_some_and(|stream| index >= stream.yielded);
         if is_new {
-            self.reserve_bytes(value.size, "the yielded value")?;
+            self.reserve_inline(value.inline_bytes(), "the yielded value")?;
         }
         // Only now: one that is refused can be yielded again.
         self.tasks[key].emitted += 1;
@@ -117,6 +117,7 @@ impl Node {
         }
         let id = task.output(index);
         self.insert_object(id, Object { edges: 1, ..Object::new(job, State::Ready(value)) });
+        self.note_stored(id, fx);
         let Some(stream) = self.streams.get_mut(&task) else { return Ok(WaitState::Ready) };
         stream.yielded += 1;
         stream.unread.push_back(id);

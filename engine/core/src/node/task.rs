@@ -123,6 +123,8 @@ pub(super) struct Task {
     /// Bytes of the values among the arguments, as the store's ledger counts them.
     pub argument_bytes: u64,
     pub instance: Option<InstanceId>,
+    /// It keeps the objects among its arguments where they are.
+    pub pinned: bool,
     /// Its flag was raised: whatever it does, it is not tried again.
     pub cancelled: bool,
     /// Why it must end with this error, whatever its sandbox says.
@@ -157,6 +159,9 @@ impl Node {
         let (was_active, is_active) = (was == TaskState::Running, state == TaskState::Running);
         self.active_calls -= usize::from(was_active);
         self.active_calls += usize::from(is_active);
+        let fetches = |state| matches!(state, TaskState::PendingStoreMemory | TaskState::FetchingArgs);
+        self.storage.fetching_tasks += usize::from(fetches(state));
+        self.storage.fetching_tasks -= usize::from(fetches(was));
         // What an actor holds it holds for life.
         if was_active != is_active && matches!(task.kind, Kind::Root | Kind::Function) {
             let needs = &self.classes[task.class].needs;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::ids::{ActorId, InstanceId, JobId, NodeId, ObjectId, TaskId};
 use crate::node::actor::ActorState;
-use crate::node::edges::State;
+use crate::node::holders::Holder;
 use crate::node::task::Kind;
 use crate::node::{Node, Progress, TaskKey, TaskState};
 use crate::resources::Resources;
@@ -104,10 +104,16 @@ pub struct ObjectView {
     pub size: u64,
     /// Handles inside it.
     pub handles: usize,
-    /// The job of that task, while the task has not ended.
-    pub job: Option<JobId>,
+    /// The job of that task.
+    pub job: JobId,
     /// How many hold it: sandboxes, pending tasks, values and streams.
     pub holders: u32,
+    /// Some of those: who and why.
+    pub held_by: Vec<Holder>,
+    /// Where its bytes lie: INLINE, ARENA, SPILLING, SPILLED or RESTORING; empty while there are none.
+    pub place: &'static str,
+    /// Tasks that keep it where it is.
+    pub pins: u32,
     /// Why there is no value.
     pub error: Option<Arc<Error>>,
 }
@@ -135,6 +141,16 @@ pub struct Counters {
     pub actors_restarted: u64,
     /// Time on guest threads.
     pub cpu_time: Duration,
+    /// Objects that were written to disk.
+    pub objects_spilled: u64,
+    /// Their bytes.
+    pub bytes_spilled: u64,
+    /// Objects that came back from disk into memory.
+    pub objects_restored: u64,
+    /// Their bytes.
+    pub bytes_restored: u64,
+    /// Tasks that were run again to make an object again.
+    pub tasks_rebuilt: u64,
 }
 
 /// A node.
@@ -158,9 +174,13 @@ pub struct NodeView {
     pub actors: usize,
     /// Objects.
     pub objects: usize,
-    /// Bytes of all values.
+    /// Bytes of the values on the heap.
+    pub inline_bytes: u64,
+    /// Bytes of objects in the arena.
     pub stored_bytes: u64,
-    /// Bytes that values may take.
+    /// Bytes of objects on disk only.
+    pub spilled_bytes: u64,
+    /// Bytes of the arena.
     pub store_bytes_max: u64,
     /// What it has done.
     pub counters: Counters,
@@ -183,7 +203,9 @@ impl Node {
             idle_instances: self.warm.idle(),
             actors: self.actors.values().filter(|actor| !actor.is_dead()).count(),
             objects: self.objects.len(),
-            stored_bytes: self.stored_bytes,
+            inline_bytes: self.inline_bytes,
+            stored_bytes: self.storage.arena_bytes,
+            spilled_bytes: self.storage.spilled_bytes,
             store_bytes_max: self.limits.store_bytes_max,
             counters: self.counters,
         }
@@ -330,29 +352,5 @@ impl Node {
             self.dead_actors.pop_front();
         }
         self.dead_actors.extend(self.actor_view(id));
-    }
-
-    /// Objects, `max` at most, of a job or of all.
-    pub fn objects(&self, job: Option<JobId>, max: usize) -> Vec<ObjectView> {
-        let holds = |id: &ObjectId| match job {
-            None => true,
-            Some(job) => self.instances.values().any(|instance| {
-                instance.job == job && instance.handles.contains_key(&crate::value::Handle::Object(*id))
-            }),
-        };
-        let ids = self.objects.keys().filter(|id| holds(id));
-        ids.take(max).filter_map(|id| self.object(*id)).collect()
-    }
-
-    /// One object.
-    pub fn object(&self, id: ObjectId) -> Option<ObjectView> {
-        let object = self.objects.get(&id)?;
-        let (state, size, handles, error) = match &object.state {
-            State::Pending => ("PENDING", 0, 0, None),
-            State::Ready(value) => ("READY", value.size, value.handles.len(), None),
-            State::Failed(error) => ("FAILED", 0, 0, Some(error.clone())),
-        };
-        let job = self.task_index.get(&id.task()).map(|key| self.tasks[*key].job);
-        Some(ObjectView { id, task: id.task(), job, state, size, handles, holders: object.edges, error })
     }
 }

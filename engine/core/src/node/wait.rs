@@ -16,6 +16,8 @@ use crate::value::Handle;
 pub enum Waitable {
     /// An object's value or failure.
     Object(ObjectId),
+    /// An object's failure, or its value where it can be read: in memory, if it can be brought there.
+    Value(ObjectId),
     /// A stream's next object, its end or its failure.
     NextOf(TaskId),
 }
@@ -68,7 +70,7 @@ impl Node {
     /// Whether a wait for this would end now.
     pub fn is_ready(&self, from: Caller, item: Waitable) -> bool {
         let handle = match item {
-            Waitable::Object(id) => Handle::Object(id),
+            Waitable::Object(id) | Waitable::Value(id) => Handle::Object(id),
             Waitable::NextOf(id) => Handle::Stream(id),
         };
         self.check_holds(from, handle).is_err() || !matches!(self.readiness(item), Readiness::Pending)
@@ -76,11 +78,13 @@ impl Node {
 
     fn readiness(&self, item: Waitable) -> Readiness {
         match item {
-            Waitable::Object(id) => match self.objects.get(&id).map(|object| &object.state) {
-                Some(State::Pending) => Readiness::Pending,
-                Some(State::Ready(_)) => Readiness::Ready,
-                Some(State::Failed(_)) | None => Readiness::Failed,
-            },
+            Waitable::Object(id) | Waitable::Value(id) => {
+                match self.objects.get(&id).map(|object| &object.state) {
+                    Some(State::Pending) => Readiness::Pending,
+                    Some(State::Ready(_)) => Readiness::Ready,
+                    Some(State::Failed(_)) | None => Readiness::Failed,
+                }
+            }
             Waitable::NextOf(id) => match self.streams.get(&id) {
                 Some(stream) if !stream.has_next() => Readiness::Pending,
                 _ => Readiness::Ready,
@@ -108,13 +112,19 @@ impl Node {
         }
         for item in items {
             let handle = match item {
-                Waitable::Object(id) => Handle::Object(*id),
+                Waitable::Object(id) | Waitable::Value(id) => Handle::Object(*id),
                 Waitable::NextOf(id) => Handle::Stream(*id),
             };
             self.check_holds(from, handle)?;
         }
         let (mut ready, mut failed) = (0_u32, false);
         for item in items {
+            if let Waitable::Value(id) = item {
+                self.storage.touch(*id);
+                if self.storage.is_away(*id) {
+                    continue;
+                }
+            }
             match self.readiness(*item) {
                 Readiness::Pending => {}
                 Readiness::Ready => ready += 1,
@@ -132,29 +142,30 @@ impl Node {
         if ready >= wanted || (fail_fast && failed) || timeout == Some(Duration::ZERO) {
             return Ok(WaitState::Ready);
         }
-        let id = self.new_wait(now, from.instance, task, items.into(), wanted - ready, timeout, fx);
-        if let Some(wait) = self.waits.get_mut(&id) {
-            wait.fail_fast = fail_fast;
+        let wait = self.new_wait(now, from.instance, task, items.into(), wanted - ready, timeout, fx);
+        if let Some(record) = self.waits.get_mut(&wait) {
+            record.fail_fast = fail_fast;
         }
         for item in items {
             match item {
-                Waitable::Object(object) => {
+                Waitable::Value(id) if self.fetch(*id, Waiter::Wait(wait)) => {}
+                Waitable::Object(object) | Waitable::Value(object) => {
                     if let Some(object @ Object { state: State::Pending, .. }) = self.objects.get_mut(object)
                     {
-                        object.waiting.push(Waiter::Wait(id));
+                        object.waiting.push(Waiter::Wait(wait));
                     }
                 }
                 Waitable::NextOf(stream) => {
                     if let Some(stream) = self.streams.get_mut(stream)
                         && !stream.has_next()
                     {
-                        stream.waiting.push(id);
+                        stream.waiting.push(wait);
                     }
                 }
             }
         }
         self.schedule(now, fx);
-        Ok(WaitState::Blocked(id))
+        Ok(WaitState::Blocked(wait))
     }
 
     /// Registers a wait of a running call, which blocks.
@@ -271,7 +282,7 @@ impl Node {
         }
         for item in &wait.items {
             match item {
-                Waitable::Object(object) => {
+                Waitable::Object(object) | Waitable::Value(object) => {
                     if let Some(object) = self.objects.get_mut(object) {
                         object.waiting.retain(|waiter| *waiter != Waiter::Wait(id));
                     }

@@ -3,10 +3,11 @@
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use crate::bindings::engine::compute::{actors, logging, objects, tasks, types};
-use crate::errors::HostError;
+use crate::bindings::engine::compute::{actors, logging, tasks, types};
 use crate::guest::Guest;
 use crate::handles::ActorHandle;
+use crate::imports::{OBJECTS, TYPES, add_objects, add_types, answer};
+use crate::received::ReceivedView;
 
 /// Makes the call whose guest task is running the one that asks.
 pub(crate) fn attribute(store: &mut StoreContextMut<'_, Guest>) -> wasmtime::Result<()> {
@@ -20,15 +21,6 @@ pub(crate) fn attribute(store: &mut StoreContextMut<'_, Guest>) -> wasmtime::Res
         guest.turn_to(task);
     }
     Ok(())
-}
-
-type WitResult<T> = wasmtime::Result<(Result<T, types::Error>,)>;
-
-fn result<T>(guest: &mut Guest, result: Result<T, HostError>) -> WitResult<T> {
-    match result {
-        Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(types::Host::convert_error(guest, error)?),)),
-    }
 }
 
 fn asking<'a>(store: &'a mut StoreContextMut<'_, Guest>) -> wasmtime::Result<&'a mut Guest> {
@@ -46,15 +38,15 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     let mut instance = linker.instance("engine:compute/actors@0.1.0")?;
     actors::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
     shadow_actors(&mut instance)?;
-    let mut instance = linker.instance("engine:compute/types@0.1.0")?;
-    types::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    let mut instance = linker.instance(TYPES)?;
+    add_types(&mut instance)?;
     shadow_types(&mut instance)?;
-    let mut instance = linker.instance("engine:compute/objects@0.1.0")?;
-    objects::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
-    instance.func_wrap("put", |mut store, (value,): (types::ValueView,)| {
+    let mut instance = linker.instance(OBJECTS)?;
+    add_objects(&mut instance)?;
+    instance.func_wrap("put", |mut store, (view,): (ReceivedView,)| {
         let guest = asking(&mut store)?;
-        let put = objects::Host::put(guest, value);
-        result(guest, put)
+        let put = guest.put_view_now(view);
+        answer(guest, put)
     })?;
     let mut instance = linker.instance("engine:compute/logging@0.1.0")?;
     logging::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
@@ -74,7 +66,7 @@ fn shadow_tasks(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
     instance.func_wrap("spawn", |mut store, (function, arguments, options): Arguments| {
         let guest = asking(&mut store)?;
         let spawned = tasks::Host::spawn(guest, function, arguments, options);
-        result(guest, spawned)
+        answer(guest, spawned)
     })
 }
 
@@ -83,7 +75,7 @@ fn shadow_actors(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<(
     instance.func_wrap("create", |mut store, (class, arguments, options): Arguments| {
         let guest = asking(&mut store)?;
         let created = actors::Host::create(guest, class, arguments, options);
-        result(guest, created)
+        answer(guest, created)
     })
 }
 
@@ -92,6 +84,6 @@ fn shadow_types(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
     instance.func_wrap("[method]actor.call", |mut store, (actor, method, arguments, options): Arguments| {
         let guest = asking(&mut store)?;
         let called = types::HostActor::call(guest, actor, method, arguments, options);
-        result(guest, called)
+        answer(guest, called)
     })
 }

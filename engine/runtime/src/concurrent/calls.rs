@@ -12,10 +12,16 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use smallvec::SmallVec;
 use wasmtime::component::{Accessor, ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
+use crate::bindings::engine::compute::types::Failure;
 use crate::concurrent::bindings;
+use crate::errors::HostError;
 use crate::guest::Guest;
+use crate::handles::InvocationHandle;
 use crate::instance::{End, Served, begin, not_started, store};
+use crate::lent::LentValue;
 use crate::load::Loaded;
+use crate::received::ReturnedValue;
+use crate::storage::{arguments_in_memory, house_all};
 
 /// Serves calls as they come, each as soon as it is there; the core bounds how many are inside.
 pub(crate) async fn serve(
@@ -84,53 +90,96 @@ pub(crate) async fn serve(
     end
 }
 
+type Invocation = Resource<InvocationHandle>;
+/// The name of a function, class or method, and its arguments.
+type Named = (Invocation, String, Vec<LentValue>);
+/// What an export returns.
+type Returned<T> = (Result<T, Failure>,);
+
+/// The exports, with the types of values that copy bytes once.
+struct Exports {
+    main: TypedFunc<(Invocation, Vec<String>), Returned<ReturnedValue>>,
+    run: TypedFunc<Named, Returned<Vec<ReturnedValue>>>,
+    create: TypedFunc<Named, Returned<()>>,
+    call: TypedFunc<Named, Returned<Vec<ReturnedValue>>>,
+}
+
+impl Exports {
+    fn of(program: &bindings::ConcurrentComponent) -> Self {
+        let program = program.engine_compute_program_async();
+        // SAFETY: the generated code has checked the exports against the WIT, and these types are those
+        // of the WIT too.
+        #[allow(unsafe_code)]
+        unsafe {
+            Self {
+                main: TypedFunc::new_unchecked(*program.func_main().func()),
+                run: TypedFunc::new_unchecked(*program.func_run().func()),
+                create: TypedFunc::new_unchecked(*program.func_create().func()),
+                call: TypedFunc::new_unchecked(*program.func_call().func()),
+            }
+        }
+    }
+}
+
 /// One call.
 async fn enter(
     program: &bindings::ConcurrentComponent,
     accessor: &Accessor<Guest>,
-    call: Call,
+    mut call: Call,
     calls: u64,
 ) -> (CallReport, Option<Error>) {
     let task: TaskId = call.task;
-    let begun = accessor.with(|mut access| {
+    let (index, host, from, max) = accessor.with(|mut access| {
         let guest = access.data_mut();
         let index = begin(guest, &call, calls);
-        guest.arguments_to_guest(&call).map(|arguments| (index, arguments)).map_err(|error| (index, error))
+        (index, guest.host.clone(), guest.caller(), guest.limiter.max)
     });
+    let begun = match arguments_in_memory(&host, &mut call, max).await {
+        Ok(()) => accessor.with(|mut access| {
+            let arguments = access.data_mut().arguments_to_guest(&call);
+            arguments.map(|arguments| (index, arguments)).map_err(|error| (index, error))
+        }),
+        Err(error) => Err((index, HostError::Guest(error))),
+    };
     let (index, served) = match begun {
         Err((index, error)) => (index, error.into()),
         Ok((index, arguments)) => {
             let invocation = Resource::new_borrow(index);
-            let program = program.engine_compute_program_async();
+            let program = Exports::of(program);
             let returned = match &call.entry {
                 Entry::Main(arguments) => {
                     let arguments = (invocation, arguments.to_vec());
-                    let returned = called(accessor, program.func_main(), task, arguments).await;
+                    let returned = called(accessor, program.main, task, arguments).await;
                     returned.map(|(result,)| result.map(|value| vec![value]))
                 }
                 Entry::Run(name) => {
                     let arguments = (invocation, name.to_string(), arguments);
-                    called(accessor, program.func_run(), task, arguments).await.map(|(result,)| result)
+                    called(accessor, program.run, task, arguments).await.map(|(result,)| result)
                 }
                 Entry::Invoke(text) => match crate::plain::untyped_call(text) {
                     Ok((name, arguments)) => {
+                        let arguments = arguments.into_iter().map(LentValue::msgpack).collect();
                         let arguments = (invocation, name, arguments);
-                        called(accessor, program.func_run(), task, arguments).await.map(|(result,)| result)
+                        called(accessor, program.run, task, arguments).await.map(|(result,)| result)
                     }
                     Err(error) => Err(error.into()),
                 },
                 Entry::Create(class) => {
                     let arguments = (invocation, class.to_string(), arguments);
-                    let returned = called(accessor, program.func_create(), task, arguments).await;
+                    let returned = called(accessor, program.create, task, arguments).await;
                     returned.map(|(result,)| result.map(|()| Vec::new()))
                 }
                 Entry::Method(name) => {
                     let arguments = (invocation, name.to_string(), arguments);
-                    called(accessor, program.func_call(), task, arguments).await.map(|(result,)| result)
+                    called(accessor, program.call, task, arguments).await.map(|(result,)| result)
                 }
             };
             (index, accessor.with(|mut access| access.data_mut().served(&call, index, returned)))
         }
+    };
+    let served = match served {
+        Served::Alive(result) => Served::Alive(house_all(&host, from, result).await),
+        dead => dead,
     };
     accessor.with(|mut access| {
         let guest = access.data_mut();

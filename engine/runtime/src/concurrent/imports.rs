@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use engine_core::Error;
 use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 
@@ -14,54 +13,67 @@ use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::ObjectHandle;
 use crate::host::{Caller, Until, Wait, Waitable};
-use crate::imports::timed_out;
+use crate::imports::{answer, linked_by_hand};
+use crate::lent::LentValue;
+use crate::storage::value_in_memory;
 
 /// Everything that a guest of this world may import.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     attribution::add_to_linker(linker)?;
-    wit_async::add_to_linker::<Guest, HasSelf<Guest>>(linker, |guest| guest)
+    type Get = (Resource<ObjectHandle>, Option<u64>);
+    linker.allow_shadowing(true);
+    let mut instance = linker.instance("engine:compute/objects-async@0.1.0")?;
+    wit_async::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    // By hand, as in `imports::direct`.
+    instance.func_wrap_concurrent("get", |accessor: &Accessor<Guest>, (object, timeout): Get| {
+        Box::pin(async move {
+            let got = get(accessor, object, timeout).await;
+            accessor.with(|mut access| answer(access.data_mut(), got))
+        })
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 impl wit_async::Host for Guest {}
 
 /// From within a host function of this world: waits, while other calls of the sandbox go on.
 async fn wait_for(
-    accessor: &Accessor<Guest, HasSelf<Guest>>,
+    accessor: &Accessor<Guest>,
     caller: Caller,
     items: &[Waitable],
     until: Until,
     timeout: Option<u64>,
 ) {
     let timeout = timeout.map(Duration::from_nanos);
-    let wait = accessor.with(|mut access| access.get().host.wait(caller, items, until, timeout));
+    let wait = accessor.with(|mut access| access.data_mut().host.wait(caller, items, until, timeout));
     if let Wait::Blocked(over) = wait {
         over.await;
     }
 }
 
+async fn get(
+    accessor: &Accessor<Guest>,
+    object: Resource<ObjectHandle>,
+    timeout: Option<u64>,
+) -> Result<LentValue, HostError> {
+    let (host, caller, object, max) = accessor.with(|mut access| {
+        attribution::attribute(&mut access.as_context_mut())?;
+        let guest = access.data_mut();
+        let object = guest.handles.object(&object)?;
+        Ok::<_, HostError>((guest.host.clone(), guest.caller(), object, guest.limiter.max))
+    })?;
+    let value = value_in_memory(&host, caller, object, timeout, max).await?;
+    accessor.with(|mut access| Ok(access.data_mut().lend(&value)?))
+}
+
 impl wit_async::HostWithStore<Guest> for HasSelf<Guest> {
     async fn get(
-        accessor: &Accessor<Guest, Self>,
-        object: Resource<ObjectHandle>,
-        timeout: Option<u64>,
+        _: &Accessor<Guest, Self>,
+        _: Resource<ObjectHandle>,
+        _: Option<u64>,
     ) -> Result<wit::Value, HostError> {
-        let (caller, object, outcome) = accessor.with(|mut access| {
-            attribution::attribute(&mut access.as_context_mut())?;
-            let guest = access.get();
-            let object = guest.handles.object(&object)?;
-            Ok::<_, HostError>((guest.caller(), object, guest.host.outcome(guest.caller(), object)))
-        })?;
-        if outcome.is_none() {
-            wait_for(accessor, caller, &[Waitable::Object(object)], Until::AllOrFailure, timeout).await;
-        }
-        accessor.with(|mut access| {
-            let guest = access.get();
-            match guest.host.outcome(caller, object) {
-                Some(Ok(value)) => Ok(guest.value_to_guest(&value)?),
-                Some(Err(error)) => Err(Error::clone(&error).into()),
-                None => Err(timed_out(&format!("object {object}"), timeout).into()),
-            }
-        })
+        Err(linked_by_hand())
     }
 
     async fn wait(

@@ -1,4 +1,4 @@
-//! `interface objects`: put, get-all, wait, and writing piece by piece.
+//! `interface objects`: wait, and writing piece by piece; put and get-all are in [`super::direct`].
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::{ObjectHandle, WriterEntry, WriterHandle};
 use crate::host::{Until, Waitable};
-use crate::imports::waiting::timed_out;
+use crate::imports::linked_by_hand;
 use crate::values::codec_from_guest;
 
 impl Guest {
@@ -84,38 +84,16 @@ impl Guest {
 }
 
 impl wit::Host for Guest {
-    fn put(&mut self, view: ValueView) -> Result<Resource<ObjectHandle>, HostError> {
-        let value = self.value_from_view(view)?;
-        self.put_value(value)
+    fn put(&mut self, _: ValueView) -> Result<Resource<ObjectHandle>, HostError> {
+        Err(linked_by_hand())
     }
 
     async fn get_all(
         &mut self,
-        objects: Vec<Resource<ObjectHandle>>,
-        timeout: Option<u64>,
+        _: Vec<Resource<ObjectHandle>>,
+        _: Option<u64>,
     ) -> Result<Vec<Value>, HostError> {
-        let mut ids = Vec::with_capacity(objects.len());
-        for object in &objects {
-            ids.push(self.handles.object(object)?);
-        }
-        let waitables: Vec<Waitable> = ids.iter().map(|id| Waitable::Object(*id)).collect();
-        if !waitables.is_empty() {
-            self.wait_for(&waitables, Until::AllOrFailure, timeout.map(Duration::from_nanos)).await;
-        }
-        let outcomes: Vec<_> = ids.iter().map(|id| self.host.outcome(self.caller(), *id)).collect();
-        // A failure that is known counts even when an earlier object is not there yet.
-        if let Some(error) = outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err()) {
-            return Err(Error::clone(error).into());
-        }
-        let missing = outcomes.iter().filter(|outcome| outcome.is_none()).count();
-        if missing > 0 {
-            return Err(timed_out(&format!("{missing} of {} objects", ids.len()), timeout).into());
-        }
-        let mut values = Vec::with_capacity(outcomes.len());
-        for value in outcomes.into_iter().flatten().flatten() {
-            values.push(self.value_to_guest(&value)?);
-        }
-        Ok(values)
+        Err(linked_by_hand())
     }
 
     async fn wait(

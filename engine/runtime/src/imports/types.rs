@@ -1,8 +1,7 @@
-//! `interface types`: what the handles can do.
+//! `interface types`: what the handles can do; where values pass, in [`super::direct`].
 
 use std::time::Duration;
 
-use engine_core::options::Returns;
 use engine_core::{Error, ErrorCode, Handle};
 use wasmtime::component::Resource;
 
@@ -10,7 +9,8 @@ use crate::bindings::engine::compute::types as wit;
 use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskEntry, TaskHandle};
-use crate::host::{Next, Spawned, Until, Wait, Waitable};
+use crate::host::{Next, Spawned, Until, Waitable};
+use crate::imports::linked_by_hand;
 use crate::imports::waiting::timed_out;
 use crate::values::{codec_to_guest, no_placement_groups};
 
@@ -53,14 +53,8 @@ impl wit::HostObject for Guest {
         Ok(self.host.is_ready(self.caller(), object))
     }
 
-    async fn get(
-        &mut self,
-        object: Resource<ObjectHandle>,
-        timeout: Option<u64>,
-    ) -> Result<wit::Value, HostError> {
-        let object = self.handles.object(&object)?;
-        let value = self.value_of(object, timeout).await?;
-        Ok(self.value_to_guest(&value)?)
+    async fn get(&mut self, _: Resource<ObjectHandle>, _: Option<u64>) -> Result<wit::Value, HostError> {
+        Err(linked_by_hand())
     }
 
     async fn metadata(
@@ -79,17 +73,12 @@ impl wit::HostObject for Guest {
 
     async fn read(
         &mut self,
-        object: Resource<ObjectHandle>,
-        offset: u64,
-        length: u64,
-        timeout: Option<u64>,
+        _: Resource<ObjectHandle>,
+        _: u64,
+        _: u64,
+        _: Option<u64>,
     ) -> Result<Vec<u8>, HostError> {
-        let object = self.handles.object(&object)?;
-        let value = self.value_of(object, timeout).await?;
-        let bytes = engine_objects::bytes(&value);
-        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-        let end = begin.saturating_add(usize::try_from(length).unwrap_or(usize::MAX)).min(bytes.len());
-        Ok(bytes[begin..end].to_vec())
+        Err(linked_by_hand())
     }
 
     async fn handles(
@@ -243,7 +232,8 @@ impl wit::HostPlacementGroup for Guest {
 }
 
 impl Guest {
-    fn serving(
+    /// The call that the guest means.
+    pub(super) fn serving(
         &mut self,
         invocation: &Resource<InvocationHandle>,
     ) -> wasmtime::Result<&mut crate::guest::Serving> {
@@ -267,31 +257,8 @@ impl wit::HostInvocation for Guest {
         Ok(self.control.is_interrupted(task))
     }
 
-    async fn emit(
-        &mut self,
-        invocation: Resource<InvocationHandle>,
-        view: wit::ValueView,
-    ) -> Result<(), HostError> {
-        let max = self.runtime.options.returned_bytes_per_task_max;
-        let serving = self.serving(&invocation)?;
-        if let Returns::Fixed(count) = serving.returns {
-            return Err(Error::invalid_argument(format!(
-                "{} returns {count} values and does not stream: spawn it with streaming returns to yield objects",
-                serving.task
-            ))
-            .into());
-        }
-        serving.returned_bytes = serving.returned_bytes.saturating_add(view.bytes.len() as u64);
-        if serving.returned_bytes > max {
-            return Err(too_much_returned(serving.returned_bytes, max).into());
-        }
-        let caller = crate::host::Caller { task: serving.task, ..self.caller() };
-        let value = self.value_from_view(view)?;
-        let wait = self.host.emit(caller, value)?;
-        if let Wait::Blocked(over) = wait {
-            over.await;
-        }
-        Ok(())
+    async fn emit(&mut self, _: Resource<InvocationHandle>, _: wit::ValueView) -> Result<(), HostError> {
+        Err(linked_by_hand())
     }
 
     fn drop(&mut self, _invocation: Resource<InvocationHandle>) -> wasmtime::Result<()> {

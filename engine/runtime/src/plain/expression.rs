@@ -1,14 +1,11 @@
 //! `f(1, "x")`: WAVE text of a call.
 
-use engine_core::{Codec, Error};
+use engine_core::Error;
 use rmpv::Value as Msgpack;
 use wasmtime::component::wasm_wave::ast::{Node, NodeType};
 use wasmtime::component::wasm_wave::parser::ParserError;
 use wasmtime::component::wasm_wave::untyped::UntypedFuncCall;
 use wasmtime::component::{Type, Val};
-
-use crate::bindings::engine::compute::types as wit;
-use crate::values::codec_to_guest;
 
 /// Bytes of an expression.
 const EXPRESSION_BYTES_MAX: usize = 16 << 20;
@@ -62,7 +59,7 @@ pub(crate) fn typed_arguments(arguments: &str, types: &[Type]) -> Result<Vec<Val
 
 /// A call of an SDK's function, whose types are not known: the arguments become MessagePack as they
 /// stand.
-pub(crate) fn untyped_call(text: &str) -> Result<(String, Vec<wit::Value>), Error> {
+pub(crate) fn untyped_call(text: &str) -> Result<(String, Vec<Vec<u8>>), Error> {
     let (name, arguments) = split(text)?;
     let wrong = |error: &ParserError| Error::invalid_argument(explained(error, arguments));
     let source = format!("{NAME}{arguments}");
@@ -74,7 +71,7 @@ pub(crate) fn untyped_call(text: &str) -> Result<(String, Vec<wit::Value>), Erro
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value)
                 .map_err(|error| Error::internal(format!("an argument cannot be written: {error}")))?;
-            values.push(wit::Value { codec: codec_to_guest(Codec::Msgpack), bytes, handles: Vec::new() });
+            values.push(bytes);
         }
     }
     Ok((name.to_owned(), values))
@@ -129,7 +126,7 @@ mod tests {
     fn decoded(text: &str) -> Vec<Msgpack> {
         let (name, values) = untyped_call(text).unwrap();
         assert_eq!(name, "f");
-        values.iter().map(|value| rmpv::decode::read_value(&mut value.bytes.as_slice()).unwrap()).collect()
+        values.iter().map(|value| rmpv::decode::read_value(&mut value.as_slice()).unwrap()).collect()
     }
 
     #[test]

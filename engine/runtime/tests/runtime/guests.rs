@@ -16,7 +16,12 @@ pub(crate) fn program_of(imports: &str, items: &str, body: &str, main: &str, cre
     encode("component", &core(imports, items, body, main, create))
 }
 
-fn core(imports: &str, items: &str, body: &str, main: &str, create: &str) -> String {
+/// Where the allocator of these guests looks at the alignment that it is asked for.
+pub(crate) const ALIGNS: &str =
+    "(if (i32.lt_u (local.get $align) (i32.const 16)) (then (local.set $align (i32.const 16))))";
+
+/// The core module of [`program_of`].
+pub(crate) fn core(imports: &str, items: &str, body: &str, main: &str, create: &str) -> String {
     let call = "(param $invocation i32) (param $name i32) (param $name_len i32) (param $arguments i32) (param $arguments_len i32) (result i32)";
     let done = "local.get $invocation call $drop_invocation";
     format!(
@@ -28,7 +33,8 @@ fn core(imports: &str, items: &str, body: &str, main: &str, create: &str) -> Str
   ;; The list of one value at 1024, the result at 2048.
   (func $cabi_realloc (export "cabi_realloc") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)
     (local $at i32)
-    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+    {ALIGNS}
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
     (global.set $heap (i32.add (local.get $at) (local.get $len)))
     (block $fits
       (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
@@ -83,7 +89,7 @@ pub(crate) fn encode(world: &str, core: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).unwrap();
     let world = resolve.select_world(&[package], Some(world)).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
@@ -94,7 +100,7 @@ pub(crate) fn plain(wit: &str, core: &str) -> Vec<u8> {
     resolve.push_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit")).unwrap();
     let package = resolve.push_str("test.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 

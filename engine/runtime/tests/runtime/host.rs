@@ -89,7 +89,7 @@ impl FakeHost {
 
     fn is_waitable_ready(state: &State, item: Waitable) -> bool {
         match item {
-            Waitable::Object(object) => state.outcomes.contains_key(&object),
+            Waitable::Object(object) | Waitable::Value(object) => state.outcomes.contains_key(&object),
             Waitable::NextOf(_) => false,
         }
     }
@@ -164,6 +164,10 @@ impl Events {
 impl Host for FakeHost {
     fn place(&self, bytes: Vec<u8>) -> Result<Place, Error> {
         store().place(bytes)
+    }
+
+    fn write(&self, parts: &[&[u8]]) -> Result<Place, Error> {
+        store().write(parts)
     }
 
     fn put(&self, from: Caller, value: Value) -> Result<ObjectId, Error> {

@@ -8,6 +8,7 @@ mod host;
 mod imports;
 mod life;
 mod loading;
+mod mapped;
 mod plain;
 
 use std::sync::Arc;

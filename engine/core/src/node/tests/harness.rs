@@ -13,7 +13,7 @@ use crate::node::*;
 use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
-use crate::value::{Argument, Handle, Outcome, Value};
+use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
 use crate::work::{Call, CallReport, Entry, GoneReport, Life, StopReason, Usage};
 
 /// A sandbox as the runtime would have it.
@@ -50,7 +50,22 @@ pub struct World {
     pub trace: Option<Vec<String>>,
     /// Whether the invariants are checked after every event: they cost a walk over all tables.
     pub checks: bool,
+    /// With this set, what is written out and brought back is so only by [`World::write_out`] and
+    /// [`World::bring_back`].
+    pub slow_disk: bool,
+    pub spills: VecDeque<Vec<(ObjectId, Place)>>,
+    pub restores: VecDeque<(ObjectId, Place)>,
     ids: IdGenerator,
+}
+
+/// A value in the arena.
+pub fn large(size: u64) -> Value {
+    Value { size, place: Place::of(Arc::new(size), Residence::Arena), ..Value::empty() }
+}
+
+/// The same bytes, elsewhere.
+pub fn moved(place: &Place, residence: Residence) -> Place {
+    Place::of(Arc::new(*place.downcast::<u64>().expect("a token")), residence)
 }
 
 pub fn cpus(count: u64) -> Resources {
@@ -126,6 +141,9 @@ impl World {
             timer: None,
             trace: None,
             checks: true,
+            slow_disk: false,
+            spills: VecDeque::new(),
+            restores: VecDeque::new(),
             ids: IdGenerator::new([9; 16]),
         }
     }
@@ -140,10 +158,7 @@ impl World {
         let mut fx = Effects::new();
         let result = event(&mut self.node, self.now, &mut fx);
         self.check();
-        let mut fx = VecDeque::from(fx);
-        while let Some(effect) = fx.pop_front() {
-            self.carry_out(effect, &mut fx);
-        }
+        self.follow(fx);
         result
     }
 
@@ -199,6 +214,64 @@ impl World {
                 assert!(self.forgotten.insert(job), "{job} was forgotten twice");
             }
             Effect::ReleaseName(actor) => self.released_names.push(actor),
+            Effect::Spill(batch) => {
+                self.spills.push_back(batch);
+                if !self.slow_disk {
+                    let mut more = Effects::new();
+                    self.write_out_into(None, &mut more);
+                    fx.extend(more);
+                }
+            }
+            Effect::Restore(id, place) => {
+                self.restores.push_back((id, place));
+                if !self.slow_disk {
+                    let mut more = Effects::new();
+                    self.bring_back_into(None, &mut more);
+                    fx.extend(more);
+                }
+            }
+        }
+    }
+
+    fn write_out_into(&mut self, failure: Option<Error>, more: &mut Effects) {
+        let Some(batch) = self.spills.pop_front() else { return };
+        let result = |place: &Place| match &failure {
+            Some(error) => Err(error.clone()),
+            None => Ok(moved(place, Residence::Spilled)),
+        };
+        let results = batch.iter().map(|(id, place)| (*id, result(place))).collect();
+        self.node.spilled(self.now, results, more);
+        self.check();
+    }
+
+    fn bring_back_into(&mut self, failure: Option<Error>, more: &mut Effects) {
+        let Some((id, place)) = self.restores.pop_front() else { return };
+        let result = match failure {
+            Some(error) => Err(error),
+            None => Ok(moved(&place, Residence::Arena)),
+        };
+        self.node.restored(self.now, id, result, more);
+        self.check();
+    }
+
+    /// The oldest batch on its way out is on disk, or failed.
+    pub fn write_out(&mut self, failure: Option<Error>) {
+        let mut more = Effects::new();
+        self.write_out_into(failure, &mut more);
+        self.follow(more);
+    }
+
+    /// The object that was asked back first is in memory again, or failed to be.
+    pub fn bring_back(&mut self, failure: Option<Error>) {
+        let mut more = Effects::new();
+        self.bring_back_into(failure, &mut more);
+        self.follow(more);
+    }
+
+    fn follow(&mut self, fx: Effects) {
+        let mut fx = VecDeque::from(fx);
+        while let Some(effect) = fx.pop_front() {
+            self.carry_out(effect, &mut fx);
         }
     }
 
@@ -315,7 +388,7 @@ impl World {
 
     #[track_caller]
     pub fn put(&mut self, from: Caller, value: Value) -> ObjectId {
-        self.event(|node, _, _| node.put(from, value)).expect("a value that is accepted")
+        self.event(|node, now, fx| node.put(now, from, value, fx)).expect("a value that is accepted")
     }
 
     pub fn wait(

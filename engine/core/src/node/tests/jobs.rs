@@ -127,7 +127,7 @@ fn a_guest_that_is_being_stopped_can_ask_for_nothing_more() {
     world.event(|node, now, fx| node.stop_job(now, job, "told to", fx));
     let refused = world.try_spawn(root, Vec::new(), options());
     assert_eq!(refused.map_err(|error| error.code()), Err(ErrorCode::TaskCancelled));
-    let refused = world.event(|node, _, _| node.put(root, value(1)));
+    let refused = world.event(|node, now, fx| node.put(now, root, value(1), fx));
     assert_eq!(refused.map_err(|error| error.code()), Err(ErrorCode::TaskCancelled));
     world.slow_stops = false;
     world.gone(root.instance);

@@ -111,7 +111,7 @@ fn a_sandbox_that_asks_after_its_call_has_ended() {
     let guest = world.caller(task);
     world.finish(task);
     assert!(world.try_spawn(guest, Vec::new(), options()).is_err());
-    assert!(world.event(|node, _, _| node.put(guest, value(1))).is_err());
+    assert!(world.event(|node, now, fx| node.put(now, guest, value(1), fx)).is_err());
     assert!(world.event(|node, now, fx| node.emit(now, guest, value(1), fx)).is_err());
     world.end();
 }

@@ -70,12 +70,12 @@ fn arguments_returns_puts_and_handles() {
     assert_limit(world.try_spawn(root, Vec::new(), returns(3)), "returns_max of 2");
     let task = world.spawn(root, &[object, object], returns(2));
     world.put(root, value(1));
-    assert_limit(world.event(|node, _, _| node.put(root, value(1))), "puts_per_task_max of 2");
+    assert_limit(world.event(|node, now, fx| node.put(now, root, value(1), fx)), "puts_per_task_max of 2");
     let other = world.caller(task);
     world.acquire(other, Handle::Object(object));
     let handles = [Handle::Object(object); 3];
     assert_limit(
-        world.event(|node, _, _| node.put(other, value_with(&handles))),
+        world.event(|node, now, fx| node.put(now, other, value_with(&handles), fx)),
         "handles_per_value_max of 2",
     );
     let items = [Waitable::Object(object); 3];
@@ -155,7 +155,7 @@ fn resident_bytes() -> Option<u64> {
 
 #[test]
 fn a_call_refused_for_its_arguments_leaves_no_trace() {
-    let limits = Limits { store_bytes_max: 10, ..Limits::default() };
+    let limits = Limits { inline_bytes_max: 10, ..Limits::default() };
     let mut world = World::new(cpus(1), limits);
     let root = world.job();
     let actor = world.actor(root, ActorOptions::default());

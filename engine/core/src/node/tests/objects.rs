@@ -194,7 +194,7 @@ fn only_what_a_guest_holds_can_be_used() {
     let inside = vec![Argument::Value(value_with(&[Handle::Object(object)]))];
     let inside = world.try_spawn(stranger, inside, options());
     assert_eq!(code(inside), Err(ErrorCode::PermissionDenied));
-    let put = world.event(|node, _, _| node.put(stranger, value_with(&[Handle::Object(object)])));
+    let put = world.event(|node, now, fx| node.put(now, stranger, value_with(&[Handle::Object(object)]), fx));
     assert_eq!(put.map_err(|error| error.code()), Err(ErrorCode::PermissionDenied));
     let wait = world.event(|node, now, fx| {
         let items = [crate::node::Waitable::Object(object)];
@@ -211,14 +211,15 @@ fn only_what_a_guest_holds_can_be_used() {
 // contract: L2
 #[test]
 fn a_full_store_refuses_and_the_same_put_succeeds_once_there_is_room() {
-    let limits = Limits { store_bytes_max: 100, ..Limits::default() };
+    let limits = Limits { inline_bytes_max: 100, ..Limits::default() };
     let mut world = World::new(cpus(1), limits);
     let root = world.job();
     let first = world.put(root, value(60));
-    let refused = world.event(|node, _, _| node.put(root, value(50))).expect_err("60 + 50 of 100");
+    let refused =
+        world.event(|node, now, fx| node.put(now, root, value(50), fx)).expect_err("60 + 50 of 100");
     assert_eq!(refused.code(), ErrorCode::StoreFull);
     assert!(
-        refused.message().contains("takes 50 bytes, and the object store has 40 bytes of 100 bytes free"),
+        refused.message().contains("takes 50 bytes, and small values have 40 bytes of 100 bytes free"),
         "{refused}"
     );
     world.release(root, Handle::Object(first));
@@ -229,7 +230,7 @@ fn a_full_store_refuses_and_the_same_put_succeeds_once_there_is_room() {
 // contract: L2
 #[test]
 fn arguments_and_results_count_as_bytes_of_the_store() {
-    let limits = Limits { store_bytes_max: 100, ..Limits::default() };
+    let limits = Limits { inline_bytes_max: 100, ..Limits::default() };
     let mut world = World::new(cpus(1), limits);
     let root = world.job();
     let task = world.try_spawn(root, vec![Argument::Value(value(60))], options()).expect("accepted");

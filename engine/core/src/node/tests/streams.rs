@@ -142,7 +142,7 @@ fn a_retry_yields_again_and_nobody_sees_an_object_twice() {
 // contract: T8
 #[test]
 fn one_that_the_store_refuses_can_be_yielded_again() {
-    let limits = Limits { store_bytes_max: 20, ..Limits::default() };
+    let limits = Limits { inline_bytes_max: 20, ..Limits::default() };
     let mut world = World::new(cpus(1), limits);
     let root = world.job();
     let object = world.put(root, value(16));

@@ -111,6 +111,11 @@ impl Checker {
         assert_eq!(before, seen, "{object} changed");
     }
 
+    /// An object was lost: it and what is needed to make it again may have other values from now on.
+    pub fn lost(&mut self) {
+        self.outcomes.clear();
+    }
+
     /// The value of an argument, as its callee sees it.
     pub fn given(&mut self, object: ObjectId, value: &Value) {
         self.read(object, &Ok(value.clone()));

@@ -82,6 +82,11 @@ impl Simulation {
                 self.end_stopping();
                 continue;
             }
+            if !self.world.spills.is_empty() || !self.world.restores.is_empty() {
+                self.world.write_out(None);
+                self.world.bring_back(None);
+                continue;
+            }
             let awake: Vec<TaskId> = self.awake().into_iter().filter(|task| !roots.contains(task)).collect();
             if let Some(task) = self.random.pick(&awake) {
                 self.finishes(task);
@@ -107,7 +112,9 @@ impl Simulation {
             let has_a_reason = match view.state {
                 TaskState::Running => self.world.roots.values().any(|root| *root == view.id),
                 // While nothing runs, whoever lacks resources waits in vain, and was told so.
-                TaskState::PendingPlacement => somebody_runs,
+                TaskState::PendingPlacement | TaskState::PendingStoreMemory => somebody_runs,
+                // Of several arguments one is back, and for another there is no room.
+                TaskState::FetchingArgs => somebody_runs,
                 TaskState::Blocked => {
                     self.waits_for_something(&view) || (somebody_runs && self.lacks_cpus(&view))
                 }

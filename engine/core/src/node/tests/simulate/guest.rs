@@ -7,10 +7,10 @@ use super::simulation::{MIB, Simulation, Waiting};
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, LaneId, ObjectId, TaskId};
 use crate::node::tests::harness::{error, failure, function};
-use crate::node::{ActorCreation, Caller, Next, Spawned, Until, WaitState, Waitable};
+use crate::node::{ActorCreation, Caller, Next, Room, RoomTicket, Spawned, Until, WaitState, Waitable};
 use crate::options::{ActorOptions, CallOptions, Lifetime, Placement, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::Quantity;
-use crate::value::{Argument, Handle, Place, Value};
+use crate::value::{Argument, Handle, Place, Residence, Value};
 use crate::work::Entry;
 
 impl Simulation {
@@ -23,10 +23,14 @@ impl Simulation {
         let awake = self.awake();
         let Some(task) = self.random.pick(&awake) else { return };
         let guest = self.world.caller(task);
+        if self.tickets.contains_key(&task) {
+            return self.wants_room(guest);
+        }
         match self.random.below(100) {
             0..=27 => self.spawns(guest),
             28..=33 => self.puts(guest),
-            34..=45 => self.waits(guest),
+            34..=44 => self.waits(guest),
+            45 => self.wants_room(guest),
             46..=50 => self.reads(guest),
             51..=55 => self.reads_stream(guest),
             56..=61 => self.emits(guest),
@@ -41,7 +45,12 @@ impl Simulation {
 
     pub fn value(&mut self, handles: &[Handle]) -> Value {
         self.next_token += 1;
-        let place = Place::new(arc(self.next_token));
+        let residence = self.random.of([Residence::Inline, Residence::Inline, Residence::Arena]);
+        let residence = match self.random.once_in(20) {
+            true if residence == Residence::Arena => Residence::Spilled,
+            _ => residence,
+        };
+        let place = Place::of(arc(self.next_token), residence);
         Value { size: 1 + self.next_token % 7, handles: handles.into(), place, ..Value::empty() }
     }
 
@@ -164,7 +173,7 @@ impl Simulation {
     fn puts(&mut self, guest: Caller) {
         let handles = self.some_handles(guest);
         let value = self.value(&handles);
-        match self.world.event(|node, _, _| node.put(guest, value)) {
+        match self.world.event(|node, now, fx| node.put(now, guest, value, fx)) {
             Ok(object) => self.got(guest, Handle::Object(object)),
             Err(error) => self.checker.refused(&error),
         }
@@ -175,9 +184,17 @@ impl Simulation {
         let items: Vec<Waitable> = (0..self.random.of([1, 1, 2, 4]))
             .filter_map(|_| self.random.pick(&held))
             .filter_map(|handle| match handle {
-                Handle::Object(id) => Some(Waitable::Object(id)),
+                Handle::Object(id) if id.output_index().is_some() => Some(Waitable::Object(id)),
+                Handle::Object(id) => Some(Waitable::Value(id)),
                 Handle::Stream(id) => Some(Waitable::NextOf(id)),
                 _ => None,
+            })
+            .collect();
+        let items: Vec<Waitable> = items
+            .into_iter()
+            .map(|item| match item {
+                Waitable::Object(id) if self.random.once_in(2) => Waitable::Value(id),
+                item => item,
             })
             .collect();
         let until = match self.random.below(2) {
@@ -198,6 +215,19 @@ impl Simulation {
                 }
             }
             Ok(WaitState::Ready) => {}
+            Err(error) => self.checker.refused(&error),
+        }
+    }
+
+    fn wants_room(&mut self, guest: Caller) {
+        let fresh = RoomTicket::new(self.random.of([1, 5, 20, 100_000]));
+        let mut ticket = self.tickets.remove(&guest.task).unwrap_or(fresh);
+        match self.world.event(|node, now, fx| node.make_room(now, guest, &mut ticket, fx)) {
+            Ok(Room::Wait(wait)) => {
+                self.tickets.insert(guest.task, ticket);
+                self.may_block(guest, Ok(WaitState::Blocked(wait)), Vec::new());
+            }
+            Ok(Room::OnDisk) => {}
             Err(error) => self.checker.refused(&error),
         }
     }

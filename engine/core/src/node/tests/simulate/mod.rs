@@ -47,7 +47,7 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")))
 }
 
-// contract: T2, T4, T5, T7, T8, O1, O2, O6, A1, A2, A3, A4, A5, A7, A9, J2, L1
+// contract: T2, T4, T5, T7, T8, O1, O2, O6, O7, O8, A1, A2, A3, A4, A5, A7, A9, J2, L1
 #[test]
 fn random_guests() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
@@ -71,6 +71,9 @@ struct Seen {
     /// Calls that a warm sandbox served after its first.
     reused: u64,
     deadlocks: usize,
+    spilled: u64,
+    restored: u64,
+    rebuilt: u64,
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -82,21 +85,28 @@ impl Seen {
         self.retried += counters.attempts_retried;
         self.restarted += counters.actors_restarted;
         self.reused += run.reused;
+        self.spilled += counters.objects_spilled;
+        self.restored += counters.objects_restored;
+        self.rebuilt += counters.tasks_rebuilt;
         self.deadlocks += run.deadlocks;
         self.codes.extend(&run.codes);
     }
 
     fn assert_all(&self) {
-        let Self { finished, cancelled, retried, restarted, reused, deadlocks, codes } = self;
+        let Self { finished, cancelled, retried, restarted, reused, deadlocks, .. } = self;
+        let Self { spilled, restored, rebuilt, codes, .. } = self;
         println!(
-            "{finished} finished, {cancelled} cancelled, {retried} retried, {restarted} restarted, {reused} reused, {deadlocks} deadlocks"
+            "{finished} finished, {cancelled} cancelled, {retried} retried, {restarted} restarted, {reused} reused, {deadlocks} deadlocks, {spilled} spilled, {restored} restored, {rebuilt} rebuilt"
         );
         let counts = [*finished, *cancelled, *retried, *restarted, *reused, *deadlocks as u64];
+        let counts = counts.into_iter().chain([*spilled, *restored, *rebuilt]).collect::<Vec<_>>();
         assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
         let expected = [
             ErrorCode::ActorDied,
             ErrorCode::DeadlineExceeded,
             ErrorCode::LimitExceeded,
+            ErrorCode::ObjectLost,
+            ErrorCode::OutOfDisk,
             ErrorCode::OutOfMemory,
             ErrorCode::PendingCallsExceeded,
             ErrorCode::QuotaExceeded,

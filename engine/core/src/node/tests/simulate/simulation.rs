@@ -8,7 +8,7 @@ use super::random::Random;
 use crate::error::ErrorCode;
 use crate::ids::{ActorId, InstanceId, LaneId, TaskId, WaitId};
 use crate::node::tests::harness::{World, error};
-use crate::node::{Caller, Limits, Waitable};
+use crate::node::{Caller, Limits, RoomTicket, Waitable};
 use crate::resources::{Quantity, Resources};
 use crate::value::{Argument, Handle};
 
@@ -34,6 +34,8 @@ pub struct Simulation {
     pub waiting: BTreeMap<TaskId, Waiting>,
     /// Every task that was accepted, with the objects among its arguments.
     pub tasks: BTreeMap<TaskId, Vec<Argument>>,
+    /// Calls that look for room in the arena.
+    pub tickets: BTreeMap<TaskId, RoomTicket>,
     pub detached: Vec<ActorId>,
     pub next_token: u64,
     seen_begun: usize,
@@ -54,7 +56,11 @@ impl Simulation {
         total.set_custom("disk", Quantity(random.of([0, 5_000, 20_000])));
         let limits = Limits {
             queued_tasks_max: random.of([20, 1_000]),
-            store_bytes_max: random.of([50, 10_000]),
+            inline_bytes_max: random.of([50, 10_000]),
+            store_bytes_max: random.of([10, 40, 10_000]),
+            spill: random.of([true, true, false]),
+            fetching_tasks_max: random.of([1, 64]),
+            lineage_bytes_max: random.of([0, 2_000, 1 << 20]),
             instances_max: random.of([4, 1_000]),
             warm_idle_max: random.of([1, 3, 100]),
             passed_over_max: random.of([0, 2, 100]),
@@ -63,6 +69,7 @@ impl Simulation {
         };
         let mut world = World::new(total.clone(), limits);
         world.slow_stops = true;
+        world.slow_disk = true;
         Self {
             world,
             random,
@@ -72,6 +79,7 @@ impl Simulation {
             lanes: BTreeMap::new(),
             waiting: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            tickets: BTreeMap::new(),
             detached: Vec::new(),
             next_token: 0,
             seen_begun: 0,
@@ -90,6 +98,7 @@ impl Simulation {
             6..=14 => self.end_stopping(),
             15..=20 => self.pass_time(),
             21 => self.late_event(),
+            22..=27 => self.disk_works(),
             _ => self.guest_acts(),
         }
         self.look_around();
@@ -138,6 +147,31 @@ impl Simulation {
         self.stopping.retain(|instance| sandboxes.contains_key(instance));
         if let Some(instance) = self.random.pick(&self.stopping) {
             self.world.gone(instance);
+        }
+    }
+
+    /// Something is written out or brought back, or is not.
+    fn disk_works(&mut self) {
+        if self.random.once_in(2) {
+            let fails = self.random.once_in(6);
+            self.world.write_out(fails.then(|| error(ErrorCode::OutOfDisk)));
+            return;
+        }
+        let code =
+            self.random.of([None, None, None, Some(ErrorCode::StoreFull), Some(ErrorCode::ObjectLost)]);
+        if code == Some(ErrorCode::ObjectLost) {
+            self.checker.lost();
+        }
+        self.world.bring_back(code.map(error));
+        let on_disk: Vec<_> = self.world.node.objects(None, usize::MAX);
+        let on_disk: Vec<_> =
+            on_disk.iter().filter(|view| view.place == "SPILLED").map(|view| view.id).collect();
+        if let Some(object) = self.random.pick(&on_disk)
+            && self.random.once_in(3)
+        {
+            self.checker.lost();
+            let cause = error(ErrorCode::ObjectLost);
+            self.world.event(|node, now, fx| node.lost(now, object, &cause, fx));
         }
     }
 

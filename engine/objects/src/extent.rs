@@ -1,0 +1,137 @@
+//! Parts of the arena: written by one owner, then read by many.
+
+use std::sync::Arc;
+
+use crate::allocator::EXTENT_BYTES;
+use crate::arena::Arena;
+
+/// Whole pages of the arena; free again when this is dropped.
+struct Pages {
+    arena: Arc<Arena>,
+    offset: usize,
+    /// Bytes, a multiple of [`EXTENT_BYTES`].
+    capacity: usize,
+}
+
+impl Pages {
+    fn as_slice(&self) -> &[u8] {
+        // SAFETY: the pages belong to this value and lie inside the mapping, which the arena keeps;
+        // they are always initialised, and are written only through `as_mut_slice` and by the
+        // system on behalf of its owner, both of which borrow this value mutably.
+        unsafe { std::slice::from_raw_parts(self.arena.base().add(self.offset), self.capacity) }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and the mutable borrow is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.arena.base().add(self.offset), self.capacity) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        self.arena.release(self.offset, self.capacity);
+    }
+}
+
+/// Bytes in the arena that do not change any more.
+pub struct Extent {
+    pages: Pages,
+    length: usize,
+}
+
+impl Extent {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.pages.as_slice()[..self.length]
+    }
+
+    /// The bytes and the zeros after them, up to the end of the last page.
+    #[cfg(test)]
+    pub fn whole_pages(&self) -> &[u8] {
+        self.pages.as_slice()
+    }
+
+    /// Where in the arena's file they begin, in bytes.
+    pub fn offset(&self) -> usize {
+        self.pages.offset
+    }
+
+    /// The arena that they lie in.
+    pub fn arena(&self) -> &Arena {
+        &self.pages.arena
+    }
+}
+
+/// Room in the arena that is being written by its only owner.
+pub struct ExtentDraft {
+    pages: Pages,
+    size: usize,
+    written: usize,
+    /// Most of the pages were never used.
+    is_fresh: bool,
+}
+
+impl ExtentDraft {
+    /// `size` bytes in `capacity` bytes of pages that the allocator gave at `offset`.
+    pub(crate) fn new(
+        arena: Arc<Arena>,
+        offset: usize,
+        size: usize,
+        capacity: usize,
+        is_fresh: bool,
+    ) -> Self {
+        Self { pages: Pages { arena, offset, capacity }, size, written: 0, is_fresh }
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// Bytes that there is still room for.
+    pub fn left(&self) -> usize {
+        self.size - self.written
+    }
+
+    /// Writes after what was written; as much as there is room for.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(self.left())];
+        let at = self.written;
+        let mut done = 0;
+        while self.is_fresh && done < bytes.len() {
+            let offset = (self.pages.offset + at + done) as u64;
+            match rustix::io::pwrite(self.pages.arena.file(), &bytes[done..], offset) {
+                Ok(count) if count > 0 => done += count,
+                Err(rustix::io::Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        self.pages.as_mut_slice()[at + done..at + bytes.len()].copy_from_slice(&bytes[done..]);
+        self.written = at + bytes.len();
+    }
+
+    /// The bytes that are not written yet, to be filled from elsewhere: then say so with
+    /// [`Self::fill`].
+    pub fn rest_mut(&mut self) -> &mut [u8] {
+        let rest = self.written..self.size;
+        &mut self.pages.as_mut_slice()[rest]
+    }
+
+    /// All bytes were written through [`Self::rest_mut`].
+    pub fn fill(&mut self) {
+        self.written = self.size;
+    }
+
+    /// The bytes written, which do not change any more. Pages beyond them are free again, and the
+    /// end of the last page is zeros, so that whoever maps it sees nothing of an earlier owner.
+    pub fn seal(mut self) -> Extent {
+        let length = self.written;
+        let kept = length.max(1).next_multiple_of(EXTENT_BYTES);
+        if kept < self.pages.capacity {
+            self.pages.arena.release_part(self.pages.offset + kept, self.pages.capacity - kept);
+            self.pages.capacity = kept;
+        }
+        self.pages.as_mut_slice()[length..].fill(0);
+        Extent { pages: self.pages, length }
+    }
+}

@@ -1,0 +1,145 @@
+//! Values for which memory has no room: on their way to a place, and on their way back from disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::resources::bytes;
+use engine_core::work::Call;
+use engine_core::{Error, ErrorCode, ObjectId, Residence, Value};
+
+use crate::errors::HostError;
+use crate::guest::Guest;
+use crate::host::{Caller, Host, Lost, Until, Wait, Waitable};
+use crate::imports::timed_out;
+
+/// Finds a place for a value that found none when it was received.
+pub(crate) async fn house(host: &Arc<dyn Host>, from: Caller, value: &mut Value) -> Result<(), Error> {
+    let is_small = value.size <= host.inline_object_bytes_max() as u64;
+    if !is_small && value.place.residence() == Residence::Inline {
+        let place = std::mem::take(&mut value.place);
+        value.place = host.store_when_room(from, place).await?;
+    }
+    Ok(())
+}
+
+/// The same for all that a call returned.
+pub(crate) async fn house_all(
+    host: &Arc<dyn Host>,
+    from: Caller,
+    result: Result<Vec<Value>, Error>,
+) -> Result<Vec<Value>, Error> {
+    let mut values = result?;
+    for value in &mut values {
+        house(host, from, value).await?;
+    }
+    Ok(values)
+}
+
+/// The value of an object with its bytes in memory, once it is there.
+pub(crate) async fn value_in_memory(
+    host: &Arc<dyn Host>,
+    from: Caller,
+    object: ObjectId,
+    timeout: Option<u64>,
+    memory_bytes_max: u64,
+) -> Result<Value, HostError> {
+    loop {
+        // Waits also for one that is on disk, as long as it can be brought back.
+        let is_here = |value: &Value| value.place.residence() != Residence::Spilled;
+        let mut outcome = host.outcome(from, object);
+        if !matches!(&outcome, Some(Ok(value)) if is_here(value)) && !matches!(outcome, Some(Err(_))) {
+            let timeout = timeout.map(Duration::from_nanos);
+            if let Wait::Blocked(over) =
+                host.wait(from, &[Waitable::Value(object)], Until::AllOrFailure, timeout)
+            {
+                over.await;
+            }
+            outcome = host.outcome(from, object);
+        }
+        let value = match outcome {
+            Some(Ok(value)) => value,
+            Some(Err(error)) => return Err(Error::clone(&error).into()),
+            None => return Err(timed_out(&format!("object {object}"), timeout).into()),
+        };
+        if value.size > memory_bytes_max {
+            return Err(too_large_for_guest(&format!("object {object}"), value.size, memory_bytes_max).into());
+        }
+        if is_here(&value) {
+            return Ok(value);
+        }
+        if let Some(value) = read_whole(host, value, Lost::Object(object)).await? {
+            return Ok(value);
+        }
+    }
+}
+
+/// Brings the arguments of a call that are on disk, because memory has no room, to where the guest can
+/// have them.
+pub(crate) async fn arguments_in_memory(
+    host: &Arc<dyn Host>,
+    call: &mut Call,
+    memory_bytes_max: u64,
+) -> Result<(), Error> {
+    let task = call.task;
+    for (index, value) in call.arguments.iter_mut().enumerate() {
+        if value.place.residence() != Residence::Spilled {
+            continue;
+        }
+        if value.size > memory_bytes_max {
+            return Err(too_large_for_guest(&format!("argument {index}"), value.size, memory_bytes_max));
+        }
+        match read_whole(host, value.clone(), Lost::Argument(task, index)).await? {
+            Some(read) => *value = read,
+            None => {
+                return Err(Error::new(
+                    ErrorCode::ObjectLost,
+                    format!(
+                        "argument {index} was lost on disk; the task is run again when it was made again"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The value with its bytes on the heap; none when they are lost, which the node knows then.
+async fn read_whole(host: &Arc<dyn Host>, value: Value, what: Lost) -> Result<Option<Value>, Error> {
+    match host.read(value.place.clone(), 0, value.size).await {
+        Ok(bytes) => Ok(Some(Value { place: engine_objects::on_heap(bytes), ..value })),
+        Err(error) if error.code() == ErrorCode::ObjectLost => {
+            host.lost(what, &error);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn too_large_for_guest(what: &str, size: u64, max: u64) -> Error {
+    Error::new(
+        ErrorCode::LimitExceeded,
+        format!(
+            "{what} takes {}, more than the guest's memory of {}: read it in parts (`read`), or ask for more memory",
+            bytes(size),
+            bytes(max)
+        ),
+    )
+}
+
+impl Guest {
+    /// The value of an object with its bytes in memory, once it is there.
+    pub(crate) async fn value_in_memory(
+        &mut self,
+        object: ObjectId,
+        timeout: Option<u64>,
+    ) -> Result<Value, HostError> {
+        let (host, from, max) = (self.host.clone(), self.caller(), self.limiter.max);
+        value_in_memory(&host, from, object, timeout, max).await
+    }
+
+    /// Finds a place for a value that found none when it was received.
+    pub(crate) async fn house(&mut self, from: Caller, value: &mut Value) -> Result<(), Error> {
+        let host = self.host.clone();
+        house(&host, from, value).await
+    }
+}

@@ -1,0 +1,15 @@
+//! Real processes, real sandboxes: one binary, so that it is linked once.
+
+mod actors;
+mod bad_guests;
+mod bad_modules;
+mod bad_paths;
+mod clients;
+mod concurrent;
+mod embedded;
+mod errors;
+mod examples;
+mod leaks;
+mod plain;
+mod scenarios;
+mod storage;
