@@ -2,7 +2,9 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guests;
+mod s3_server;
 mod soak;
 mod suite;
 mod tidy;
@@ -34,10 +36,21 @@ enum Verb {
     Guests,
     /// Runs good and bad jobs for minutes; then the engine must hold what it held before.
     Soak {
+        /// What is soaked.
+        #[arg(value_enum, default_value_t = soak::What::Jobs)]
+        what: soak::What,
         /// How long.
         #[arg(long, default_value_t = 10)]
         minutes: u64,
     },
+    /// Tries random input on everything that decodes bytes from outside: the targets of `fuzz/`.
+    Fuzz {
+        /// How long, each target.
+        #[arg(long, default_value_t = 1)]
+        minutes: u64,
+    },
+    /// Puts the server that the tests of spilling to S3 need into the cache, and prints where it is.
+    S3Server,
     /// Runs the benchmarks, or those whose names are given.
     Bench {
         /// Passed on to the benchmark program.
@@ -51,7 +64,9 @@ fn main() -> ExitCode {
         Verb::Test => suite::run(),
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),
-        Verb::Soak { minutes } => soak::run(minutes),
+        Verb::Soak { what, minutes } => soak::run(what, minutes),
+        Verb::Fuzz { minutes } => fuzz::run(minutes),
+        Verb::S3Server => suite::s3_server(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };
     match outcome {

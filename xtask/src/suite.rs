@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check that a change must pass, in order, each with its time.
 
+use crate::s3_server;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Result, bail};
 use std::process::{Command, Stdio};
@@ -12,11 +13,12 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "lints", run: lints, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
+    Step { name: "S3 server", run: s3_server, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
 ];
@@ -57,21 +59,35 @@ pub(crate) fn run() -> Result<()> {
 
 fn format() -> Result<()> {
     succeed(&mut cargo(&["fmt", "--all", "--check"]))?;
-    let guests = root().join("guest-examples");
-    succeed(cargo(&["fmt", "--all", "--check"]).current_dir(guests))
+    for other in ["guest-examples", "fuzz"] {
+        succeed(cargo(&["fmt", "--all", "--check"]).current_dir(root().join(other)))?;
+    }
+    Ok(())
 }
 
 fn lints() -> Result<()> {
-    succeed(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    succeed(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+}
+
+/// Provides the server for the tests of spilling to S3, and prints where it is.
+pub(crate) fn s3_server() -> Result<()> {
+    s3_server::provide().map(|program| println!("{}", program.display()))
 }
 
 /// The engine's binary, which many of them run, is built with them: its package has tests of its own.
 fn tests() -> Result<()> {
+    // Where there is none, the step before has failed, and the tests that need it are ignored.
+    let server = s3_server::installed();
+    let test = |arguments: &[&str]| {
+        let mut command = cargo(arguments);
+        command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+        succeed(&mut command)
+    };
     if !has_nextest() {
-        return succeed(&mut cargo(&["test", "--workspace"]));
+        return test(&["test", "--workspace"]);
     }
-    succeed(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"]))?;
-    succeed(&mut cargo(&["test", "--workspace", "--doc"]))
+    test(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"])?;
+    test(&["test", "--workspace", "--doc"])
 }
 
 fn has_nextest() -> bool {
@@ -80,8 +96,10 @@ fn has_nextest() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The parts of the examples that need no sandbox are tested on the machine itself.
+/// The guest SDK with the features that its default leaves out, and the parts of the examples that need
+/// no sandbox, on the machine itself.
 fn guest_tests() -> Result<()> {
+    succeed(&mut cargo(&["test", "--package", "engine-sdk", "--all-features", "--quiet"]))?;
     let guests = root().join("guest-examples");
     succeed(cargo(&["test", "--workspace", "--quiet"]).current_dir(guests))
 }

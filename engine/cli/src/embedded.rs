@@ -32,7 +32,8 @@ pub(crate) struct EngineArgs {
     /// The same, and its objects may use so much memory; default: 20 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub(crate) engine_store_memory: Option<u64>,
-    /// The same, and objects that memory has no room for go to this folder; default: the user's cache
+    /// The same, and objects that memory has no room for go to this folder, or to s3://bucket/prefix;
+    /// default: the user's cache
     #[arg(long, value_name = "DIR")]
     pub(crate) engine_spill_dir: Option<PathBuf>,
 }

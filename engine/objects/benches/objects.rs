@@ -32,6 +32,7 @@ fn main() {
     .expect("a store");
     puts(&store);
     gets(&store);
+    smalls(&store);
     spills(&store, &folder);
 }
 
@@ -87,6 +88,42 @@ fn gets(store: &Store) {
         println!(
             "get of {size} bytes on the host: {:.1} ns (goal: below 2000)",
             taken * 1e9 / f64::from(count)
+        );
+    }
+}
+
+/// Values that are put, got and dropped, one after another, by one thread and by one for each core.
+fn smalls(store: &Store) {
+    const COUNT: usize = 200_000;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for size in [100, 4 << 10, 128 << 10] {
+        let source = vec![7_u8; size];
+        let work = || {
+            for _ in 0..COUNT {
+                let value = store.write(&[black_box(&source)]).expect("room");
+                black_box(slice(black_box(&value)).expect("in memory"));
+            }
+        };
+        let per_core = |threads: usize| {
+            let rates = (0..ROUNDS).map(|_| {
+                let taken = seconds(|| {
+                    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+                });
+                COUNT as f64 / taken
+            });
+            median(rates.collect())
+        };
+        let mut copies = vec![0_u8; size];
+        let copied = seconds(|| {
+            (0..COUNT).for_each(|_| black_box(&mut copies).copy_from_slice(black_box(&source)));
+        });
+        // Larger ones take as long as their copying does.
+        let goal = if size <= 4 << 10 { "; goal 300000" } else { "" };
+        println!(
+            "put and get of {size} bytes: {:.0} a second by one thread, {:.0} a second and core by {cores}{goal} (only copying: {:.0})",
+            per_core(1),
+            per_core(cores),
+            COUNT as f64 / copied,
         );
     }
 }

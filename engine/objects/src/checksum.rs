@@ -82,7 +82,9 @@ mod tests {
     fn pieces_make_no_difference_and_a_flipped_bit_does() {
         let mut bytes: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(n) / 7) as u8).collect();
         let whole = Checksums::of(&[&bytes], 4096);
-        for size in [1, 100, 4096, 5000, 99_999] {
+        // Miri is a thousand times slower.
+        let sizes: &[usize] = if cfg!(miri) { &[5000] } else { &[1, 100, 4096, 5000, 99_999] };
+        for &size in sizes {
             let parts: Vec<&[u8]> = bytes.chunks(size).collect();
             assert_eq!(Checksums::of(&parts, 4096), whole, "{size}");
         }

@@ -23,6 +23,14 @@ impl Draft {
         }
     }
 
+    /// What was written so far.
+    pub fn as_slice(&self) -> &[u8] {
+        match &self.0 {
+            Room::Inline { bytes, .. } => bytes,
+            Room::Arena(extent) => extent.as_slice(),
+        }
+    }
+
     /// Bytes that there is still room for.
     pub fn left(&self) -> usize {
         match &self.0 {

@@ -88,6 +88,11 @@ impl ExtentDraft {
         self.written
     }
 
+    /// What was written so far.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.pages.as_slice()[..self.written]
+    }
+
     /// Bytes that there is still room for.
     pub fn left(&self) -> usize {
         self.size - self.written

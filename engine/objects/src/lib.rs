@@ -21,7 +21,7 @@ mod store;
 pub use draft::Draft;
 pub use engine_core::Residence;
 pub use place::{Mapping, bytes, mapping, on_heap, read_only_descriptor, residence, slice};
-#[cfg(feature = "s3")]
-pub use spill::S3Target;
 pub use spill::{LocalTarget, SpillDraft, SpillOptions, SpillTarget, SpillUsage, SpillWriter};
+#[cfg(feature = "s3")]
+pub use spill::{S3Options, S3Target};
 pub use store::{Options, Store, Usage};

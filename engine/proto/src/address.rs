@@ -56,6 +56,10 @@ fn local_socket(runtime_dir: Option<OsString>, uid: u32) -> PathBuf {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // After `unix:` two slashes would read as a URL's.
+            Address::Unix(path) if path.as_os_str().as_encoded_bytes().starts_with(b"//") => {
+                write!(f, "unix://{}", path.display())
+            }
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Tcp(address) => write!(f, "http://{address}"),
         }
@@ -92,7 +96,12 @@ mod tests {
 
     #[test]
     fn addresses_read_back_from_their_text() {
-        for text in ["unix:/run/engine.sock", "http://127.0.0.1:7420", "http://[::1]:7420"] {
+        for text in [
+            "unix:/run/engine.sock",
+            "unix:////run/engine.sock",
+            "http://127.0.0.1:7420",
+            "http://[::1]:7420",
+        ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         assert_eq!("/run/e.sock".parse(), Ok(Address::Unix("/run/e.sock".into())));

@@ -36,7 +36,8 @@ pub(crate) struct Up {
     /// Memory for objects; default: 20 % of this machine's
     #[arg(long, value_name = "SIZE", value_parser = size)]
     store_memory: Option<u64>,
-    /// Where objects go that memory has no room for; default: the user's cache
+    /// Where objects go that memory has no room for: a folder, or s3://bucket/prefix with endpoint,
+    /// region and keys in the environment as AWS_…; default: the user's cache
     #[arg(long, value_name = "DIR")]
     spill_dir: Option<PathBuf>,
     /// A custom resource that tasks can ask for

@@ -299,6 +299,8 @@ fn counters(counters: &v1::NodeCounters) -> Value {
         "store_used_bytes": counters.store_used_bytes,
         "store_total_bytes": counters.store_total_bytes,
         "spilled_bytes": counters.spilled_bytes,
+        "arena_objects": counters.arena_objects,
+        "spill_file_bytes": counters.spill_file_bytes,
     })
 }
 

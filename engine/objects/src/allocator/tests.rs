@@ -69,7 +69,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        // Miri is a thousand times slower.
+        cases: if cfg!(miri) { 3 } else { 200 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn it_agrees_with_a_simple_model(pages in 1..96_usize, steps in steps()) {
@@ -117,6 +122,7 @@ proptest! {
 /// Sizes spread evenly over their logarithms, as objects' are; old ones go in no order. The share in
 /// use when the first request is refused is what fragmentation leaves of the arena.
 #[test]
+#[cfg_attr(miri, ignore = "it would take minutes")]
 fn fragmentation_leaves_most_of_the_arena_usable() {
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = move |bound: usize| {

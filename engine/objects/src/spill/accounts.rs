@@ -1,5 +1,6 @@
 //! How much is spilled, and the thread that deletes what nobody refers to any more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -8,6 +9,10 @@ use parking_lot::{Condvar, Mutex};
 
 use super::target::SpillTarget;
 use crate::background::Kind;
+
+/// So many deletions that fail end a turn: where each waits for a server that does not answer, those who
+/// wait for the turn's end would wait too long.
+const FAILURES_MAX: usize = 4;
 
 /// What is spilled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -182,21 +187,37 @@ impl Drop for Janitor {
 }
 
 fn delete_all(target: &dyn SpillTarget, accounts: &Accounts, requests: &Receiver<Option<Doomed>>) {
-    let mut undeleted: Vec<Doomed> = Vec::new();
+    let mut undeleted = VecDeque::new();
     while let Ok(first) = requests.recv() {
-        let mut count = 1;
-        undeleted.extend(first);
-        for more in requests.try_iter() {
+        let mut count = 0;
+        for request in std::iter::once(first).chain(requests.try_iter()) {
             count += 1;
-            undeleted.extend(more);
-        }
-        undeleted.retain(|file| {
-            let is_deleted = target.delete(&file.name).is_ok();
-            if is_deleted {
-                accounts.file_deleted(file.bytes);
+            if let Some(file) = request {
+                // Before those that failed already: nothing is known against it.
+                undeleted.push_front(file);
             }
-            !is_deleted
-        });
+        }
+        delete_some(target, accounts, &mut undeleted, FAILURES_MAX);
         accounts.deletions_tried(count, undeleted.len() as u64);
     }
+    delete_some(target, accounts, &mut undeleted, 1);
+}
+
+/// Deletes these files, until so many deletions failed. What failed comes last the next time.
+fn delete_some(
+    target: &dyn SpillTarget,
+    accounts: &Accounts,
+    files: &mut VecDeque<Doomed>,
+    failures_max: usize,
+) {
+    let mut failed = Vec::new();
+    while failed.len() < failures_max
+        && let Some(file) = files.pop_front()
+    {
+        match target.delete(&file.name) {
+            Ok(()) => accounts.file_deleted(file.bytes),
+            Err(_) => failed.push(file),
+        }
+    }
+    files.extend(failed);
 }

@@ -10,6 +10,8 @@ mod object;
 mod read;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod s3_writer;
 mod target;
 mod write;
 
@@ -23,7 +25,7 @@ pub use accounts::SpillUsage;
 pub use local::LocalTarget;
 pub(crate) use object::SpilledObject;
 #[cfg(feature = "s3")]
-pub use s3::S3Target;
+pub use s3::{S3Options, S3Target};
 pub use target::{SpillTarget, SpillWriter};
 pub use write::SpillDraft;
 
@@ -98,7 +100,7 @@ pub(crate) fn open_target(folder: &Path) -> Result<Arc<dyn SpillTarget>, Error> 
 
 #[cfg(feature = "s3")]
 fn open_s3(url: &str) -> Result<Arc<dyn SpillTarget>, Error> {
-    Ok(Arc::new(S3Target::new(url, &[])?))
+    Ok(Arc::new(S3Target::new(url, &S3Options::default())?))
 }
 
 #[cfg(not(feature = "s3"))]

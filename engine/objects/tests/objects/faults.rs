@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use engine_core::Place;
 use engine_objects::{Store, slice};
 
-use crate::faulty::{Faults, FaultyTarget, failure};
-use crate::{files_below, options, pattern, place, store, wait_until};
+use crate::faulty::{Faults, FaultyTarget};
+use crate::{failure, files_below, options, pattern, place, store, wait_until};
 
 const SIZE: usize = 300 << 10;
 
@@ -108,6 +108,19 @@ fn a_file_that_cannot_be_deleted_is_counted_and_deleted_later() {
     let usage = broken.store.usage().spill;
     assert_eq!((usage.files, usage.objects, usage.dead_bytes), (1, 0, 0));
     assert!(usage.disk_bytes > 0);
+    *broken.faults.delete.lock() = None;
+    drop(broken.store.spill(broken.values[..1].to_vec()));
+    broken.recovers();
+}
+
+#[test]
+fn many_files_that_cannot_be_deleted_are_all_deleted_later() {
+    let broken = broken();
+    *broken.faults.delete.lock() = Some(ErrorKind::PermissionDenied);
+    for value in broken.values.iter().chain(&broken.values) {
+        drop(broken.store.spill(vec![value.clone()]));
+    }
+    wait_until(|| broken.store.usage().spill.undeleted_files == 16);
     *broken.faults.delete.lock() = None;
     drop(broken.store.spill(broken.values[..1].to_vec()));
     broken.recovers();

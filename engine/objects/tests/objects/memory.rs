@@ -4,8 +4,7 @@ use std::os::unix::fs::FileExt;
 use engine_core::{Codec, ErrorCode, Value, value::no_handles};
 use engine_objects::{Options, Residence, Store, bytes, mapping, read_only_descriptor, residence, slice};
 
-use crate::faulty::failure;
-use crate::{options, pattern, place};
+use crate::{failure, options, pattern, place};
 
 // contract: O5
 #[test]

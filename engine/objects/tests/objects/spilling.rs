@@ -1,8 +1,7 @@
 use engine_core::{Place, Value};
 use engine_objects::{Residence, Store, residence, slice};
 
-use crate::faulty::failure;
-use crate::{files_below, options, pattern, place, store, wait_until};
+use crate::{failure, files_below, options, pattern, place, store, wait_until};
 
 /// Spills, and checks that it went well.
 fn spill(store: &Store, values: Vec<Place>) -> Vec<Place> {

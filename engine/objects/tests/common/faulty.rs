@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use engine_core::Error;
 use engine_objects::{LocalTarget, SpillTarget, SpillWriter};
 use parking_lot::{Condvar, Mutex};
 
@@ -129,10 +128,4 @@ impl SpillWriter for FaultyWriter {
         fail(&self.faults.finish)?;
         self.writer.finish()
     }
-}
-
-/// Code and message of what must have failed.
-pub(crate) fn failure<T>(result: Result<T, Error>) -> (&'static str, String) {
-    let error = result.err().expect("a failure");
-    (error.code().as_str(), error.message().to_owned())
 }

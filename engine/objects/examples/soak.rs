@@ -1,0 +1,56 @@
+//! A soak of the object store: `cargo xtask soak objects`. Rounds on a disk that works and on one that
+//! often fails take turns, until the minutes given are over. At the end of each round nothing may be
+//! left: in the arena, on disk, of threads, of open files.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::soak::{Plan, run};
+
+const ROUND: Duration = Duration::from_secs(20);
+const ARENA_BYTES: usize = 64 << 20;
+const THREADS: u64 = 4;
+
+fn main() {
+    let minutes: f64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        eprintln!("usage: soak MINUTES [FOLDER]");
+        std::process::exit(2);
+    });
+    let parent = std::env::args_os().nth(2).map_or_else(std::env::temp_dir, Into::into);
+    let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
+    let begun = open();
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let folder = tempfile::tempdir_in(&parent).expect("a folder to spill to");
+        let plan =
+            Plan { seed: rounds + 1, arena_bytes: ARENA_BYTES, threads: THREADS, is_faulty: rounds % 2 == 1 };
+        let round_end = end.min(Instant::now() + ROUND);
+        let done = run(&plan, folder.path(), |_| Instant::now() >= round_end);
+        assert_eq!(open(), begun, "threads and open files");
+        rounds += 1;
+        println!(
+            "round {rounds}{}: {} operations, {:.1} GB checked, {} values spilled, {} restored, {} refused; {}",
+            if plan.is_faulty { " (faulty disk)" } else { "" },
+            done.operations.into_inner(),
+            done.bytes_checked.into_inner() as f64 / 1e9,
+            done.spilled.into_inner(),
+            done.restored.into_inner(),
+            done.refused.into_inner(),
+            resident(),
+        );
+    }
+    println!("{rounds} rounds passed: every byte was right, and nothing was left");
+}
+
+/// Threads and open files of this process.
+fn open() -> [usize; 2] {
+    ["task", "fd"].map(|kind| std::fs::read_dir(format!("/proc/self/{kind}")).map_or(0, Iterator::count))
+}
+
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
