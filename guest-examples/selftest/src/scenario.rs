@@ -1,6 +1,6 @@
 //! The scenarios: what `main` does, by name.
 use crate::actors::{Counter, Keeper, Slow, Stillborn};
-use crate::{bad, context, good, streams};
+use crate::{bad, context, good, large, streams};
 use engine::prelude::*;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -17,7 +17,7 @@ impl Arguments {
         self.0.next().context(format_args!("{what} is missing; README.md lists scenarios and arguments"))
     }
 
-    fn number(&mut self, otherwise: u64) -> Result<u64> {
+    pub fn number(&mut self, otherwise: u64) -> Result<u64> {
         self.0.next().map_or(Ok(otherwise), |text| text.parse()).context("an argument is not a number")
     }
 
@@ -36,6 +36,10 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "noop-warm" => noops(args.number(1000)?, true),
         "sleep" => got(good::sleep::spawn(args.number(100)?, 1u64)?.get()),
         "hold" => hold(args.number(1 << 20)?),
+        "write-in-pieces" => large::write_in_pieces(args.number(1 << 20)?, args.number(64 << 10)?),
+        "many-arguments" => large::many_arguments(args.number(10)?),
+        "get-many" => large::get_many(args.number(10)?),
+        "small-objects" => large::small_objects(args.number(10)?),
         "spin" => got(good::spin::spawn(args.number(100)?)?.get()),
         "sleeps" => sleeps(args.number(10)?, args.number(100)?),
         "nested" => nested_refs(args.number(10)?),

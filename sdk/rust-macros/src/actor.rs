@@ -362,7 +362,7 @@ impl Method {
         let Method { name, options, parameters, output, is_exclusive, is_async, .. } = self;
         let text = name.to_string();
         let (decoded, names) = (parameters.decoded(), parameters.names());
-        let comma = (!parameters.0.is_empty()).then(|| quote!(,));
+        let comma = (!parameters.is_empty()).then(|| quote!(,));
         let awaited = is_async.then(|| quote!(.await));
         let outcome = output.outcome(&quote!(<#class>::#name(__actor #comma #names) #awaited), options);
         let (state, actor, get) = match *is_exclusive {

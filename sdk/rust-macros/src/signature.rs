@@ -16,7 +16,11 @@ pub(crate) struct Parameter {
 }
 
 /// The parameters of a task, a constructor or a method, without `self`.
-pub(crate) struct Parameters(pub(crate) Vec<Parameter>);
+pub(crate) struct Parameters {
+    fixed: Vec<Parameter>,
+    /// The last one, when it takes all arguments that are left: its name, its type, and theirs.
+    varargs: Option<(Parameter, Type)>,
+}
 
 /// What comes back.
 pub(crate) struct Output {
@@ -56,7 +60,10 @@ pub(crate) fn check(signature: &Signature, noun: &str, mistakes: &mut Mistakes) 
         mistakes.at(abi, format!("{noun} cannot be `extern`: the engine calls it by its name"));
     }
     if let Some(dots) = &signature.variadic {
-        mistakes.at(dots, format!("{noun} has a fixed number of arguments; take a `Vec`"));
+        mistakes.at(
+            dots,
+            format!("{noun} takes several arguments of one type as its last, `engine::Varargs<T>`"),
+        );
     }
     let generics = &signature.generics;
     if !generics.params.is_empty() {
@@ -91,44 +98,86 @@ impl Parameters {
             };
             parameters.push(Parameter { name, kind: (*typed.ty).clone() });
         }
-        Parameters(parameters)
+        let last = parameters.last().and_then(|parameter| varargs_item(&parameter.kind).cloned());
+        let varargs = last.and_then(|item| Some((parameters.pop()?, item)));
+        for early in parameters.iter().filter(|parameter| varargs_item(&parameter.kind).is_some()) {
+            mistakes
+                .at(&early.kind, "`Varargs` takes all arguments that are left: make it the last parameter");
+        }
+        Parameters { fixed: parameters, varargs }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fixed.is_empty() && self.varargs.is_none()
     }
 
     /// `x: impl IntoArgument<u64>, …`
     pub(crate) fn declared(&self) -> TokenStream {
-        let parameters = self.0.iter().map(|Parameter { name, kind }| {
+        let fixed = self.fixed.iter().map(|Parameter { name, kind }| {
             quote_spanned!(kind.span()=> #name: impl ::engine::IntoArgument<#kind>)
         });
-        quote!(#(#parameters),*)
+        let varargs = self.varargs.iter().map(|(Parameter { name, kind }, item)| {
+            quote_spanned! {kind.span()=>
+                #name: impl ::core::iter::IntoIterator<Item = impl ::engine::IntoArgument<#item>>
+            }
+        });
+        let declared = fixed.chain(varargs);
+        quote!(#(#declared),*)
     }
 
     pub(crate) fn names(&self) -> TokenStream {
-        let names = self.0.iter().map(|parameter| &parameter.name);
+        let varargs = self.varargs.iter().map(|(parameter, _)| parameter);
+        let names = self.fixed.iter().chain(varargs).map(|parameter| &parameter.name);
         quote!(#(#names),*)
     }
 
     /// A `Vec` of the encoded arguments; leaves with `?` when one does not encode.
     pub(crate) fn encoded(&self) -> TokenStream {
-        let encoded = self
-            .0
+        let fixed = self
+            .fixed
             .iter()
             .map(|Parameter { name, kind }| quote!(::engine::IntoArgument::<#kind>::into_argument(#name)?));
-        quote!(::std::vec![#(#encoded),*])
+        let Some((Parameter { name, .. }, item)) = &self.varargs else {
+            return quote!(::std::vec![#(#fixed),*]);
+        };
+        quote! {{
+            let mut arguments = ::std::vec![#(#fixed),*];
+            for argument in #name {
+                arguments.push(::engine::IntoArgument::<#item>::into_argument(argument)?);
+            }
+            arguments
+        }}
     }
 
     /// Statements that decode `__incoming` into variables of the parameters' names.
     pub(crate) fn decoded(&self) -> TokenStream {
-        let shown: Vec<String> =
-            self.0.iter().map(|Parameter { name, kind }| format!("{name}: {}", written(kind))).collect();
-        let decoded = self.0.iter().zip(&shown).map(|(Parameter { name, kind }, shown)| {
+        let shown = |Parameter { name, kind }: &Parameter| format!("{name}: {}", written(kind));
+        let all: Vec<String> = self.fixed.iter().map(shown).collect();
+        let decoded = self.fixed.iter().zip(&all).map(|(Parameter { name, kind }, shown)| {
             // A type that cannot travel is complained about where it is written.
             quote_spanned!(kind.span()=> let #name: #kind = __incoming.next(#shown)?;)
         });
+        let Some((parameter @ Parameter { name, kind }, _)) = &self.varargs else {
+            return quote! {
+                __incoming.expect(&[#(#all),*])?;
+                #(#decoded)*
+            };
+        };
+        let shown = shown(parameter);
+        let rest = quote_spanned!(kind.span()=> let #name: #kind = __incoming.rest(#shown)?;);
         quote! {
-            __incoming.expect(&[#(#shown),*])?;
+            __incoming.expect_at_least(&[#(#all),*], #shown)?;
             #(#decoded)*
+            #rest
         }
     }
+}
+
+/// What a parameter takes any number of.
+fn varargs_item(kind: &Type) -> Option<&Type> {
+    let Type::Path(path) = kind else { return None };
+    let is_varargs = path.path.segments.last().is_some_and(|last| last.ident == "Varargs");
+    if is_varargs { first_argument(kind) } else { None }
 }
 
 fn check_parameter(kind: &Type, noun: &str, mistakes: &mut Mistakes) {

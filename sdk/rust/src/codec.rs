@@ -1,4 +1,5 @@
-//! Values to bytes and back: MessagePack with named fields, and raw bytes for [`Bytes`].
+//! Values to bytes and back: MessagePack with named fields, raw bytes for [`Bytes`], Arrow IPC for tables
+//! and tensors.
 use crate::bindings::engine::compute::types as wit;
 use crate::bytes::Bytes;
 use crate::code::ErrorCode;
@@ -93,6 +94,11 @@ pub(crate) fn encode<T: Serialize + 'static>(value: &T) -> Result<Encoded> {
     if let Some(bytes) = (value as &dyn Any).downcast_ref::<Bytes>() {
         return Ok(Encoded::raw(bytes.to_vec()));
     }
+    #[cfg(feature = "arrow")]
+    if let Some(written) = crate::arrow::encode(value) {
+        let bytes = written.map_err(unencodable::<T>)?;
+        return Ok(Encoded { codec: wit::Codec::ArrowIpc, bytes, handles: Vec::new() });
+    }
     encode_msgpack(value)
 }
 
@@ -104,7 +110,7 @@ pub(crate) fn encode_owned<T: Serialize + 'static>(value: T) -> Result<Encoded> 
         return Ok(Encoded::raw(bytes.into_vec()));
     }
     match value {
-        Some(value) => encode_msgpack(&value),
+        Some(value) => encode(&value),
         None => Ok(Encoded::raw(Vec::new())),
     }
 }
@@ -117,13 +123,13 @@ pub(crate) fn encode_msgpack<T: Serialize + ?Sized>(value: &T) -> Result<Encoded
             rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_bytes(BytesMode::ForceIterables);
         value.serialize(&mut serializer)
     });
-    written.map_err(|cause| {
-        Error::coded(
-            ErrorCode::InvalidArgument,
-            format!("a value of type {} cannot be encoded: {cause}", type_text::<T>()),
-        )
-    })?;
+    written.map_err(unencodable::<T>)?;
     Ok(Encoded { codec: wit::Codec::Msgpack, bytes, handles })
+}
+
+fn unencodable<T: ?Sized>(cause: impl std::fmt::Display) -> Error {
+    let message = format!("a value of type {} cannot be encoded: {cause}", type_text::<T>());
+    Error::coded(ErrorCode::InvalidArgument, message)
 }
 
 /// Decodes a value, taking its bytes and handles. The error is the bare reason; the caller knows
@@ -131,6 +137,10 @@ pub(crate) fn encode_msgpack<T: Serialize + ?Sized>(value: &T) -> Result<Encoded
 pub(crate) fn decode<T: Value>(value: wit::Value) -> std::result::Result<T, String> {
     let wit::Value { codec, bytes, handles } = value;
     let wants_bytes = TypeId::of::<T>() == TypeId::of::<Bytes>();
+    #[cfg(feature = "arrow")]
+    if crate::arrow::is_arrow::<T>() {
+        return decode_arrow(codec, bytes);
+    }
     match codec {
         wit::Codec::Msgpack => {
             let handles = handles.into_iter().map(Handle::from_wire).collect();
@@ -140,12 +150,37 @@ pub(crate) fn decode<T: Value>(value: wit::Value) -> std::result::Result<T, Stri
         wit::Codec::Raw if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() => claim(bytes),
         wit::Codec::ArrowIpc if wants_bytes => claim(Bytes::from(bytes)),
         wit::Codec::Raw => Err(expected::<T>("raw bytes", "take it as `engine::Bytes`")),
-        wit::Codec::ArrowIpc => Err(expected::<T>("an Arrow table", "take it as `engine::Bytes`")),
-        wit::Codec::Python => Err(expected::<T>(
-            "a value of the Python SDK's own codec",
-            "pass plain data (numbers, text, lists, dicts), which every language reads",
+        wit::Codec::ArrowIpc => Err(expected::<T>(
+            "an Arrow table or tensor",
+            "take it as `engine::arrow::Table` or `Tensor` (feature `arrow` of engine-sdk), or as `engine::Bytes`",
         )),
+        wit::Codec::Python => Err(expected::<T>(PYTHON.0, PYTHON.1)),
     }
+}
+
+const PYTHON: (&str, &str) = (
+    "a value of the Python SDK's own codec",
+    "pass plain data (numbers, text, lists, dicts), which every language reads",
+);
+
+/// Decodes a table or a tensor; none has handles.
+#[cfg(feature = "arrow")]
+fn decode_arrow<T: Value>(codec: wit::Codec, bytes: Vec<u8>) -> std::result::Result<T, String> {
+    let (found, advice) = match codec {
+        wit::Codec::ArrowIpc => match crate::arrow::decode(bytes) {
+            Some(read) => return read,
+            None => ("an Arrow table or tensor", "take it as `engine::arrow::Table`"),
+        },
+        wit::Codec::Msgpack => (
+            "plain data (MessagePack)",
+            "take it as the type that it was made from, or make it a table where it is made",
+        ),
+        wit::Codec::Raw => {
+            ("raw bytes", "take them as `engine::Bytes`; if they are Arrow IPC, `Table::from_ipc` reads them")
+        }
+        wit::Codec::Python => PYTHON,
+    };
+    Err(expected::<T>(found, advice))
 }
 
 /// Decodes a value that stays where it is; its handles are duplicated.
@@ -213,7 +248,7 @@ fn expected<T>(found: &str, advice: &str) -> String {
 }
 
 /// `value` as the `T` that it is known to be.
-fn claim<T: 'static, U: 'static>(value: U) -> std::result::Result<T, String> {
+pub(crate) fn claim<T: 'static, U: 'static>(value: U) -> std::result::Result<T, String> {
     let mut value = Some(value);
     let any: &mut dyn Any = &mut value;
     match any.downcast_mut::<Option<T>>().and_then(Option::take) {

@@ -3,6 +3,7 @@ use crate::bindings::engine::compute::types as wit;
 use crate::code::ErrorCode;
 use crate::codec::{self, Value};
 use crate::failure::Failure;
+use crate::varargs::Varargs;
 use std::vec;
 
 /// The arguments of a call that is being served, decoded one by one.
@@ -33,6 +34,38 @@ impl Incoming {
             self.values.len()
         );
         Err(Failure::coded(ErrorCode::InvalidArgument, message))
+    }
+
+    /// Fails unless there are at least these parameters; the last one takes what is left.
+    ///
+    /// # Errors
+    /// The failure that the caller is to see.
+    pub fn expect_at_least(&self, parameters: &[&str], varargs: &str) -> Result<(), Failure> {
+        if self.values.len() >= parameters.len() {
+            return Ok(());
+        }
+        let mut all = parameters.to_vec();
+        all.push(varargs);
+        let message = format!(
+            "`{}` takes at least {} arguments ({}) and was called with {}",
+            self.function,
+            parameters.len(),
+            all.join(", "),
+            self.values.len()
+        );
+        Err(Failure::coded(ErrorCode::InvalidArgument, message))
+    }
+
+    /// Decodes all arguments that are left.
+    ///
+    /// # Errors
+    /// The failure that the caller is to see.
+    pub fn rest<T: Value>(&mut self, parameter: &str) -> Result<Varargs<T>, Failure> {
+        let mut rest = Vec::with_capacity(self.values.len());
+        while self.values.len() > 0 {
+            rest.push(self.next(parameter)?);
+        }
+        Ok(Varargs(rest))
     }
 
     /// Decodes the next argument.
@@ -67,6 +100,21 @@ mod tests {
         let failure = incoming(vec![text]).next::<u64>("x: u64").unwrap_err();
         assert_eq!(failure.kind(), "INVALID_ARGUMENT");
         assert_eq!(failure.message(), "argument 1 of `square` (x: u64): expected u64, found text");
+    }
+
+    #[test]
+    fn what_is_left_is_taken_in_order() {
+        let value = |number: u64| codec::encode(&number).unwrap().into_owned_wire();
+        let mut called = incoming((1..5).map(value).collect());
+        called.expect_at_least(&["x: u64"], "more: Varargs<u64>").unwrap();
+        assert_eq!(called.next::<u64>("x: u64").unwrap(), 1);
+        assert_eq!(called.rest::<u64>("more: Varargs<u64>").unwrap().0, [2, 3, 4]);
+        assert!(called.rest::<u64>("more: Varargs<u64>").unwrap().0.is_empty());
+        let failure = incoming(Vec::new()).expect_at_least(&["x: u64"], "more: Varargs<u64>").unwrap_err();
+        assert_eq!(
+            failure.message(),
+            "`square` takes at least 1 arguments (x: u64, more: Varargs<u64>) and was called with 0"
+        );
     }
 
     #[test]

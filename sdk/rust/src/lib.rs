@@ -37,7 +37,8 @@
 //!
 //! An argument is a value, a reference to one, or an [`ObjectRef`] (the task then starts once the
 //! value exists, and gets the value). Values are whatever serde can write and read ([`Value`]);
-//! [`Bytes`] travel as they are. Options that always hold are written into the attribute, with the
+//! [`Bytes`] travel as they are, and with the feature `arrow` tables and tensors are read in place
+//! (`engine::arrow`). Options that always hold are written into the attribute, with the
 //! same names: `#[engine::task(cpus = 2, max_retries = 5, retry_on("Flaky"))]`.
 //!
 //! - A task that returns a `Result` fails with its error: the caller's `get` gives an [`Error`] with
@@ -102,6 +103,8 @@ extern crate self as engine;
 mod actor;
 mod actor_options;
 mod argument;
+#[cfg(feature = "arrow")]
+pub mod arrow;
 #[doc(hidden)]
 pub mod bindings;
 mod bytes;
@@ -132,6 +135,7 @@ mod stream;
 mod task;
 mod task_options;
 mod time;
+mod varargs;
 mod wait;
 mod writer;
 
@@ -158,6 +162,7 @@ pub use returns::{Outputs, Returns};
 pub use stream::{AsyncStream, Stream};
 pub use task::Task;
 pub use task_options::{Reuse, TaskOptions};
+pub use varargs::Varargs;
 pub use wait::wait;
 pub use writer::ObjectWriter;
 

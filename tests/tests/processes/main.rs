@@ -13,3 +13,4 @@ mod leaks;
 mod plain;
 mod scenarios;
 mod storage;
+mod tables;
