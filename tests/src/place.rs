@@ -123,7 +123,10 @@ impl Invocation {
     /// When it does not end within [`PATIENCE`](crate::PATIENCE).
     #[track_caller]
     pub fn run(self) -> Outcome {
-        self.start().wait()
+        let outcome = self.start().wait();
+        // What an engine says that ends with objects in its store which its books do not know.
+        assert!(!outcome.stderr.contains("leaked: "), "{outcome}");
+        outcome
     }
 
     /// Starts it.

@@ -152,6 +152,9 @@ impl Up {
                 "objects",
                 "store_used_bytes",
                 "spilled_bytes",
+                // The store's own: the books above may be right and the arena not empty.
+                "arena_objects",
+                "spill_file_bytes",
             ];
             let idle = status["available"] == status["total"] && zeros.iter().all(|name| counters[name] == 0);
             if idle { Ok(()) } else { Err(format!("{status:#}")) }

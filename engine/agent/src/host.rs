@@ -11,6 +11,7 @@ use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
     Place, TaskId, Value,
 };
+use engine_objects::{Draft, SpillDraft};
 use engine_runtime::host::{Caller, FunctionName, Host, Later, LogLine, Lost, NodeInfo, Wait};
 
 use crate::driver::Driver;
@@ -82,6 +83,28 @@ impl Host for GuestHost {
 
     fn inline_object_bytes_max(&self) -> usize {
         self.driver().map_or(usize::MAX, |driver| driver.inline_object_bytes_max())
+    }
+
+    fn allocate(&self, size: usize) -> Result<Draft, Error> {
+        self.driver()?.store.allocate(size)
+    }
+
+    fn can_spill(&self) -> bool {
+        self.driver().is_ok_and(|driver| driver.store.can_spill())
+    }
+
+    fn append_on_disk(&self, draft: Option<SpillDraft>, bytes: Vec<u8>) -> Later<SpillDraft> {
+        match self.driver() {
+            Ok(driver) => Box::pin(storage::append(driver, draft, bytes)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn seal_on_disk(&self, draft: SpillDraft) -> Later<Place> {
+        match self.driver() {
+            Ok(driver) => Box::pin(storage::seal(driver, draft)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn store_when_room(&self, from: Caller, place: Place) -> Later<Place> {

@@ -1,6 +1,7 @@
 //! A running node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_core::Error;
 
@@ -75,7 +76,9 @@ impl Node {
 
     /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
     pub fn leftover(&self) -> Option<String> {
-        self.driver.read(|node| node.broken_invariant().or_else(|| node.leftover()))
+        self.driver
+            .read(|node| node.broken_invariant().or_else(|| node.leftover()))
+            .or_else(|| leaked(&self.driver))
     }
 
     /// Ends every sandbox and the node's threads.
@@ -85,7 +88,35 @@ impl Node {
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");
         }
+        // What was being written when the last job ended may not be dropped yet.
+        for _ in 0..LEAK_LOOKS {
+            if leaked(&self.driver).is_none() {
+                return;
+            }
+            tokio::time::sleep(LEAK_LOOK_INTERVAL).await;
+        }
+        if let Some(leaked) = leaked(&self.driver) {
+            tracing::error!("leaked: {leaked}");
+        }
     }
+}
+
+/// How often a node that ends looks whether its store is empty, and in between.
+const LEAK_LOOKS: u32 = 50;
+const LEAK_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What the store holds and the books do not know, when they know of nothing.
+fn leaked(driver: &Driver) -> Option<String> {
+    let usage = driver.store.usage();
+    let is_empty = usage.arena_extents == 0 && usage.spill.disk_bytes == 0;
+    let view = driver.read(|node| node.node_view());
+    if is_empty || view.objects > 0 || view.instances > 0 {
+        return None;
+    }
+    Some(format!(
+        "nothing is left in the books, and the store holds {} objects in the arena and {} bytes of spill files",
+        usage.arena_extents, usage.spill.disk_bytes
+    ))
 }
 
 fn total(options: &Options) -> Resources {

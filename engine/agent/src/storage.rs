@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use engine_core::node::{Room, RoomTicket};
 use engine_core::{Error, ErrorCode, ObjectId, Place};
+use engine_objects::SpillDraft;
 use engine_runtime::host::Caller;
 use tokio::runtime::Handle;
 
@@ -60,8 +61,30 @@ pub(crate) async fn store_when_room(driver: Arc<Driver>, from: Caller, place: Pl
     }
     let store = driver.store.clone();
     let write = move || store.write_through(&[engine_objects::slice(&place).unwrap_or_default()]);
-    let write = driver.background.spawn_blocking(write);
-    write.await.map_err(|error| Error::internal(format!("{:?} did not end: {error}", Kind::Spill)))?
+    in_background(driver, Kind::Spill, write).await
+}
+
+/// Writes bytes at the end of an object on disk, which is begun when there is none yet.
+pub(crate) async fn append(
+    driver: Arc<Driver>,
+    draft: Option<SpillDraft>,
+    bytes: Vec<u8>,
+) -> Result<SpillDraft, Error> {
+    let store = driver.store.clone();
+    let append = move || {
+        let mut draft = match draft {
+            Some(draft) => draft,
+            None => store.allocate_through()?,
+        };
+        draft.append(&bytes)?;
+        Ok(draft)
+    };
+    in_background(driver, Kind::Spill, append).await
+}
+
+/// Ends an object on disk.
+pub(crate) async fn seal(driver: Arc<Driver>, draft: SpillDraft) -> Result<Place, Error> {
+    in_background(driver, Kind::Spill, move || draft.seal()).await
 }
 
 /// Part of the bytes of a value, wherever they lie.
@@ -72,6 +95,15 @@ pub(crate) async fn read(
     length: u64,
 ) -> Result<Vec<u8>, Error> {
     let store = driver.store.clone();
-    let read = driver.background.spawn_blocking(move || store.read(&place, offset, length));
-    read.await.map_err(|error| Error::internal(format!("{:?} did not end: {error}", Kind::Restore)))?
+    in_background(driver, Kind::Restore, move || store.read(&place, offset, length)).await
+}
+
+/// What work that blocks on the disk gives.
+async fn in_background<T: Send + 'static>(
+    driver: Arc<Driver>,
+    kind: Kind,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let done = driver.background.spawn_blocking(work).await;
+    done.map_err(|error| Error::internal(format!("{kind:?} did not end: {error}")))?
 }

@@ -19,6 +19,8 @@ wasmtime::component::bindgen!({
         "engine:compute/types.[method]invocation.emit": async | trappable,
         "engine:compute/objects.get-all": async | trappable,
         "engine:compute/objects.wait": async | trappable,
+        "engine:compute/objects.[method]writer.write": async | trappable,
+        "engine:compute/objects.[static]writer.finish": async | trappable,
         default: trappable,
     },
     exports: { default: async },

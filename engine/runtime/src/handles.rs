@@ -4,9 +4,11 @@
 //! between are counted here, so that they cost no call into the node.
 
 use engine_core::ids::IdMap;
-use engine_core::{ActorId, Codec, Handle, LaneId, ObjectId, TaskId};
+use engine_core::{ActorId, Handle, LaneId, ObjectId, TaskId};
 use slab::Slab;
 use wasmtime::component::Resource;
+
+use crate::writing::Writing;
 
 #[allow(unreachable_pub)]
 pub use kinds::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskHandle, WriterHandle};
@@ -43,20 +45,14 @@ pub(crate) struct ActorEntry {
     pub(crate) lane: LaneId,
 }
 
-/// An object that is being written.
-#[derive(Debug)]
-pub(crate) struct WriterEntry {
-    pub(crate) codec: Codec,
-    pub(crate) bytes: Vec<u8>,
-}
-
 /// The tables of one sandbox.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Handles {
     objects: Slab<ObjectId>,
     tasks: Slab<TaskEntry>,
     actors: Slab<ActorEntry>,
-    writers: Slab<WriterEntry>,
+    /// None while a piece is being written.
+    writers: Slab<Option<Writing>>,
     counts: IdMap<Handle, u32>,
     /// Given away with a value that the node does not have yet.
     moved: Vec<Handle>,
@@ -150,15 +146,27 @@ impl Handles {
         self.actors.try_remove(key(actor)).ok_or_else(|| stale("an actor"))
     }
 
-    pub(crate) fn push_writer(&mut self, writer: WriterEntry) -> Resource<WriterHandle> {
-        resource(self.writers.insert(writer))
+    /// Objects that are being written.
+    pub(crate) fn writers(&self) -> usize {
+        self.writers.len()
     }
 
-    pub(crate) fn writer(&mut self, writer: &Resource<WriterHandle>) -> wasmtime::Result<&mut WriterEntry> {
+    pub(crate) fn push_writer(&mut self, writer: Writing) -> Resource<WriterHandle> {
+        resource(self.writers.insert(Some(writer)))
+    }
+
+    /// Where a writer is while no piece is being written.
+    pub(crate) fn writer(
+        &mut self,
+        writer: &Resource<WriterHandle>,
+    ) -> wasmtime::Result<&mut Option<Writing>> {
         self.writers.get_mut(key(writer)).ok_or_else(|| stale("a writer"))
     }
 
-    pub(crate) fn take_writer(&mut self, writer: &Resource<WriterHandle>) -> wasmtime::Result<WriterEntry> {
+    pub(crate) fn take_writer(
+        &mut self,
+        writer: &Resource<WriterHandle>,
+    ) -> wasmtime::Result<Option<Writing>> {
         self.writers.try_remove(key(writer)).ok_or_else(|| stale("a writer"))
     }
 }

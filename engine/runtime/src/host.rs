@@ -8,8 +8,10 @@ pub use engine_core::node::{Next, Spawned, Until, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
-    ActorId, Argument, Error, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome, Place, TaskId, Value,
+    ActorId, Argument, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome, Place, TaskId,
+    Value,
 };
+use engine_objects::{Draft, SpillDraft};
 
 /// Who asks: the sandbox, and the call that it is serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +113,27 @@ pub trait Host: Send + Sync + 'static {
     /// Values above this many bytes do not stay on the heap.
     fn inline_object_bytes_max(&self) -> usize {
         usize::MAX
+    }
+    /// Room in memory for an object that is written piece by piece, of at most `size` bytes. STORE_FULL
+    /// when there is none.
+    fn allocate(&self, size: usize) -> Result<Draft, Error> {
+        let _ = size;
+        Err(Error::new(ErrorCode::StoreFull, "there is no arena here"))
+    }
+    /// Whether there is a disk for what memory has no room for.
+    fn can_spill(&self) -> bool {
+        false
+    }
+    /// Writes bytes at the end of an object on disk, which is begun when there is none yet. OUT_OF_DISK
+    /// when there is no room.
+    fn append_on_disk(&self, draft: Option<SpillDraft>, bytes: Vec<u8>) -> Later<SpillDraft> {
+        let _ = (draft, bytes);
+        Box::pin(std::future::ready(Err(Error::internal("there is no disk here"))))
+    }
+    /// Ends an object on disk.
+    fn seal_on_disk(&self, draft: SpillDraft) -> Later<Place> {
+        let _ = draft;
+        Box::pin(std::future::ready(Err(Error::internal("there is no disk here"))))
     }
     /// Finds a place for a value that is on the heap because there was no room for it: waits until there
     /// is, or writes it to disk. OUT_OF_DISK or STORE_FULL when there is neither.

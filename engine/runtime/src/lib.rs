@@ -34,6 +34,7 @@ mod ticker;
 mod trap;
 mod values;
 mod wasi;
+mod writing;
 
 pub use counters::Counters;
 pub use info::{ComponentInfo, ComponentWorld, FunctionInfo};

@@ -38,8 +38,14 @@ pub struct Options {
     pub log_bytes_per_task_max: u64,
     /// Bytes of one line of log; longer ones are cut into several. Default 16 KiB.
     pub log_line_bytes_max: usize,
-    /// Bytes of one value. Default 1 GiB.
+    /// Bytes of one value that crosses the border of a sandbox in one piece. Default 1 GiB. What is
+    /// written piece by piece may be larger where the node has a disk to spill to, whose bound it is.
     pub value_bytes_max: u64,
+    /// Bytes of an object that is written piece by piece above which it goes to disk, where there is
+    /// one. Default 256 MiB.
+    pub writer_memory_bytes_max: u64,
+    /// Objects that one sandbox may write piece by piece at once. Default 1 000.
+    pub writers_per_instance_max: usize,
     /// Bytes that one call may return or yield, over all its values. Default 4 GiB.
     pub returned_bytes_per_task_max: u64,
     /// Bytes from which on an object is not copied into the fresh sandbox of a task: its pages are
@@ -87,6 +93,8 @@ impl Default for Options {
             log_bytes_per_task_max: 16 << 20,
             log_line_bytes_max: 16 << 10,
             value_bytes_max: 1 << 30,
+            writer_memory_bytes_max: 256 << 20,
+            writers_per_instance_max: 1_000,
             returned_bytes_per_task_max: 4 << 30,
             mapped_object_bytes_min: 1 << 20,
             mapped_objects_max: 64,

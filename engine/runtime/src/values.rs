@@ -160,6 +160,18 @@ impl Guest {
         Ok(value(codec, size, place, handles))
     }
 
+    /// A value that lies somewhere already.
+    pub(crate) fn stored_value(
+        &self,
+        codec: Codec,
+        size: u64,
+        place: Place,
+        handles: Vec<Handle>,
+    ) -> Result<Value, Error> {
+        self.check_handles_inside(handles.len())?;
+        Ok(value(codec, size, place, handles))
+    }
+
     fn check_handles_inside(&self, count: usize) -> Result<(), Error> {
         let max = self.runtime.options.handles_per_value_max;
         if count <= max {

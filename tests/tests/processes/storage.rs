@@ -55,3 +55,38 @@ fn a_spill_folder_that_cannot_be_used_is_refused_at_the_start() {
     let folder = file.to_str().expect("a path of ours");
     place.engine(["up", "--spill-dir", folder]).run().says(&["notes.txt", "cannot be used"]);
 }
+
+// contract: O7
+#[test]
+fn an_object_larger_than_memory_is_written_in_pieces_and_read_by_ranges() {
+    let up = small("16MiB");
+    let result = up.scenario(&["write-in-pieces", "100000007", "100000"]);
+    let expected = json!({ "size": 100_000_007, "read": 65 * 5_000, "wrong": 0, "past_the_end": 0 });
+    assert_eq!(result, expected);
+    up.wait_until_idle();
+    // One that memory has room for goes there, and a small one is a value like any other.
+    for bytes in [3_000_001, 6_000] {
+        let result = up.scenario(&["write-in-pieces", &bytes.to_string(), "1000"]);
+        assert_eq!((&result["size"], &result["wrong"]), (&json!(bytes), &json!(0)), "{result}");
+    }
+    up.wait_until_idle();
+}
+
+// contract: O3
+#[test]
+fn ten_thousand_arguments_three_thousand_returns_and_a_get_of_ten_thousand() {
+    let up = small("16MiB");
+    assert_eq!(up.scenario(&["many-arguments", "10000"]), json!({ "total": 49_995_000 }));
+    let returned = up.scenario(&["many-returns", "3000"]);
+    assert!(returned["value"] == json!((0..3000).collect::<Vec<u64>>()), "other values were returned");
+    assert_eq!(up.scenario(&["get-many", "10000"]), json!({ "got": 10_000, "wrong": 0 }));
+    up.wait_until_idle();
+}
+
+// contract: L3
+#[test]
+fn a_million_small_objects_live_at_once() {
+    let up = Up::start();
+    assert_eq!(up.scenario(&["small-objects", "1000000"]), json!({ "objects": 1_000_000, "wrong": 0 }));
+    up.wait_until_idle();
+}

@@ -114,6 +114,7 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         TaskState::Submitted,
     ];
     let runtime = driver.runtime().map(engine_runtime::Runtime::counters).ok();
+    let store = driver.store.usage();
     let counters = v1::NodeCounters {
         instantiations: runtime.as_ref().map_or(view.counters.instances_started, |c| c.instantiations),
         live_instances: view.instances as u64,
@@ -125,6 +126,8 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         store_used_bytes: view.inline_bytes + view.stored_bytes,
         store_total_bytes: view.store_bytes_max,
         spilled_bytes: view.spilled_bytes,
+        arena_objects: store.arena_extents as u64,
+        spill_file_bytes: store.spill.disk_bytes,
     };
     v1::NodeView {
         node_id: view.id.to_string(),

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use engine_core::ids::IdSet;
-use engine_core::{Error, ErrorCode, Handle};
+use engine_core::{Error, Handle};
 use wasmtime::component::Resource;
 
 use crate::bindings::engine::compute::objects as wit;
 use crate::bindings::engine::compute::types::{Codec, HandleView, Value, ValueView};
 use crate::errors::HostError;
 use crate::guest::Guest;
-use crate::handles::{ObjectHandle, WriterEntry, WriterHandle};
-use crate::host::{Until, Waitable};
+use crate::handles::{ObjectHandle, WriterHandle};
+use crate::host::{Caller, Until, Waitable};
 use crate::imports::linked_by_hand;
 use crate::values::codec_from_guest;
+use crate::writing::{Bounds, Writing, Written};
 
 impl Guest {
     /// Stores an object of the guest's.
@@ -21,8 +22,17 @@ impl Guest {
         &mut self,
         value: engine_core::Value,
     ) -> Result<Resource<ObjectHandle>, HostError> {
+        self.put_value_from(self.caller(), value)
+    }
+
+    /// Stores an object of one of the calls inside.
+    fn put_value_from(
+        &mut self,
+        from: Caller,
+        value: engine_core::Value,
+    ) -> Result<Resource<ObjectHandle>, HostError> {
         self.room_for_handles(1)?;
-        let object = self.host.put(self.caller(), value)?;
+        let object = self.host.put(from, value)?;
         self.adopt(Handle::Object(object));
         Ok(self.handles.push_object(object))
     }
@@ -114,47 +124,52 @@ impl wit::Host for Guest {
 impl wit::HostWriter for Guest {
     fn new(&mut self, codec: Codec) -> wasmtime::Result<Resource<WriterHandle>> {
         self.room_for_handles(1)?;
-        Ok(self.handles.push_writer(WriterEntry { codec: codec_from_guest(codec), bytes: Vec::new() }))
+        let max = self.runtime.options.writers_per_instance_max;
+        if self.handles.writers() >= max {
+            // A constructor has no error to return.
+            return Err(wasmtime::Error::msg(format!(
+                "the guest writes {max} objects at once, as many as it may (writers_per_instance_max): finish or drop some first"
+            )));
+        }
+        Ok(self.handles.push_writer(Writing::new(codec_from_guest(codec))))
     }
 
-    fn write(&mut self, writer: Resource<WriterHandle>, bytes: Vec<u8>) -> Result<(), HostError> {
-        let max = self.runtime.options.value_bytes_max;
-        let entry = self.handles.writer(&writer)?;
-        let size = entry.bytes.len() as u64 + bytes.len() as u64;
-        if size > max {
-            let text = engine_core::resources::bytes;
-            return Err(Error::new(
-                ErrorCode::LimitExceeded,
-                format!(
-                    "writing {} more would make an object of {} (value_bytes_max is {}): split it into several",
-                    text(bytes.len() as u64),
-                    text(size),
-                    text(max)
-                ),
-            )
-            .into());
-        }
-        if entry.bytes.is_empty() {
-            entry.bytes = bytes;
-        } else {
-            entry.bytes.extend_from_slice(&bytes);
-        }
-        Ok(())
+    async fn write(&mut self, writer: Resource<WriterHandle>, bytes: Vec<u8>) -> Result<(), HostError> {
+        let options = &self.runtime.options;
+        let bounds = Bounds {
+            memory_bytes_max: options.writer_memory_bytes_max.min(options.value_bytes_max),
+            value_bytes_max: options.value_bytes_max,
+        };
+        let mut writing = self.handles.writer(&writer)?.take().ok_or_else(is_busy)?;
+        let host = self.host.clone();
+        let appended = writing.append(&host, &bytes, bounds).await;
+        *self.handles.writer(&writer)? = Some(writing);
+        Ok(appended?)
     }
 
-    fn finish(
+    async fn finish(
         &mut self,
         writer: Resource<WriterHandle>,
         handles: Vec<HandleView>,
     ) -> Result<Resource<ObjectHandle>, HostError> {
-        let entry = self.handles.take_writer(&writer)?;
+        let from = self.caller();
         let handles = self.handles_from_view(handles)?;
-        let value = self.make_value(entry.codec, entry.bytes, handles)?;
-        self.put_value(value)
+        let writing = self.handles.take_writer(&writer)?.ok_or_else(is_busy)?;
+        let (codec, host) = (writing.codec, self.host.clone());
+        let mut value = match writing.finish(&host).await? {
+            Written::Small(bytes) => self.make_value(codec, bytes, handles)?,
+            Written::Stored(place, size) => self.stored_value(codec, size, place, handles)?,
+        };
+        self.house(from, &mut value).await?;
+        self.put_value_from(from, value)
     }
 
     fn drop(&mut self, writer: Resource<WriterHandle>) -> wasmtime::Result<()> {
         self.handles.take_writer(&writer)?;
         Ok(())
     }
+}
+
+fn is_busy() -> Error {
+    Error::invalid_argument("another call is writing a piece of this object: wait until it has returned")
 }
