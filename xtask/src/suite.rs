@@ -2,7 +2,9 @@
 
 use crate::s3_server;
 use crate::workspace::{cargo, root, succeed};
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -16,7 +18,7 @@ struct Step {
 const STEPS: [Step; 7] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
-    Step { name: "lints", run: lints, required: false },
+    Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
     Step { name: "S3 server", run: s3_server, required: false },
     Step { name: "tests", run: tests, required: false },
@@ -36,11 +38,11 @@ pub(crate) fn run() -> Result<()> {
         match outcome {
             Ok(()) => {
                 println!("── {}: ok in {took}", step.name);
-                lines.push(format!("  ok      {:<14} {took}", step.name));
+                lines.push(format!("  ok      {:<15} {took}", step.name));
             }
             Err(error) => {
                 println!("── {}: FAILED in {took}: {error:#}", step.name);
-                lines.push(format!("  FAILED  {:<14} {took}: {error:#}", step.name));
+                lines.push(format!("  FAILED  {:<15} {took}: {error:#}", step.name));
                 failed.push(step.name);
                 if step.required {
                     break;
@@ -65,8 +67,37 @@ fn format() -> Result<()> {
     Ok(())
 }
 
-fn lints() -> Result<()> {
-    succeed(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+/// A command of cargo's that builds the workspace's own crates with Clippy. Its driver compiles as rustc
+/// does, so that one build of all the dependencies is enough for lints and tests.
+fn linted(arguments: &[&str]) -> Command {
+    let mut command = cargo(arguments);
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    command
+}
+
+/// Builds everything; any warning is an error, of which all are shown.
+fn build_and_lint() -> Result<()> {
+    let warnings = warnings_of(linted(&["build", "--workspace", "--all-targets"]))?
+        + warnings_of(linted(&["build", "--package", "engine-sdk", "--all-targets", "--all-features"]))?;
+    ensure!(warnings == 0, "{warnings} warnings");
+    Ok(())
+}
+
+/// Runs a build, shows what the compiler says, and counts its warnings.
+fn warnings_of(mut build: Command) -> Result<usize> {
+    build.arg("--message-format=json-diagnostic-rendered-ansi").stdout(Stdio::piped());
+    let mut child = build.spawn().context("cannot run cargo")?;
+    let mut warnings = 0;
+    for line in BufReader::new(child.stdout.take().context("cargo's output is piped")?).lines() {
+        let message: Value = serde_json::from_str(&line?).context("cargo writes JSON")?;
+        if let Some(rendered) = message["message"]["rendered"].as_str() {
+            eprint!("{rendered}");
+            warnings += usize::from(message["message"]["level"] == "warning");
+        }
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "the build failed ({status})");
+    Ok(warnings)
 }
 
 /// Provides the server for the tests of spilling to S3, and prints where it is.
@@ -79,7 +110,7 @@ fn tests() -> Result<()> {
     // Where there is none, the step before has failed, and the tests that need it are ignored.
     let server = s3_server::installed();
     let test = |arguments: &[&str]| {
-        let mut command = cargo(arguments);
+        let mut command = linted(arguments);
         command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
         succeed(&mut command)
     };
@@ -99,7 +130,7 @@ fn has_nextest() -> bool {
 /// The guest SDK with the features that its default leaves out, and the parts of the examples that need
 /// no sandbox, on the machine itself.
 fn guest_tests() -> Result<()> {
-    succeed(&mut cargo(&["test", "--package", "engine-sdk", "--all-features", "--quiet"]))?;
+    succeed(&mut linted(&["test", "--package", "engine-sdk", "--all-features", "--quiet"]))?;
     let guests = root().join("guest-examples");
     succeed(cargo(&["test", "--workspace", "--quiet"]).current_dir(guests))
 }

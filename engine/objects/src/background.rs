@@ -14,8 +14,10 @@ pub enum Kind {
     Janitor,
     /// Writes buffers to a spill file while the next is filled.
     Writer,
-    /// Computes checksums beside the writing or reading of the same bytes.
+    /// Computes checksums beside the writing of the same bytes.
     Checksums,
+    /// Reads and checks pieces of an object beside others.
+    Reader,
 }
 
 impl Kind {
@@ -26,6 +28,7 @@ impl Kind {
             Self::Janitor => "spill-janitor",
             Self::Writer => "spill-writer",
             Self::Checksums => "spill-checksums",
+            Self::Reader => "spill-reader",
         }
     }
 

@@ -1,8 +1,10 @@
 //! Bytes on their way back from the disk: none is handed out before its checksum was right.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::iter::Enumerate;
+use std::slice::ChunksMut;
 
 use engine_core::Error;
+use parking_lot::Mutex;
 
 use super::aligned::Buffer;
 use super::object::{SpilledObject, disk_bytes};
@@ -10,10 +12,9 @@ use crate::background::Kind;
 
 /// One call reads so many bytes, rounded down to whole blocks, and at least one: enough that a disk is
 /// at its best, and little, so that the last one's check does not take long.
-const READ_BYTES: usize = 4 << 20;
-/// So many buffers are on their way between the disk and the memory that an object goes to: one is
-/// read while another is checked and copied.
-const BUFFERS_PER_READ: usize = 3;
+const READ_BYTES: usize = 2 << 20;
+/// So many threads read pieces of one object: while some check and copy theirs, the disk has work.
+const READERS: usize = 3;
 
 impl SpilledObject {
     /// Reads the whole object into `bytes`, which is as long.
@@ -29,33 +30,37 @@ impl SpilledObject {
             self.check_and_copy(0, &buffer, bytes)?;
             return Ok(());
         }
-        let length = bytes.len();
-        std::thread::scope(|scope| {
-            let (filled, to_check) = channel::<(usize, Buffer)>();
-            let (emptied, to_fill) = channel();
-            for _ in 0..BUFFERS_PER_READ {
-                // Both ends are here.
-                let _ = emptied.send(Buffer::take());
+        let readers = READERS.min(bytes.len().div_ceil(step));
+        let pieces = Mutex::new(bytes.chunks_mut(step).enumerate());
+        let read = || {
+            let read = self.read_pieces(&pieces, step);
+            if read.is_err() {
+                // Nobody wants the others.
+                pieces.lock().by_ref().for_each(drop);
             }
-            let checker = Kind::Checksums
-                .start_in(scope, move || {
-                    to_check.into_iter().try_for_each(|(at, buffer)| {
-                        let bytes = &mut bytes[at..length.min(at + step)];
-                        self.check_and_copy(at, &buffer, bytes)?;
-                        // Nobody wants it when everything is read.
-                        let _ = emptied.send(buffer);
-                        Ok(())
-                    })
-                })
-                .map_err(|error| {
-                    Error::internal(format!("the system gives no thread to restore with: {error}"))
-                })?;
-            let read = self.fill(length, &to_fill, &filled);
-            drop(filled);
-            let checked =
-                checker.join().unwrap_or_else(|_| Err(Error::internal("checking what was read panicked")));
-            checked.and(read)
+            read
+        };
+        std::thread::scope(|scope| {
+            // Those that the system gives no thread for are read by the others.
+            let others: Vec<_> =
+                (1..readers).filter_map(|_| Kind::Reader.start_in(scope, read).ok()).collect();
+            let mut outcome = read();
+            for other in others {
+                let read = other.join().unwrap_or_else(|_| Err(Error::internal("a reader panicked")));
+                outcome = outcome.and(read);
+            }
+            outcome
         })
+    }
+
+    /// Reads, checks and copies pieces of the object until none is left.
+    fn read_pieces(&self, pieces: &Mutex<Enumerate<ChunksMut<'_, u8>>>, step: usize) -> Result<(), Error> {
+        let mut buffer = Buffer::take();
+        loop {
+            let Some((index, piece)) = pieces.lock().next() else { return Ok(()) };
+            self.read_pages(index * step, piece.len(), &mut buffer)?;
+            self.check_and_copy(index * step, &buffer, piece)?;
+        }
     }
 
     /// Bytes `offset .. offset + length`, which lie within the object.
@@ -77,24 +82,6 @@ impl SpilledObject {
             at += there;
         }
         Ok(bytes)
-    }
-
-    /// Reads piece by piece into the buffers that come, and sends them on. Ends early when nobody
-    /// sends any more, which whoever checks them only does when he found something wrong.
-    fn fill(
-        &self,
-        length: usize,
-        to_fill: &Receiver<Buffer>,
-        filled: &Sender<(usize, Buffer)>,
-    ) -> Result<(), Error> {
-        for at in (0..length).step_by(self.step()) {
-            let Ok(mut buffer) = to_fill.recv() else { break };
-            self.read_pages(at, self.step().min(length - at), &mut buffer)?;
-            if filled.send((at, buffer)).is_err() {
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// Bytes per call: whole blocks.
