@@ -130,3 +130,13 @@ pub enum Argument {
     /// An object whose value the callee sees once it exists.
     Object(ObjectId),
 }
+
+impl Argument {
+    /// The object, when it is one.
+    pub fn object(&self) -> Option<ObjectId> {
+        match self {
+            Self::Object(id) => Some(*id),
+            Self::Value(_) => None,
+        }
+    }
+}

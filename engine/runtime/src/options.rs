@@ -44,7 +44,8 @@ pub struct Options {
     /// Bytes of an object that is written piece by piece above which it goes to disk, where there is
     /// one. Default 256 MiB.
     pub writer_memory_bytes_max: u64,
-    /// Objects that one sandbox may write piece by piece at once. Default 1 000.
+    /// Objects that one sandbox may write piece by piece at once: each of those that go to disk
+    /// takes some megabytes of the host's memory. Default 64.
     pub writers_per_instance_max: usize,
     /// Bytes that one call may return or yield, over all its values. Default 4 GiB.
     pub returned_bytes_per_task_max: u64,
@@ -94,7 +95,7 @@ impl Default for Options {
             log_line_bytes_max: 16 << 10,
             value_bytes_max: 1 << 30,
             writer_memory_bytes_max: 256 << 20,
-            writers_per_instance_max: 1_000,
+            writers_per_instance_max: 64,
             returned_bytes_per_task_max: 4 << 30,
             mapped_object_bytes_min: 1 << 20,
             mapped_objects_max: 64,

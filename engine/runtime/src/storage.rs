@@ -81,12 +81,15 @@ pub(crate) async fn arguments_in_memory(
     memory_bytes_max: u64,
 ) -> Result<(), Error> {
     let task = call.task;
+    let mut left = memory_bytes_max;
     for (index, value) in call.arguments.iter_mut().enumerate() {
+        let max = left;
+        left = left.saturating_sub(value.size);
         if value.place.residence() != Residence::Spilled {
             continue;
         }
-        if value.size > memory_bytes_max {
-            return Err(too_large_for_guest(&format!("argument {index}"), value.size, memory_bytes_max));
+        if value.size > max {
+            return Err(too_large_for_guest(&format!("argument {index}"), value.size, max));
         }
         match read_whole(host, value.clone(), Lost::Argument(task, index)).await? {
             Some(read) => *value = read,
@@ -115,11 +118,12 @@ async fn read_whole(host: &Arc<dyn Host>, value: Value, what: Lost) -> Result<Op
     }
 }
 
-fn too_large_for_guest(what: &str, size: u64, max: u64) -> Error {
+/// LIMIT_EXCEEDED for bytes that a guest has no memory for: the host does not read them for nothing.
+pub(crate) fn too_large_for_guest(what: &str, size: u64, max: u64) -> Error {
     Error::new(
         ErrorCode::LimitExceeded,
         format!(
-            "{what} takes {}, more than the guest's memory of {}: read it in parts (`read`), or ask for more memory",
+            "{what} takes {}, and the guest has at most {} of memory for it: read it in parts (`read`), get fewer at once, or ask for more memory",
             bytes(size),
             bytes(max)
         ),

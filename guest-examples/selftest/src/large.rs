@@ -42,6 +42,25 @@ pub fn write_in_pieces(bytes: u64, piece_bytes: u64) -> Result<Json> {
     Ok(json!({ "size": size, "read": read, "wrong": wrong, "past_the_end": object.read(bytes, 10)?.len() }))
 }
 
+/// Why an object that is larger than this task's memory cannot be read in one piece.
+#[engine::task(memory = 16 << 20)]
+pub fn read_at_once(object: Vec<ObjectRef<Bytes>>) -> Result<String> {
+    let object = object.first().context("there is no object")?;
+    let error = object.read(0, u64::MAX).err().context("it was read")?;
+    Ok(error.code().to_string())
+}
+
+/// Leaves an object that is larger than memory to a task that wants all of it.
+pub fn read_too_much(bytes: u64) -> Result<Json> {
+    let mut writer = engine::ObjectWriter::new();
+    let piece = vec![7; 1 << 20];
+    for _ in 0..bytes >> 20 {
+        writer.write_all(&piece)?;
+    }
+    let code = read_at_once::spawn(vec![writer.finish()?])?.get()?;
+    Ok(json!({ "code": code }))
+}
+
 /// One task with so many arguments, each an object.
 pub fn many_arguments(count: u64) -> Result<Json> {
     let numbers = (0..count).map(|number| engine::put(&number)).collect::<Result<Vec<_>>>()?;

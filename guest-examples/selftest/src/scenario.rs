@@ -37,6 +37,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "sleep" => got(good::sleep::spawn(args.number(100)?, 1u64)?.get()),
         "hold" => hold(args.number(1 << 20)?),
         "write-in-pieces" => large::write_in_pieces(args.number(1 << 20)?, args.number(64 << 10)?),
+        "read-too-much" => large::read_too_much(args.number(1 << 20)?),
         "many-arguments" => large::many_arguments(args.number(10)?),
         "get-many" => large::get_many(args.number(10)?),
         "small-objects" => large::small_objects(args.number(10)?),

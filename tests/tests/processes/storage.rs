@@ -72,6 +72,14 @@ fn an_object_larger_than_memory_is_written_in_pieces_and_read_by_ranges() {
     up.wait_until_idle();
 }
 
+// contract: L1
+#[test]
+fn nobody_has_the_host_read_more_than_his_memory_takes() {
+    let up = small("16MiB");
+    assert_eq!(up.scenario(&["read-too-much", "104857600"]), json!({ "code": "LIMIT_EXCEEDED" }));
+    up.wait_until_idle();
+}
+
 // contract: O3
 #[test]
 fn ten_thousand_arguments_three_thousand_returns_and_a_get_of_ten_thousand() {

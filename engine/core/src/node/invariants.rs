@@ -126,10 +126,8 @@ impl Node {
         }
         let mut pinned: IdMap<ObjectId, u32> = IdMap::default();
         for task in self.tasks.values().filter(|task| task.pinned) {
-            for argument in &task.arguments {
-                if let Argument::Object(id) = argument {
-                    *pinned.entry(*id).or_insert(0) += 1;
-                }
+            for id in task.arguments.iter().filter_map(Argument::object) {
+                *pinned.entry(id).or_insert(0) += 1;
             }
         }
         if let Some(broken) = self.storage.broken_invariant(&pinned) {

@@ -349,10 +349,7 @@ fn names(task: &Task, id: ObjectId) -> bool {
 }
 
 fn objects_of(arguments: &[Argument]) -> impl Iterator<Item = ObjectId> {
-    arguments.iter().filter_map(|argument| match argument {
-        Argument::Object(id) => Some(*id),
-        Argument::Value(_) => None,
-    })
+    arguments.iter().filter_map(Argument::object)
 }
 
 /// Everything that the arguments name: objects, and the handles inside values.

@@ -306,14 +306,8 @@ impl Node {
         }
         let mut unready = 0;
         let mut failed = None;
-        let ids: smallvec::SmallVec<[ObjectId; 4]> = self.tasks[key]
-            .arguments
-            .iter()
-            .filter_map(|argument| match argument {
-                Argument::Object(id) => Some(*id),
-                Argument::Value(_) => None,
-            })
-            .collect();
+        let ids: smallvec::SmallVec<[ObjectId; 4]> =
+            self.tasks[key].arguments.iter().filter_map(Argument::object).collect();
         for id in ids {
             let Some(object) = self.objects.get_mut(&id) else {
                 failed = failed.or_else(|| Some(Arc::new(freed(id))));

@@ -451,22 +451,12 @@ impl Node {
         if task.pinned || self.storage.records.is_empty() {
             return false;
         }
-        task.arguments.iter().any(|argument| match argument {
-            Argument::Object(id) => self.storage.is_away(*id),
-            Argument::Value(_) => false,
-        })
+        task.arguments.iter().filter_map(Argument::object).any(|id| self.storage.is_away(id))
     }
 
     /// Fetches the arguments of a task that was taken out of the line; it comes back when they are there.
     pub(super) fn fetch_arguments(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
-        let ids: Vec<ObjectId> = self.tasks[key]
-            .arguments
-            .iter()
-            .filter_map(|argument| match argument {
-                Argument::Object(id) => Some(*id),
-                Argument::Value(_) => None,
-            })
-            .collect();
+        let ids: Vec<ObjectId> = self.tasks[key].arguments.iter().filter_map(Argument::object).collect();
         let sizes = ids.iter().filter_map(|id| self.storage.records.get(id)).map(|record| record.size);
         let sum = sizes.fold(0, u64::saturating_add);
         let max = self.limits.store_bytes_max;

@@ -16,6 +16,7 @@ use crate::imports::waiting::timed_out;
 use crate::imports::{OBJECTS, TYPES, too_much_returned};
 use crate::lent::{LentBytes, LentValue};
 use crate::received::ReceivedView;
+use crate::storage::{too_large_for_guest, value_in_memory};
 
 /// What a function of the WIT returns that may fail.
 type Answer<T> = wasmtime::Result<(Result<T, types::Error>,)>;
@@ -120,6 +121,10 @@ impl Guest {
             // Only what is asked for is read from disk.
             let offset = offset.min(value.size);
             let length = length.min(value.size - offset);
+            let max = self.limiter.max;
+            if length > max {
+                return Err(too_large_for_guest(&format!("a part of object {object}"), length, max).into());
+            }
             let host = self.host.clone();
             match host.read(value.place, offset, length).await {
                 Ok(bytes) => return Ok(LentBytes::own(bytes)),
@@ -154,11 +159,14 @@ impl Guest {
             return Err(timed_out(&format!("{missing} of {} objects", ids.len()), timeout).into());
         }
         let mut values = Vec::with_capacity(outcomes.len());
+        let (host, from, mut left) = (self.host.clone(), self.caller(), self.limiter.max);
         for (id, value) in ids.into_iter().zip(outcomes.into_iter().flatten().flatten()) {
             let value = match value.place.residence() {
-                Residence::Spilled => self.value_in_memory(id, timeout).await?,
+                // The guest gets them all at once, so that they share its memory.
+                Residence::Spilled => value_in_memory(&host, from, id, timeout, left).await?,
                 Residence::Inline | Residence::Arena => value,
             };
+            left = left.saturating_sub(value.size);
             values.push(self.lend(&value)?);
         }
         Ok(values)
