@@ -12,6 +12,7 @@ use std::time::Instant;
 use engine_core::{Error, Place};
 use engine_objects::{Options, SpillOptions, Store, slice};
 use rustix::fs::OFlags;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
 const MIB: usize = 1 << 20;
 /// What is spilled and restored at once, in bytes.
@@ -19,6 +20,7 @@ const SPILL_BYTES: usize = 512 * MIB;
 /// Plain sequential I/O writes and reads an object per call, or so many bytes of a larger one.
 const PLAIN_CALL_BYTES_MAX: usize = 8 * MIB;
 const HUGE_PAGE_BYTES: usize = 2 * MIB;
+const CACHE_LINE_BYTES: usize = 64;
 const ROUNDS: usize = 5;
 
 fn main() {
@@ -134,8 +136,8 @@ fn spills(store: &Store, folder: &Path) {
         let values: Vec<Place> =
             (0..SPILL_BYTES / object).map(|_| store.write(&[&bytes]).expect("room")).collect();
         let plain_file = folder.join(format!("engine-bench-{}", std::process::id()));
-        let [mut plain_write, mut spill, mut plain_read, mut one, mut two, mut through] =
-            [const { Vec::new() }; 6];
+        let [mut plain_write, mut spill, mut plain_read, mut looked_at, mut one, mut two, mut through] =
+            [const { Vec::new() }; 7];
         for round in 0..ROUNDS {
             let call_bytes = object.min(PLAIN_CALL_BYTES_MAX);
             let mut spilled = Vec::new();
@@ -145,7 +147,8 @@ fn spills(store: &Store, folder: &Path) {
             // The disk may still be at work on what was written last: each comes first in turn.
             for turn in [round, round + 1] {
                 if turn % 2 == 0 {
-                    plain_read.push(read_plainly(&plain_file, call_bytes));
+                    plain_read.push(read_plainly(&plain_file, call_bytes, false));
+                    looked_at.push(read_plainly(&plain_file, call_bytes, true));
                     continue;
                 }
                 one.push(restore_all(store, &spilled, 1));
@@ -165,6 +168,7 @@ fn spills(store: &Store, folder: &Path) {
         for (threads, restore) in [("one thread", &one), ("two threads", &two)] {
             let what = format!("restore of {what} each by {threads}");
             line(&what, restore, "plain reading of the same sizes", &plain_read);
+            line(&what, restore, "the same, each cache line looked at once", &looked_at);
         }
         line("write-through, in such parts", &through, "plain writing of the same sizes", &plain_write);
     }
@@ -189,8 +193,8 @@ fn restore_all(store: &Store, spilled: &[Result<Place, Error>], threads: usize) 
 
 /// GB/s of writing a file with direct I/O, call by call.
 fn write_plainly(path: &Path, call_bytes: usize) -> f64 {
-    let (buffer, start) = plain_buffer(call_bytes);
-    let bytes = &buffer[start..start + call_bytes];
+    let buffer = PlainBuffer::new(call_bytes);
+    let bytes = buffer.bytes(call_bytes);
     let file = open_direct(path, OpenOptions::new().write(true).create(true).truncate(true));
     let written = seconds(|| {
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, SPILL_BYTES as u64)
@@ -202,29 +206,69 @@ fn write_plainly(path: &Path, call_bytes: usize) -> f64 {
     rate(SPILL_BYTES, written)
 }
 
-/// GB/s of reading it again.
-fn read_plainly(path: &Path, call_bytes: usize) -> f64 {
-    let (mut buffer, start) = plain_buffer(call_bytes);
-    let bytes = &mut buffer[start..start + call_bytes];
+/// GB/s of reading it again, into memory that nobody looks at, or of which each line of the processor's
+/// cache is looked at once.
+fn read_plainly(path: &Path, call_bytes: usize, is_looked_at: bool) -> f64 {
+    let mut buffer = PlainBuffer::new(call_bytes);
+    let bytes = buffer.bytes_mut(call_bytes);
     let file = open_direct(path, OpenOptions::new().read(true));
     let read = seconds(|| {
         for offset in (0..SPILL_BYTES).step_by(call_bytes) {
             assert_eq!(rustix::io::pread(&file, &mut *bytes, offset as u64).expect("read"), call_bytes);
+            if is_looked_at {
+                let lines = black_box(&*bytes).iter().step_by(CACHE_LINE_BYTES);
+                black_box(lines.fold(0, |all, byte| all ^ byte));
+            }
         }
     });
     rate(SPILL_BYTES, read)
 }
 
-/// A buffer of huge pages where the system has them: the disk is fastest so.
-fn plain_buffer(length: usize) -> (Vec<u8>, usize) {
-    let length = length.next_multiple_of(HUGE_PAGE_BYTES);
-    let mut buffer = vec![0_u8; length + HUGE_PAGE_BYTES];
-    let start = buffer.as_ptr().align_offset(HUGE_PAGE_BYTES);
-    let pages: *mut [u8] = &mut buffer[start..start + length];
-    // SAFETY: the range is the buffer's, and the advice changes nothing of what it holds.
-    let _ = unsafe { rustix::mm::madvise(pages.cast(), length, rustix::mm::Advice::LinuxHugepage) };
-    buffer.fill(3);
-    (buffer, start)
+/// A buffer of huge pages where the system has them: the disk is fastest so. A mapping of its own, and
+/// not of the heap, whose small pages stay small whatever is advised.
+struct PlainBuffer {
+    mapped: *mut std::ffi::c_void,
+    mapped_bytes: usize,
+    start: *mut u8,
+}
+
+impl PlainBuffer {
+    /// At least `length` bytes.
+    fn new(length: usize) -> Self {
+        let length = length.next_multiple_of(HUGE_PAGE_BYTES);
+        let mapped_bytes = length + HUGE_PAGE_BYTES;
+        // SAFETY: a new mapping at an address of the system's choice touches no memory of ours.
+        let mapped = unsafe {
+            let protection = ProtFlags::READ | ProtFlags::WRITE;
+            mmap_anonymous(std::ptr::null_mut(), mapped_bytes, protection, MapFlags::PRIVATE).expect("memory")
+        };
+        let first: *mut u8 = mapped.cast();
+        let start = first.wrapping_add(first.addr().next_multiple_of(HUGE_PAGE_BYTES) - first.addr());
+        // SAFETY: the range lies in the mapping, and the advice changes nothing of what it holds.
+        let _ = unsafe { madvise(start.cast(), length, Advice::LinuxHugepage) };
+        let mut buffer = Self { mapped, mapped_bytes, start };
+        buffer.bytes_mut(length).fill(3);
+        buffer
+    }
+
+    fn bytes(&self, length: usize) -> &[u8] {
+        assert!(length <= self.mapped_bytes - HUGE_PAGE_BYTES);
+        // SAFETY: the range lies in the mapping, which this value keeps.
+        unsafe { std::slice::from_raw_parts(self.start, length) }
+    }
+
+    fn bytes_mut(&mut self, length: usize) -> &mut [u8] {
+        assert!(length <= self.mapped_bytes - HUGE_PAGE_BYTES);
+        // SAFETY: as above, and the mutable borrow is the only one.
+        unsafe { std::slice::from_raw_parts_mut(self.start, length) }
+    }
+}
+
+impl Drop for PlainBuffer {
+    fn drop(&mut self) {
+        // SAFETY: nobody refers to the mapping any more.
+        let _ = unsafe { munmap(self.mapped, self.mapped_bytes) };
+    }
 }
 
 fn open_direct(path: &Path, options: &mut OpenOptions) -> File {

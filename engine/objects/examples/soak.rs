@@ -1,10 +1,13 @@
 //! A soak of the object store: `cargo xtask soak objects`. Rounds on a disk that works and on one that
 //! often fails take turns, until the minutes given are over. At the end of each round nothing may be
-//! left: in the arena, on disk, of threads, of open files.
+//! left: in the arena, on disk, of threads, of open files, of the heap. What stays resident is printed
+//! only: the system's allocator keeps more or less of what is free, as its sizes and threads come.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::soak::{Plan, run};
@@ -12,6 +15,35 @@ use common::soak::{Plan, run};
 const ROUND: Duration = Duration::from_secs(20);
 const ARENA_BYTES: usize = 64 << 20;
 const THREADS: u64 = 4;
+/// The heap may hold so much more than after the first rounds: tables that grow with the threads there
+/// ever were at once.
+const HEAP_SLACK_BYTES: usize = 64 << 10;
+/// So many rounds, one of each kind, take what is kept from then on.
+const FIRST_ROUNDS: u64 = 2;
+
+/// Bytes of the heap that were given out and not given back.
+static HEAP_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counted.
+struct Counted;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+
+// SAFETY: all is the system's allocator's, which is asked the same.
+unsafe impl GlobalAlloc for Counted {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HEAP_BYTES.fetch_add(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, bytes: *mut u8, layout: Layout) {
+        HEAP_BYTES.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(bytes, layout) }
+    }
+}
 
 fn main() {
     let minutes: f64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or_else(|| {
@@ -21,7 +53,7 @@ fn main() {
     let parent = std::env::args_os().nth(2).map_or_else(std::env::temp_dir, Into::into);
     let end = Instant::now() + Duration::from_secs_f64(minutes * 60.0);
     let begun = open();
-    let mut rounds = 0;
+    let (mut rounds, mut heap_bytes_max) = (0, usize::MAX);
     while Instant::now() < end {
         let folder = tempfile::tempdir_in(&parent).expect("a folder to spill to");
         let plan =
@@ -30,8 +62,14 @@ fn main() {
         let done = run(&plan, folder.path(), |_| Instant::now() >= round_end);
         assert_eq!(open(), begun, "threads and open files");
         rounds += 1;
+        drop(folder);
+        let heap_bytes = HEAP_BYTES.load(Ordering::Relaxed);
+        assert!(heap_bytes <= heap_bytes_max, "the heap holds {heap_bytes} bytes, {heap_bytes_max} at most");
+        if rounds == FIRST_ROUNDS {
+            heap_bytes_max = heap_bytes + HEAP_SLACK_BYTES;
+        }
         println!(
-            "round {rounds}{}: {} operations, {:.1} GB checked, {} values spilled, {} restored, {} refused; {}",
+            "round {rounds}{}: {} operations, {:.1} GB checked, {} values spilled, {} restored, {} refused; {heap_bytes} bytes of the heap, {} resident",
             if plan.is_faulty { " (faulty disk)" } else { "" },
             done.operations.into_inner(),
             done.bytes_checked.into_inner() as f64 / 1e9,
@@ -52,5 +90,5 @@ fn open() -> [usize; 2] {
 fn resident() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
 }

@@ -110,7 +110,7 @@ impl SpillTarget for LocalTarget {
         if is_aligned(buffer) && offset.is_multiple_of(ALIGN_BYTES as u64) {
             return read_all(file, offset, buffer);
         }
-        let mut bounce = Buffer::take();
+        let mut bounce = Buffer::take(BUFFER_BYTES);
         let mut done = 0;
         while done < buffer.len() {
             let from = offset + done as u64;

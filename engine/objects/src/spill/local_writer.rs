@@ -42,7 +42,7 @@ impl LocalWriter {
     fn stage(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let count = bytes.len().min(BUFFER_BYTES - self.begun);
-            let buffer = self.buffer.get_or_insert_with(Buffer::take);
+            let buffer = self.buffer.get_or_insert_with(|| Buffer::take(BUFFER_BYTES));
             buffer.as_mut_slice()[self.begun..self.begun + count].copy_from_slice(&bytes[..count]);
             self.begun += count;
             bytes = &bytes[count..];
@@ -111,7 +111,7 @@ impl Lane {
         let (done, written) = channel();
         for _ in 1..BUFFERS_PER_FILE {
             // Both ends are here.
-            let _ = done.send(Buffer::take());
+            let _ = done.send(Buffer::take(BUFFER_BYTES));
         }
         let thread = Kind::Writer.start(move || {
             for (buffer, length) in to_write {

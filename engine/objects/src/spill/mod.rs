@@ -8,6 +8,7 @@ mod local;
 mod local_writer;
 mod object;
 mod read;
+mod readers;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3")]
@@ -30,6 +31,7 @@ pub use target::{SpillTarget, SpillWriter};
 pub use write::SpillDraft;
 
 use accounts::{Accounts, Janitor};
+use readers::Readers;
 
 /// Where and how much may be spilled.
 #[derive(Debug, Clone)]
@@ -40,13 +42,14 @@ pub struct SpillOptions {
     /// Bytes of all spill files together.
     pub spill_bytes_max: u64,
     /// Bytes that have one checksum, and the least that a read takes from the disk; rounded up to
-    /// whole pages of 4096 bytes, and at most 8 MiB.
+    /// whole pages of 4096 bytes, and at most 8 MiB. Two of them should fit into the
+    /// cache of a core: each is checked, and then copied from there.
     pub block_bytes: usize,
 }
 
 impl Default for SpillOptions {
     fn default() -> Self {
-        Self { folder: None, spill_bytes_max: u64::MAX, block_bytes: 1 << 20 }
+        Self { folder: None, spill_bytes_max: u64::MAX, block_bytes: 128 << 10 }
     }
 }
 
@@ -56,6 +59,7 @@ pub(crate) struct Spill {
     janitor: Janitor,
     target: Arc<dyn SpillTarget>,
     accounts: Arc<Accounts>,
+    readers: Readers,
     block_bytes: usize,
     files_named: AtomicU64,
 }
@@ -68,7 +72,14 @@ impl Spill {
             .map_err(|error| Error::internal(format!("the system gives no thread for spilling: {error}")))?;
         let block_bytes =
             options.block_bytes.clamp(1, aligned::BUFFER_BYTES).next_multiple_of(aligned::ALIGN_BYTES);
-        Ok(Arc::new(Self { janitor, target, accounts, block_bytes, files_named: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            janitor,
+            target,
+            accounts,
+            readers: Readers::new(),
+            block_bytes,
+            files_named: AtomicU64::new(0),
+        }))
     }
 
     /// What is spilled.

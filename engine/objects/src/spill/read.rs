@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 
 use super::aligned::Buffer;
 use super::object::{SpilledObject, disk_bytes};
-use crate::background::Kind;
 
 /// One call reads so many bytes, rounded down to whole blocks, and at least one: enough that a disk is
-/// at its best, and little, so that the last one's check does not take long.
+/// at its best, and little, so that the last one's check does not take long. An object of no more is
+/// read by one call: sharing it costs more than the disk gives.
 const READ_BYTES: usize = 2 << 20;
 /// So many threads read pieces of one object: while some check and copy theirs, the disk has work.
 const READERS: usize = 3;
@@ -25,37 +25,30 @@ impl SpilledObject {
     pub(crate) fn read_into(&self, bytes: &mut [u8]) -> Result<(), Error> {
         let step = self.step();
         if bytes.len() <= step {
-            let mut buffer = Buffer::take();
+            let mut buffer = Buffer::take(bytes.len());
             self.read_pages(0, bytes.len(), &mut buffer)?;
             self.check_and_copy(0, &buffer, bytes)?;
             return Ok(());
         }
         let readers = READERS.min(bytes.len().div_ceil(step));
         let pieces = Mutex::new(bytes.chunks_mut(step).enumerate());
+        let outcome = Mutex::new(Ok(()));
         let read = || {
-            let read = self.read_pieces(&pieces, step);
-            if read.is_err() {
+            if let Err(error) = self.read_pieces(&pieces, step) {
                 // Nobody wants the others.
                 pieces.lock().by_ref().for_each(drop);
+                *outcome.lock() = Err(error);
             }
-            read
         };
-        std::thread::scope(|scope| {
-            // Those that the system gives no thread for are read by the others.
-            let others: Vec<_> =
-                (1..readers).filter_map(|_| Kind::Reader.start_in(scope, read).ok()).collect();
-            let mut outcome = read();
-            for other in others {
-                let read = other.join().unwrap_or_else(|_| Err(Error::internal("a reader panicked")));
-                outcome = outcome.and(read);
-            }
-            outcome
-        })
+        if !self.file.spill.readers.run(readers - 1, &read) {
+            return Err(Error::internal("a reader panicked"));
+        }
+        outcome.into_inner()
     }
 
     /// Reads, checks and copies pieces of the object until none is left.
     fn read_pieces(&self, pieces: &Mutex<Enumerate<ChunksMut<'_, u8>>>, step: usize) -> Result<(), Error> {
-        let mut buffer = Buffer::take();
+        let mut buffer = Buffer::take(step);
         loop {
             let Some((index, piece)) = pieces.lock().next() else { return Ok(()) };
             self.read_pages(index * step, piece.len(), &mut buffer)?;
@@ -72,7 +65,7 @@ impl SpilledObject {
         let (first, end) = (offset as usize, offset as usize + length);
         let mut bytes = Vec::with_capacity(length);
         let mut at = first - first % block;
-        let mut buffer = Buffer::take();
+        let mut buffer = Buffer::take(self.step().min(length + 2 * block));
         while at < end {
             // Whole blocks, as far as they are wanted.
             let wanted = (end - at).next_multiple_of(block).min(self.step());

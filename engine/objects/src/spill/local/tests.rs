@@ -15,7 +15,7 @@ fn files(target: &LocalTarget) -> usize {
 #[test]
 fn parts_of_any_alignment_are_read_back_from_anywhere() {
     let (_parent, target) = target();
-    let mut aligned = Buffer::take();
+    let mut aligned = Buffer::take(BUFFER_BYTES);
     aligned.as_mut_slice().iter_mut().enumerate().for_each(|(n, byte)| *byte = (n / 5) as u8);
     let aligned = &aligned.as_slice()[..3 * ALIGN_BYTES];
     let odd: Vec<u8> = (0..9 << 20).map(|n: u32| (n / 11) as u8).collect();
