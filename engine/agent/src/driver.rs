@@ -77,7 +77,9 @@ impl Driver {
     pub(crate) fn event<R>(&self, event: impl FnOnce(&mut Node, Time, &mut Effects) -> R) -> R {
         let mut effects = Effects::new();
         let mut node = self.node.lock();
-        let result = event(&mut node, self.clock.now(), &mut effects);
+        let now = self.clock.now();
+        let result = event(&mut node, now, &mut effects);
+        node.flush(now, &mut effects);
         if effects.is_empty() {
             return result;
         }
@@ -126,6 +128,8 @@ impl Driver {
             }
             Effect::ReleaseName(_) => {}
             Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),
+            // A node that was told of no other has nobody to tell anything.
+            Effect::Send(packet) => tracing::error!(to = %packet.to, "a packet has no way to its node"),
             Effect::Restore(id, place) => storage::restore(self.this.clone(), &self.background, id, place),
         }
     }

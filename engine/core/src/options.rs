@@ -67,6 +67,19 @@ pub struct LabelSelector {
     pub hard: bool,
 }
 
+impl LabelSelector {
+    /// Whether a node with these labels is what it wants.
+    pub fn matches(&self, labels: &[(String, String)]) -> bool {
+        let value = labels.iter().find(|(key, _)| *key == self.key).map(|(_, value)| value);
+        match self.operator {
+            LabelOperator::In => value.is_some_and(|value| self.values.contains(value)),
+            LabelOperator::NotIn => value.is_none_or(|value| !self.values.contains(value)),
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
+        }
+    }
+}
+
 /// Where a task wants to run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum Strategy {

@@ -100,6 +100,28 @@ impl Resources {
         }
     }
 
+    /// Raises each kind to what `other` has of it, where that is more.
+    pub fn raise_to(&mut self, other: &Resources) {
+        self.cpus = self.cpus.max(other.cpus);
+        self.gpus = self.gpus.max(other.gpus);
+        self.memory = self.memory.max(other.memory);
+        for (name, q) in &other.custom {
+            let most = self.get_custom(name).max(*q);
+            self.set_custom(name, most);
+        }
+    }
+
+    /// Takes as much of `wanted` away as there is.
+    pub fn take_what_is_there(&mut self, wanted: &Resources) {
+        self.cpus.0 = self.cpus.0.saturating_sub(wanted.cpus.0);
+        self.gpus.0 = self.gpus.0.saturating_sub(wanted.gpus.0);
+        self.memory = self.memory.saturating_sub(wanted.memory);
+        for (name, q) in &wanted.custom {
+            let left = Quantity(self.get_custom(name).0.saturating_sub(q.0));
+            self.set_custom(name, left);
+        }
+    }
+
     /// Gives `returned` back.
     pub fn give(&mut self, returned: &Resources) {
         self.cpus.0 += returned.cpus.0;

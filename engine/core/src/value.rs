@@ -38,6 +38,15 @@ pub enum Residence {
     Arena,
     /// A disk or bucket.
     Spilled,
+    /// Another node.
+    Remote,
+}
+
+impl Residence {
+    /// Whether the bytes are in this node's memory.
+    pub fn is_memory(self) -> bool {
+        matches!(self, Self::Inline | Self::Arena)
+    }
 }
 
 impl Place {
@@ -69,6 +78,7 @@ impl fmt::Debug for Place {
             (_, Residence::Inline) => "Place(inline)",
             (_, Residence::Arena) => "Place(arena)",
             (_, Residence::Spilled) => "Place(spilled)",
+            (_, Residence::Remote) => "Place(remote)",
         })
     }
 }
@@ -109,7 +119,7 @@ impl Value {
     pub fn inline_bytes(&self) -> u64 {
         match self.place.residence() {
             Residence::Inline => self.size,
-            Residence::Arena | Residence::Spilled => 0,
+            Residence::Arena | Residence::Spilled | Residence::Remote => 0,
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn value_in_memory(
 ) -> Result<Value, HostError> {
     loop {
         // Waits also for one that is on disk, as long as it can be brought back.
-        let is_here = |value: &Value| value.place.residence() != Residence::Spilled;
+        let is_here = |value: &Value| value.place.residence().is_memory();
         let mut outcome = host.outcome(from, object);
         if !matches!(&outcome, Some(Ok(value)) if is_here(value)) && !matches!(outcome, Some(Err(_))) {
             let timeout = timeout.map(Duration::from_nanos);
@@ -85,7 +85,7 @@ pub(crate) async fn arguments_in_memory(
     for (index, value) in call.arguments.iter_mut().enumerate() {
         let max = left;
         left = left.saturating_sub(value.size);
-        if value.place.residence() != Residence::Spilled {
+        if value.place.residence().is_memory() {
             continue;
         }
         if value.size > max {

@@ -14,15 +14,21 @@ impl Node {
     /// A running actor call is asked; with `force` its actor's incarnation ends.
     pub fn cancel(&mut self, now: Time, task: TaskId, force: bool, recursive: bool, fx: &mut Effects) {
         let Some(key) = self.task_index.get(&task).copied() else { return };
-        let mut keys = vec![key];
         if recursive {
-            self.descendants(&mut keys);
+            self.cancel_descendants(now, key, force, fx);
         }
-        // Children first: a parent that waits for one of them must not see its failure and go on.
-        for key in keys.into_iter().rev() {
-            self.cancel_one(now, key, force, fx);
-        }
+        self.cancel_one(now, key, force, recursive, fx);
         self.schedule(now, fx);
+    }
+
+    /// Cancels the children of a task, and theirs.
+    pub(super) fn cancel_descendants(&mut self, now: Time, key: TaskKey, force: bool, fx: &mut Effects) {
+        let mut keys = vec![key];
+        self.descendants(&mut keys);
+        // Children first: a parent that waits for one of them must not see its failure and go on.
+        for key in keys.into_iter().skip(1).rev() {
+            self.cancel_one(now, key, force, true, fx);
+        }
     }
 
     /// Appends the descendants of all that is in `keys`.
@@ -38,7 +44,7 @@ impl Node {
         }
     }
 
-    fn cancel_one(&mut self, now: Time, key: TaskKey, force: bool, fx: &mut Effects) {
+    fn cancel_one(&mut self, now: Time, key: TaskKey, force: bool, recursive: bool, fx: &mut Effects) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         if let (Kind::Call(_), Some(instance), false) = (&task.kind, task.instance, force) {
             if !std::mem::replace(&mut task.cancelled, true) {
@@ -46,8 +52,11 @@ impl Node {
             }
             return;
         }
-        let error =
-            Error::new(ErrorCode::TaskCancelled, format!("it was cancelled while it was {}", task.state));
+        if recursive && task.doom.is_none() {
+            self.end_there(key, StopReason::Cancelled, true);
+        }
+        let state = self.tasks[key].state;
+        let error = Error::new(ErrorCode::TaskCancelled, format!("it was cancelled while it was {state}"));
         self.end_now(now, key, error, StopReason::Cancelled, fx);
     }
 
@@ -70,6 +79,11 @@ impl Node {
             self.tasks[key].doom = Some(Arc::new(error));
             self.stop_instance(instance, reason, fx);
             return;
+        }
+        if task.away().is_some() {
+            let error = error.with_frame(self.frame(&self.tasks[key]));
+            self.tasks[key].doom = Some(Arc::new(error));
+            return self.end_there(key, reason, false);
         }
         if task.state == TaskState::PendingPlacement {
             self.remove_from_line(key);

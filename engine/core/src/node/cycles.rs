@@ -10,6 +10,9 @@ use crate::value::Handle;
 impl Node {
     /// Frees the objects of jobs that have just ended which nothing but such objects hold.
     pub(super) fn free_cycles(&mut self, now: Time, fx: &mut Effects) {
+        while let Some(job) = self.peers.sweeping.pop() {
+            self.sweep_job(now, job, fx);
+        }
         while let Some(job) = self.ended_jobs.pop() {
             let unreachable = self.unreachable_objects(job);
             // Each is held by this function until all of them are empty.
@@ -52,7 +55,29 @@ impl Node {
         held_by_others.into_keys().collect()
     }
 
-    fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+    /// Whether somebody who is not of a job that has ended, and is on this node, may reach objects of it.
+    pub(super) fn retains_objects_of(&self, job: JobId) -> bool {
+        let own = self.objects.iter().filter(|(_, object)| object.job == job);
+        let mut by_others: IdMap<ObjectId, u32> = own.map(|(id, object)| (*id, object.edges)).collect();
+        let mut less = |handle: &Handle| {
+            if let Handle::Object(id) = handle
+                && let Some(count) = by_others.get_mut(id)
+            {
+                *count -= 1;
+            }
+        };
+        for object in self.objects.values().filter(|object| object.job == job) {
+            object.state.handles().iter().for_each(&mut less);
+        }
+        self.peers.references.for_each_holder(|_, handle| less(&handle));
+        by_others.values().any(|count| *count > 0)
+    }
+
+    pub(super) fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+        let Some(object) = self.objects.get(&id) else { return };
+        if object.owner().is_none() {
+            self.drop_remote_bytes(id);
+        }
         let Some(object) = self.objects.get_mut(&id) else { return };
         let state = std::mem::replace(&mut object.state, State::Pending);
         self.value_gone(id, &state);

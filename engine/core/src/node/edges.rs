@@ -10,7 +10,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{InstanceId, JobId, ObjectId, WaitId};
+use crate::ids::{ActorId, InstanceId, JobId, NodeId, ObjectId, WaitId};
 use crate::node::{Effects, Node, TaskKey};
 use crate::resources;
 use crate::time::Time;
@@ -24,6 +24,19 @@ pub(super) struct Object {
     pub edges: u32,
     /// Who is told when it is there.
     pub waiting: SmallVec<[Waiter; 1]>,
+    /// What few objects have.
+    pub afar: Option<Box<Afar>>,
+}
+
+/// What other nodes have to do with an object.
+#[derive(Default)]
+pub(super) struct Afar {
+    /// The node that owns it; none: this one.
+    pub owner: Option<NodeId>,
+    /// Its owner was asked what becomes of it.
+    pub wanted: bool,
+    /// Nodes that are told when it is there.
+    pub waiting: Vec<NodeId>,
 }
 
 pub(super) enum State {
@@ -60,7 +73,21 @@ impl State {
 impl Object {
     /// One that nobody holds yet.
     pub fn new(job: JobId, state: State) -> Self {
-        Self { job, state, edges: 0, waiting: SmallVec::new() }
+        Self { job, state, edges: 0, waiting: SmallVec::new(), afar: None }
+    }
+
+    /// The node that owns it; none: this one.
+    pub fn owner(&self) -> Option<NodeId> {
+        self.afar.as_ref()?.owner
+    }
+
+    /// Whether its owner was asked what becomes of it.
+    pub fn is_wanted(&self) -> bool {
+        self.afar.as_ref().is_some_and(|afar| afar.wanted)
+    }
+
+    pub fn afar(&mut self) -> &mut Afar {
+        self.afar.get_or_insert_default()
     }
 
     pub fn outcome(&self) -> Option<Outcome> {
@@ -77,7 +104,10 @@ impl Node {
     pub(super) fn add_edge(&mut self, handle: Handle) {
         let edges = match handle {
             Handle::Object(id) => self.objects.get_mut(&id).map(|o| &mut o.edges),
-            Handle::Actor(id) => self.actors.get_mut(&id).map(|a| &mut a.edges),
+            Handle::Actor(id) => match self.actors.get_mut(&id) {
+                Some(actor) => Some(&mut actor.edges),
+                None => self.peers.references.actors.get_mut(&id).map(|a| &mut a.edges),
+            },
             Handle::Stream(id) => self.streams.get_mut(&id).map(|s| &mut s.edges),
             Handle::PlacementGroup(_) => None,
         };
@@ -110,11 +140,15 @@ impl Node {
                 assert!(object.edges > 0, "{id} was released more often than it was held");
                 object.edges -= 1;
                 if object.edges == 0 {
-                    self.free_object(now, id, fx);
+                    match self.peers.references.kept.contains_key(&id) {
+                        // Its owner holds it, and says when its bytes are not needed any more.
+                        true => self.release_borrow(handle),
+                        false => self.free_object(now, id, fx),
+                    }
                 }
             }
             Handle::Actor(id) => {
-                let Some(actor) = self.actors.get_mut(&id) else { return };
+                let Some(actor) = self.actors.get_mut(&id) else { return self.remove_remote_actor_edge(id) };
                 assert!(actor.edges > 0, "{id} was released more often than it was held");
                 actor.edges -= 1;
                 self.end_actor_if_unreachable(now, id, fx);
@@ -131,10 +165,24 @@ impl Node {
         }
     }
 
-    fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+    fn remove_remote_actor_edge(&mut self, id: ActorId) {
+        let Some(actor) = self.peers.references.actors.get_mut(&id) else { return };
+        assert!(actor.edges > 0, "{id} was released more often than it was held");
+        actor.edges -= 1;
+        if actor.edges == 0 {
+            self.forget_remote_actor(id);
+        }
+    }
+
+    pub(super) fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.remove(&id) else { return };
         if let Some(job) = self.jobs.get_mut(&object.job) {
-            job.objects -= 1;
+            job.objects = job.objects.saturating_sub(1);
+        }
+        self.peers.wanted -= usize::from(object.is_wanted());
+        match object.owner() {
+            None => self.drop_remote_bytes(id),
+            Some(_) => self.release_borrow(Handle::Object(id)),
         }
         for waiter in object.waiting {
             // A guest that dropped its last handle while another call of it waits: the wait ends.

@@ -55,7 +55,9 @@ impl Node {
                     // It was handed over as the sandbox was about to retire, and never begun.
                     self.detach_from_instance(key);
                     self.tasks[key].instance = None;
-                    self.enqueue(key, true);
+                    if !self.waits_for_lost(now, key, fx) {
+                        self.enqueue(key, true);
+                    }
                     continue;
                 }
                 let error = self.lost_with_sandbox(cause.as_ref());
@@ -106,7 +108,13 @@ impl Node {
         self.counters.cpu_time += report.usage.cpu;
     }
 
-    fn attempt_succeeded(&mut self, now: Time, key: TaskKey, values: Vec<Value>, fx: &mut Effects) {
+    pub(super) fn attempt_succeeded(
+        &mut self,
+        now: Time,
+        key: TaskKey,
+        values: Vec<Value>,
+        fx: &mut Effects,
+    ) {
         if let Some(doom) = self.tasks[key].doom.take() {
             return self.end_task(now, key, Err(doom), fx);
         }
@@ -189,6 +197,7 @@ impl Node {
         let task = &mut self.tasks[key];
         task.attempt += 1;
         task.instance = None;
+        task.extra().ran_on = None;
         let attempts = &mut task.extra().attempts;
         attempts.push(attempt);
         if attempts.len() > kept {
@@ -218,7 +227,7 @@ impl Node {
         let task = &self.tasks[key];
         AttemptView {
             attempt: task.attempt,
-            node: self.id,
+            node: task.ran_on().unwrap_or(self.id),
             instance: task.instance,
             started: task.started,
             ended: Some(now),
@@ -250,6 +259,7 @@ impl Node {
         let parent = self.tasks[key].parent.and_then(|key| self.tasks.get(key)).map(|parent| parent.id);
         self.unlink(key);
         let Some(mut task) = self.tasks.remove(key) else { return };
+        let owner = task.owner();
         self.keep_in_history(now, &mut task, parent, result.as_ref().err());
         self.task_index.remove(&task.id);
         if let Some(at) = task.deadline {
@@ -269,6 +279,7 @@ impl Node {
             _ => None,
         };
         match (returns, result) {
+            (_, result) if let Some(owner) = owner => self.tell_end(now, owner, &task, result, fx),
             (Returns::Fixed(_), Ok(values)) => {
                 for (index, value) in values.into_iter().enumerate() {
                     self.set_outcome(now, task.id.output(index as u32), Ok(value), fx);

@@ -79,10 +79,11 @@ impl Node {
 
     pub(super) fn ended_view(&self, task: &Ended) -> TaskView {
         let mut attempts = task.extra.as_ref().map(|extra| extra.attempts.clone()).unwrap_or_default();
-        if task.instance.is_some() {
+        let ran_on = task.extra.as_ref().and_then(|extra| extra.ran_on);
+        if task.instance.is_some() || ran_on.is_some() {
             attempts.push(AttemptView {
                 attempt: task.attempt,
-                node: self.id,
+                node: ran_on.unwrap_or(self.id),
                 instance: task.instance,
                 started: task.started,
                 ended: Some(task.ended),

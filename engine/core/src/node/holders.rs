@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ids::{ActorId, IdMap, InstanceId, JobId, ObjectId, TaskId};
+use crate::ids::{ActorId, IdMap, InstanceId, JobId, NodeId, ObjectId, TaskId};
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
 use crate::node::view::ObjectView;
@@ -36,6 +36,8 @@ pub enum HolderKind {
     Value,
     /// A stream has yielded it and nobody has read it yet.
     Stream,
+    /// Another node holds it, or keeps its bytes here.
+    Node,
 }
 
 impl HolderKind {
@@ -47,6 +49,7 @@ impl HolderKind {
             Self::Constructor => "CONSTRUCTOR",
             Self::Value => "VALUE",
             Self::Stream => "STREAM",
+            Self::Node => "NODE",
         }
     }
 }
@@ -65,6 +68,7 @@ enum Who {
     Actor(ActorId),
     Object(ObjectId),
     Stream(TaskId),
+    Node(NodeId),
 }
 
 impl Node {
@@ -119,6 +123,9 @@ impl Node {
             stream.unread.iter().for_each(|object| note(Handle::Object(*object), Who::Stream(*id)));
             stream.failure_handles().iter().for_each(|handle| note(*handle, Who::Stream(*id)));
         }
+        self.peers.references.for_each_holder(|node, handle| note(handle, Who::Node(node)));
+        let kept = &self.peers.references.kept;
+        kept.iter().for_each(|(object, owner)| note(Handle::Object(*object), Who::Node(*owner)));
     }
 
     fn holder(&self, who: Who) -> Holder {
@@ -148,6 +155,7 @@ impl Node {
             Who::Object(id) => {
                 Holder { kind: HolderKind::Value, id: id.to_string(), function: String::new() }
             }
+            Who::Node(id) => Holder { kind: HolderKind::Node, id: id.to_string(), function: String::new() },
             Who::Stream(id) => {
                 let function = self.task_index.get(&id).map(|key| self.function_name(&self.tasks[*key]));
                 Holder {

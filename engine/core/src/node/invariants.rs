@@ -39,10 +39,12 @@ impl Node {
         for object in self.objects.values() {
             object.state.handles().iter().copied().for_each(&mut add);
         }
+        self.peers.references.for_each_holder(|_, handle| add(handle));
         let held = |handle: &Handle| edges.get(handle).copied().unwrap_or(0);
         for (id, object) in &self.objects {
             let counted = held(&Handle::Object(*id));
-            if counted != object.edges || counted == 0 {
+            let is_kept = self.peers.references.kept.contains_key(id);
+            if counted != object.edges || (counted == 0 && !is_kept) {
                 return Some(format!("{id} says {} holders and has {counted}", object.edges));
             }
         }
@@ -50,6 +52,12 @@ impl Node {
             let counted = held(&Handle::Actor(*id));
             if counted != actor.edges {
                 return Some(format!("{id} says {} holders and has {counted}", actor.edges));
+            }
+        }
+        for (id, actor) in &self.peers.references.actors {
+            let counted = held(&Handle::Actor(*id));
+            if counted != actor.edges || counted == 0 {
+                return Some(format!("{id}, elsewhere, says {} holders and has {counted}", actor.edges));
             }
         }
         for (id, stream) in &self.streams {
@@ -140,6 +148,14 @@ impl Node {
                 self.classes.len()
             ));
         }
+        let away = self.tasks.values().filter(|task| task.away().is_some()).count();
+        let wanted = self.objects.values().filter(|object| object.is_wanted()).count();
+        if (away, wanted) != (self.peers.away, self.peers.wanted) {
+            return Some(format!(
+                "{away} tasks are away and {wanted} objects are asked for, and the books say {} and {}",
+                self.peers.away, self.peers.wanted
+            ));
+        }
         if self.task_index.len() != self.tasks.len() {
             return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));
         }
@@ -148,7 +164,7 @@ impl Node {
 
     /// Says what is left on a node whose jobs have all ended; none when nothing is.
     pub fn leftover(&self) -> Option<String> {
-        let left = [
+        let left: Vec<(&str, usize)> = [
             ("jobs", self.jobs.len()),
             ("tasks", self.tasks.len()),
             ("classes", self.classes.len()),
@@ -164,7 +180,10 @@ impl Node {
             ("deadlines and timeouts", self.timers.pending()),
             ("kinds of warm sandboxes", self.warm.keys()),
             ("sandboxes that are ending", self.stopping.sandboxes),
-        ];
+        ]
+        .into_iter()
+        .chain(self.peers.references.left())
+        .collect();
         let left: Vec<String> = left
             .iter()
             .filter(|(_, count)| *count > 0)

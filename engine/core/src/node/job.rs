@@ -1,9 +1,10 @@
 //! Jobs on this node: the root task, what belongs to it, and its end (contract J2).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, ComponentId, JobId, TaskId};
+use crate::ids::{ActorId, ComponentId, JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
 use crate::node::spawn::NewTask;
 use crate::node::task::Kind;
@@ -97,15 +98,59 @@ pub(super) struct Job {
     detached: u64,
     ending: Option<(Outcome, bool)>,
     reported: bool,
+    /// The node of its root task, when that is another.
+    pub home: Option<NodeId>,
+    /// Nodes that were given tasks of it from here, or have said so to the node of its root.
+    pub spread: BTreeSet<NodeId>,
+    /// Who told of its end.
+    pub ended_by: Option<NodeId>,
+    /// Nodes that have yet to say that nothing of it is left there.
+    pub elsewhere: BTreeSet<NodeId>,
+    /// Nodes that had something of it.
+    pub nodes: BTreeSet<NodeId>,
+    /// Somebody who goes on may hold objects of it on another node.
+    pub retained: bool,
 }
 
 impl Job {
+    /// One of which nothing is here yet.
+    pub fn new(spec: JobSpec) -> Self {
+        Self {
+            spec,
+            by_state: [0; TaskState::COUNT],
+            instances: 0,
+            recent_classes: [ClassKey::default(); 4],
+            objects: 0,
+            root: None,
+            members: 0,
+            detached: 0,
+            ending: None,
+            reported: false,
+            home: None,
+            spread: BTreeSet::new(),
+            ended_by: None,
+            elsewhere: BTreeSet::new(),
+            nodes: BTreeSet::new(),
+            retained: false,
+        }
+    }
+
+    /// It ends, with this.
+    pub fn end(&mut self, result: Outcome, stopped: bool) {
+        self.ending.get_or_insert((result, stopped));
+    }
+
     pub fn unfinished(&self) -> usize {
         self.progress().unfinished() as usize
     }
 
     pub fn progress(&self) -> Progress {
         Progress { by_state: self.by_state, instances: self.instances }
+    }
+
+    /// Whether a detached actor of it goes on.
+    pub fn has_detached(&self) -> bool {
+        self.detached > 0
     }
 
     pub fn is_ending(&self) -> bool {
@@ -134,21 +179,7 @@ impl Node {
         };
         let function = Function { component: spec.component, name };
         let deadline = spec.deadline;
-        self.jobs.insert(
-            id,
-            Job {
-                spec,
-                by_state: [0; TaskState::COUNT],
-                instances: 0,
-                recent_classes: [ClassKey::default(); 4],
-                objects: 0,
-                root: None,
-                members: 0,
-                detached: 0,
-                ending: None,
-                reported: false,
-            },
-        );
+        self.jobs.insert(id, Job::new(spec));
         let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
         let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
         let new = NewTask {
@@ -181,7 +212,9 @@ impl Node {
         }
         let error = Error::new(ErrorCode::TaskCancelled, format!("the job was stopped: {why}"));
         job.ending = Some((Err(Arc::new(error)), true));
-        self.end_members(now, id, None, &format!("its job has ended: {why}"), fx);
+        let why = format!("its job has ended: {why}");
+        self.end_job_elsewhere(id, &why);
+        self.end_members(now, id, None, &why, fx);
         self.report_if_ended(id, fx);
         self.schedule(now, fx);
     }
@@ -196,7 +229,9 @@ impl Node {
         job.root = None;
         if job.ending.is_none() {
             job.ending = Some((result, false));
-            self.end_members(now, id, None, "its job has ended: its root task has ended", fx);
+            let why = "its job has ended: its root task has ended";
+            self.end_job_elsewhere(id, why);
+            self.end_members(now, id, None, why, fx);
         }
     }
 
@@ -302,9 +337,9 @@ impl Node {
 
     /// Says that a job has ended when nothing of it is left, and forgets it when no detached actor
     /// needs it.
-    fn report_if_ended(&mut self, id: JobId, fx: &mut Effects) {
+    pub(super) fn report_if_ended(&mut self, id: JobId, fx: &mut Effects) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.members > 0 {
+        if job.members > 0 || !job.elsewhere.is_empty() {
             return;
         }
         let Some((result, stopped)) = &job.ending else { return };
@@ -314,8 +349,13 @@ impl Node {
                 self.ended_jobs.push(id);
             }
             let end = JobEnd { result: result.clone(), stopped: *stopped, progress: job.progress() };
-            fx.push(Effect::JobEnded(id, end));
+            match job.home {
+                None => fx.push(Effect::JobEnded(id, end)),
+                Some(_) => self.tell_job_gone(id),
+            }
+            self.sweep_if_unreachable(id);
         }
+        let Some(job) = self.jobs.get(&id) else { return };
         if job.detached == 0 {
             if job.objects > 0 && !self.ended_jobs.contains(&id) {
                 self.ended_jobs.push(id);

@@ -60,6 +60,10 @@ pub struct Limits {
     pub root_memory_bytes_default: u64,
     /// Starts of others that a waiting class lets pass before nothing may pass it any more.
     pub passed_over_max: u32,
+    /// Tasks in line here above which those of other nodes that do not fit at once are refused.
+    pub foreign_tasks_in_line_max: usize,
+    /// Messages that another node has not acknowledged above which it is given no further task.
+    pub unacknowledged_messages_max: usize,
 }
 
 impl Default for Limits {
@@ -91,6 +95,8 @@ impl Default for Limits {
             task_memory_bytes_default: 32 << 20,
             root_memory_bytes_default: 256 << 20,
             passed_over_max: 1_000,
+            foreign_tasks_in_line_max: 64,
+            unacknowledged_messages_max: 100_000,
         }
     }
 }

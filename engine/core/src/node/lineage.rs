@@ -163,14 +163,21 @@ impl Node {
 
     /// The bytes of an object are lost: it is made again, or fails.
     pub(super) fn lose(&mut self, now: Time, id: ObjectId, cause: &Error, fx: &mut Effects) {
+        let holder = self.storage.remote_place(id).map_or(self.id, |remote| remote.holder);
+        let is_own = self.objects.get(&id).is_some_and(|object| object.owner().is_none());
+        if is_own {
+            self.drop_remote_bytes(id);
+        }
         let Some(object) = self.objects.get_mut(&id) else { return };
         let was = std::mem::replace(&mut object.state, State::Pending);
         self.value_gone(id, &was);
-        self.lineage.losses += 1;
-        let users: Vec<TaskKey> =
-            self.tasks.iter().filter(|(_, task)| names(task, id)).map(|(key, _)| key).collect();
-        for user in users {
-            self.hold_up(user, id);
+        self.hold_up_users(id);
+        if !is_own {
+            self.ask_again(id, holder, cause);
+            for handle in was.handles() {
+                self.remove_edge(now, *handle, fx);
+            }
+            return;
         }
         let plan = self.plan_rebuild(id);
         match plan {
@@ -190,14 +197,30 @@ impl Node {
         }
     }
 
+    /// An object that was there is not any more: tasks that were given it and have not begun wait for it.
+    pub(super) fn hold_up_users(&mut self, id: ObjectId) {
+        self.lineage.losses += 1;
+        let users: Vec<TaskKey> =
+            self.tasks.iter().filter(|(_, task)| names(task, id)).map(|(key, _)| key).collect();
+        for user in users {
+            self.hold_up(user, id);
+        }
+    }
+
     /// A task that has not begun had this object as an argument that was there: it waits for it again.
     fn hold_up(&mut self, key: TaskKey, id: ObjectId) {
+        // On another node: what it lacks there it asks for.
+        if self.tasks[key].away().is_some() {
+            return;
+        }
         match self.tasks[key].state {
             TaskState::PendingPlacement => self.take_out_of_line(key),
             TaskState::Submitted => self.take_out_of_lane(key),
             TaskState::PendingArgs | TaskState::PendingStoreMemory | TaskState::FetchingArgs => {}
             _ => return,
         }
+        // When it is there again it may have to be fetched.
+        self.unpin_arguments(key);
         self.set_state(key, TaskState::PendingArgs);
         if let Some(object) = self.objects.get_mut(&id)
             && !object.waiting.contains(&Waiter::Task(key))

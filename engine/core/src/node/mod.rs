@@ -19,6 +19,7 @@ mod job;
 mod kill;
 mod limits;
 mod lineage;
+mod peers;
 mod place;
 mod schedule;
 mod spawn;
@@ -53,6 +54,9 @@ pub use explain::Demand;
 pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
+pub use peers::{
+    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteJob, RemotePlace, RemoteTask,
+};
 pub use storage::{Room, RoomTicket};
 pub use stream::Next;
 pub use task::TaskState;
@@ -93,8 +97,11 @@ pub enum Effect {
     ReleaseName(ActorId),
     /// Write these objects to disk; `spilled` follows.
     Spill(Vec<(ObjectId, Place)>),
-    /// Bring this object back into memory from where it was written to; `restored` follows.
+    /// Bring this object back into memory from where it was written to, or from the node that has its
+    /// bytes; `restored` follows.
     Restore(ObjectId, Place),
+    /// Send this to the node that it names.
+    Send(Box<Packet>),
 }
 
 /// Who asks: a sandbox, and the call that it is serving.
@@ -147,6 +154,7 @@ pub struct Node {
     inline_bytes: u64,
     storage: storage::Storage,
     lineage: lineage::Lineage,
+    peers: peers::Peers,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
@@ -197,6 +205,7 @@ impl Node {
             inline_bytes: 0,
             storage: storage::Storage::default(),
             lineage: lineage::Lineage::default(),
+            peers: peers::Peers::default(),
             active_calls: 0,
             held_by_running: Resources::default(),
             next_instance: 0,

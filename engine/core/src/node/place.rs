@@ -11,10 +11,20 @@ impl Node {
     /// Why tasks of this class can never run, however long they wait; none when they can
     /// (contract E2).
     pub(super) fn never_fits(&self, class: ClassKey) -> Option<Arc<Error>> {
+        if self.any_peer_could_run(class) {
+            return None;
+        }
         let class = &self.classes[class];
         let what = self.lacks_resources(class).or_else(|| self.is_elsewhere(class))?;
-        let message = format!("{what} (looked at 1 node: {})", self.id);
+        let message = format!("{what} (looked at {})", self.nodes_looked_at());
         Some(Arc::new(Error::new(ErrorCode::Unschedulable, message)))
+    }
+
+    fn nodes_looked_at(&self) -> String {
+        match self.peers.len() {
+            0 => format!("1 node: {}", self.id),
+            others => format!("{} nodes", others + 1),
+        }
     }
 
     fn lacks_resources(&self, class: &Class) -> Option<String> {
@@ -22,7 +32,7 @@ impl Node {
             return None;
         }
         let what: Vec<String> = self
-            .total
+            .largest_total()
             .lacking(&class.needs)
             .iter()
             .map(|lack| {
@@ -32,7 +42,7 @@ impl Node {
         Some(format!("it asks for {}: ask for less, or add a node that has it", what.join("; ")))
     }
 
-    fn is_elsewhere(&self, class: &Class) -> Option<String> {
+    pub(super) fn is_elsewhere(&self, class: &Class) -> Option<String> {
         let placement = &class.spec.options.placement;
         if let Strategy::Node(node, false) = &placement.strategy
             && *node != self.id
@@ -41,7 +51,8 @@ impl Node {
                 "it must run on {node}, which is not there: choose another node, or let it be soft"
             ));
         }
-        let missing = placement.labels.iter().find(|selector| selector.hard && !self.matches(selector))?;
+        let missing =
+            placement.labels.iter().find(|selector| selector.hard && !selector.matches(&self.labels))?;
         let LabelSelector { key, operator, values, .. } = missing;
         let wanted = match operator {
             LabelOperator::In => format!("{key:?} to be one of {values:?}"),
@@ -50,15 +61,5 @@ impl Node {
             LabelOperator::DoesNotExist => format!("{key:?} not to be there"),
         };
         Some(format!("it wants the node's label {wanted}: ask for another, or start a node with that label"))
-    }
-
-    fn matches(&self, selector: &LabelSelector) -> bool {
-        let value = self.labels.iter().find(|(key, _)| *key == selector.key).map(|(_, value)| value);
-        match selector.operator {
-            LabelOperator::In => value.is_some_and(|value| selector.values.contains(value)),
-            LabelOperator::NotIn => value.is_none_or(|value| !selector.values.contains(value)),
-            LabelOperator::Exists => value.is_some(),
-            LabelOperator::DoesNotExist => value.is_none(),
-        }
     }
 }

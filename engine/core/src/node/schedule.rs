@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::IdMap;
 use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
+use crate::node::peers::Where;
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
 use crate::options::Reuse;
@@ -141,7 +142,9 @@ impl Node {
 
     fn start_ready(&mut self, now: Time, fx: &mut Effects) {
         let mut after = None;
-        while !self.ready.all_need_more_than(self.free.cpus) {
+        while !self.ready.order.is_empty()
+            && (!self.peers.is_empty() || !self.ready.all_need_more_than(self.free.cpus))
+        {
             let next = match after {
                 None => self.ready.order.first_key_value(),
                 Some(at) => {
@@ -149,8 +152,8 @@ impl Node {
                 }
             };
             let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { break };
-            match self.fits(class_key, fx) {
-                true if self.next_lacks_arguments(class_key) => {
+            match self.place(class_key, fx) {
+                Where::Here if self.next_lacks_arguments(class_key) => {
                     if self.storage.fetching_tasks >= self.limits.fetching_tasks_max {
                         after = Some(at);
                     } else if let Some(task) = self.dequeue(class_key) {
@@ -158,13 +161,18 @@ impl Node {
                         self.serve_storage(now, fx);
                     }
                 }
-                true => {
+                Where::Here => {
                     let Some(task) = self.dequeue(class_key) else { break };
                     self.classes[class_key].passed_over = 0;
                     self.start(now, task, fx);
                     self.note_passed_over(at);
                 }
-                false => {
+                Where::There(node) => {
+                    let Some(task) = self.dequeue(class_key) else { break };
+                    self.classes[class_key].passed_over = 0;
+                    self.run_there(now, task, node);
+                }
+                Where::Nowhere => {
                     let class = &self.classes[class_key];
                     if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs) {
                         break;
@@ -200,7 +208,7 @@ impl Node {
     }
 
     /// Whether a task of this class can start now. When warm sandboxes are in its way, they end.
-    fn fits(&mut self, class_key: ClassKey, fx: &mut Effects) -> bool {
+    pub(super) fn fits(&mut self, class_key: ClassKey, fx: &mut Effects) -> bool {
         let class = &self.classes[class_key];
         let needs = class.needs.clone();
         if let Some(key) = &class.reuse
@@ -229,6 +237,9 @@ impl Node {
         let task = &mut self.tasks[key];
         task.started = now;
         task.emitted = 0;
+        if let Some(extra) = &mut task.extra {
+            extra.ran_on = None;
+        }
         let class = &self.classes[task.class];
         let needs = class.needs.clone();
         let spec = class.spec.clone();
@@ -334,6 +345,7 @@ impl Node {
             || self.stopping.sandboxes > 0
             || self.storage.is_moving()
             || self.timers.any_pending()
+            || self.peers.may_change_something()
         {
             return false;
         }
@@ -349,6 +361,9 @@ impl Node {
         let Some((_, class_key)) = self.ready.order.first_key_value().map(|(at, key)| (*at, *key)) else {
             return false;
         };
+        if self.any_peer_could_run(class_key) {
+            return false;
+        }
         let needs = self.classes[class_key].needs.clone();
         let Some(key) = self.dequeue(class_key) else { return false };
         let lacks = self.free.lacking(&needs);

@@ -107,7 +107,8 @@ impl Node {
     /// Makes an object that a call puts and whose bytes were reserved. Nobody holds it yet.
     pub(super) fn new_put(&mut self, key: TaskKey, value: Value, fx: &mut Effects) -> ObjectId {
         let task = &mut self.tasks[key];
-        let (id, job) = (task.id.put(task.puts), task.job);
+        let base = task.extra.as_ref().and_then(|extra| extra.puts_as).unwrap_or(task.id);
+        let (id, job) = (base.put(task.puts), task.job);
         task.puts += 1;
         for handle in value.handles.iter() {
             self.add_edge(*handle);
@@ -317,6 +318,7 @@ impl Node {
                 State::Pending => {
                     object.waiting.push(Waiter::Task(key));
                     unready += 1;
+                    self.want(id);
                 }
                 State::Failed(error) => failed = failed.or_else(|| Some(error.clone())),
                 State::Ready(_) => {}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{IdMap, ObjectId, TaskId, WaitId};
 use crate::node::edges::{State, Waiter};
-use crate::node::{Caller, Effect, Effects, Node, TaskKey, TaskState};
+use crate::node::{Caller, Effect, Effects, Node, RemotePlace, TaskKey, TaskState};
 use crate::resources::bytes;
 use crate::time::Time;
 use crate::value::{Argument, Place, Residence, Value};
@@ -115,6 +115,7 @@ impl Storage {
         let place = match record.whereabouts {
             Whereabouts::Arena => "ARENA",
             Whereabouts::Spilling => "SPILLING",
+            Whereabouts::Spilled | Whereabouts::Wanted if self.remote_place(id).is_some() => "REMOTE",
             Whereabouts::Spilled | Whereabouts::Wanted => "SPILLED",
             Whereabouts::Restoring => "RESTORING",
         };
@@ -129,6 +130,22 @@ impl Storage {
 
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// The other node that keeps an object's bytes, whether or not a copy is here.
+    pub fn remote_place(&self, id: ObjectId) -> Option<RemotePlace> {
+        RemotePlace::of(self.records.get(&id)?.on_disk.as_ref()?)
+    }
+
+    /// The node that kept an object's bytes is gone: a copy that is here is what is kept from now on.
+    /// False when there is none.
+    pub fn adopt(&mut self, id: ObjectId) -> bool {
+        let Some(record) = self.records.get_mut(&id) else { return false };
+        let is_here = matches!(record.whereabouts, Whereabouts::Arena | Whereabouts::Spilling);
+        if is_here {
+            record.on_disk = None;
+        }
+        is_here
     }
 
     fn set_idle(&mut self, id: ObjectId) {
@@ -194,7 +211,7 @@ impl Node {
         let (whereabouts, on_disk) = match value.place.residence() {
             Residence::Inline => return,
             Residence::Arena => (Whereabouts::Arena, None),
-            Residence::Spilled => (Whereabouts::Spilled, Some(value.place.clone())),
+            Residence::Spilled | Residence::Remote => (Whereabouts::Spilled, Some(value.place.clone())),
         };
         match whereabouts {
             Whereabouts::Arena => storage.arena_bytes += size,
@@ -612,11 +629,15 @@ impl Node {
         fx: &mut Effects,
     ) {
         let Some(object) = self.objects.get_mut(&id) else { return };
+        let afar = object.afar.as_mut().map(|afar| std::mem::take(&mut afar.waiting));
         for waiter in std::mem::take(&mut object.waiting) {
             match waiter {
                 Waiter::Task(task) => self.argument_ready(now, task, failure, fx),
                 Waiter::Wait(wait) => self.wait_progress(now, wait, failure.is_some(), fx),
             }
+        }
+        for node in afar.into_iter().flatten() {
+            self.send_outcome(node, id);
         }
     }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Frame};
-use crate::ids::{ActorId, InstanceId, JobId, LaneId, TaskId};
+use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId};
+use crate::node::peers::Away;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::time::Time;
@@ -144,11 +145,36 @@ pub(super) struct Task {
 pub(super) struct Extra {
     pub name: Option<String>,
     pub attempts: Vec<AttemptView>,
+    /// The node that owns it, when that is another.
+    pub owner: Option<NodeId>,
+    /// Where its attempt is, when that is another node.
+    pub away: Option<Away>,
+    /// Where the attempt was that ended last, when that is another node.
+    pub ran_on: Option<NodeId>,
+    /// What the ids of the objects that it puts follow from: on another node than its owner's, not its
+    /// own id, as an attempt elsewhere may have put others.
+    pub puts_as: Option<TaskId>,
 }
 
 impl Task {
     pub fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// The node that owns it, when that is another.
+    pub fn owner(&self) -> Option<NodeId> {
+        self.extra.as_ref()?.owner
+    }
+
+    /// Where its attempt is or was, when that is another node.
+    pub fn ran_on(&self) -> Option<NodeId> {
+        let extra = self.extra.as_ref()?;
+        extra.away.map(|away| away.node).or(extra.ran_on)
+    }
+
+    /// Where its attempt is, when that is another node.
+    pub fn away(&self) -> Option<Away> {
+        self.extra.as_ref()?.away
     }
 }
 
@@ -192,7 +218,7 @@ impl Node {
         Frame {
             task: task.id.to_string(),
             function: self.function_name(task),
-            node: self.id.to_string(),
+            node: task.ran_on().unwrap_or(self.id).to_string(),
             attempt: task.attempt,
         }
     }

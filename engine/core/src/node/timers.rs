@@ -13,6 +13,8 @@ pub(super) struct Timers {
     deadlines: BTreeSet<(Time, TaskKey)>,
     waits: BTreeSet<(Time, WaitId)>,
     warm: Option<Time>,
+    /// When a session with another node wants to be looked at.
+    pub peers: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -50,13 +52,14 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm].into_iter().flatten().min()
+        [deadline, wait, self.warm, self.peers].into_iter().flatten().min()
     }
 }
 
 impl Node {
     /// Asks for the next call of [`Self::timer`], when it must come earlier than was asked for.
     pub(super) fn arm_timer(&mut self, fx: &mut Effects) {
+        self.timers.peers = self.peers.next_timer();
         let Some(next) = self.timers.next() else { return };
         if self.timers.armed.is_none_or(|armed| next < armed) {
             self.timers.armed = Some(next);
@@ -80,6 +83,7 @@ impl Node {
             self.deadline_passed(now, task, fx);
         }
         self.retire_idle(now, fx);
+        self.peer_timers(now, fx);
         self.arm_timer(fx);
         self.schedule(now, fx);
     }

@@ -151,6 +151,10 @@ pub struct Counters {
     pub bytes_restored: u64,
     /// Tasks that were run again to make an object again.
     pub tasks_rebuilt: u64,
+    /// Tasks of other nodes that came here.
+    pub foreign_tasks: u64,
+    /// Times that another node had no room for a task.
+    pub tasks_refused: u64,
 }
 
 /// A node.
@@ -268,11 +272,12 @@ impl Node {
     pub(super) fn task_view(&self, key: TaskKey) -> TaskView {
         let task = &self.tasks[key];
         let mut attempts = task.extra.as_ref().map(|extra| extra.attempts.clone()).unwrap_or_default();
-        if let Some(instance) = task.instance {
+        let away = task.away();
+        if task.instance.is_some() || away.is_some() {
             attempts.push(AttemptView {
                 attempt: task.attempt,
-                node: self.id,
-                instance: Some(instance),
+                node: away.map_or(self.id, |away| away.node),
+                instance: task.instance,
                 started: task.started,
                 ended: None,
                 cause: None,

@@ -149,10 +149,11 @@ impl Node {
         for item in items {
             match item {
                 Waitable::Value(id) if self.fetch(*id, Waiter::Wait(wait)) => {}
-                Waitable::Object(object) | Waitable::Value(object) => {
-                    if let Some(object @ Object { state: State::Pending, .. }) = self.objects.get_mut(object)
-                    {
+                Waitable::Object(id) | Waitable::Value(id) => {
+                    if let Some(object @ Object { state: State::Pending, .. }) = self.objects.get_mut(id) {
                         object.waiting.push(Waiter::Wait(wait));
+                        let id = *id;
+                        self.want(id);
                     }
                 }
                 Waitable::NextOf(stream) => {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use engine_core::options::Returns;
-use engine_core::{Error, ErrorCode, Residence};
+use engine_core::{Error, ErrorCode};
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource};
 
 use crate::bindings::engine::compute::{objects, types};
@@ -115,7 +115,7 @@ impl Guest {
         let object = self.handles.object(&object)?;
         loop {
             let value = self.value_of(object, timeout).await?;
-            if value.place.residence() != Residence::Spilled {
+            if value.place.residence().is_memory() {
                 return Ok(LentBytes::part(value, offset, length));
             }
             // Only what is asked for is read from disk.
@@ -161,10 +161,10 @@ impl Guest {
         let mut values = Vec::with_capacity(outcomes.len());
         let (host, from, mut left) = (self.host.clone(), self.caller(), self.limiter.max);
         for (id, value) in ids.into_iter().zip(outcomes.into_iter().flatten().flatten()) {
-            let value = match value.place.residence() {
+            let value = match value.place.residence().is_memory() {
+                true => value,
                 // The guest gets them all at once, so that they share its memory.
-                Residence::Spilled => value_in_memory(&host, from, id, timeout, left).await?,
-                Residence::Inline | Residence::Arena => value,
+                false => value_in_memory(&host, from, id, timeout, left).await?,
             };
             left = left.saturating_sub(value.size);
             values.push(self.lend(&value)?);

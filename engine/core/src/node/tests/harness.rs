@@ -55,6 +55,10 @@ pub struct World {
     pub slow_disk: bool,
     pub spills: VecDeque<Vec<(ObjectId, Place)>>,
     pub restores: VecDeque<(ObjectId, Place)>,
+    /// What is to be sent to other nodes.
+    pub outbox: Vec<Packet>,
+    /// Bytes that are to come from other nodes.
+    pub fetches: Vec<(ObjectId, RemotePlace)>,
     ids: IdGenerator,
 }
 
@@ -123,8 +127,18 @@ pub const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub fn new(total: Resources, limits: Limits) -> Self {
+        Self::with_key(7, total, limits)
+    }
+
+    /// A node whose ids follow from `key`.
+    pub fn with_key(key: u8, total: Resources, limits: Limits) -> Self {
         Self {
-            node: Node::new([7; 16], total, vec![("zone".into(), "a".into())], limits),
+            node: Node::new(
+                [key; 16],
+                total,
+                vec![("zone".into(), "a".into()), ("rack".into(), (key - 1).to_string())],
+                limits,
+            ),
             now: Time(0),
             sandboxes: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -144,7 +158,9 @@ impl World {
             slow_disk: false,
             spills: VecDeque::new(),
             restores: VecDeque::new(),
-            ids: IdGenerator::new([9; 16]),
+            outbox: Vec::new(),
+            fetches: Vec::new(),
+            ids: IdGenerator::new([!key; 16]),
         }
     }
 
@@ -210,7 +226,8 @@ impl World {
                 assert!(self.ended.insert(job, end).is_none(), "{job} ended twice");
             }
             Effect::JobForgotten(job) => {
-                assert!(self.ended.contains_key(&job), "{job} was forgotten before it ended");
+                let is_own = self.roots.contains_key(&job);
+                assert!(!is_own || self.ended.contains_key(&job), "{job} was forgotten before it ended");
                 assert!(self.forgotten.insert(job), "{job} was forgotten twice");
             }
             Effect::ReleaseName(actor) => self.released_names.push(actor),
@@ -221,6 +238,11 @@ impl World {
                     self.write_out_into(None, &mut more);
                     fx.extend(more);
                 }
+            }
+            Effect::Send(packet) => self.outbox.push(*packet),
+            Effect::Restore(id, place) if place.residence() == Residence::Remote => {
+                let place = RemotePlace::of(&place).expect("the place of bytes on another node");
+                self.fetches.push((id, place));
             }
             Effect::Restore(id, place) => {
                 self.restores.push_back((id, place));
@@ -270,8 +292,16 @@ impl World {
 
     fn follow(&mut self, fx: Effects) {
         let mut fx = VecDeque::from(fx);
-        while let Some(effect) = fx.pop_front() {
-            self.carry_out(effect, &mut fx);
+        loop {
+            while let Some(effect) = fx.pop_front() {
+                self.carry_out(effect, &mut fx);
+            }
+            let mut more = Effects::new();
+            self.node.flush(self.now, &mut more);
+            if more.is_empty() {
+                return;
+            }
+            fx.extend(more);
         }
     }
 

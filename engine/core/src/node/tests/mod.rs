@@ -2,6 +2,8 @@
 
 mod harness;
 
+mod cluster;
+
 mod actor_end;
 mod actor_order;
 mod actor_restart;

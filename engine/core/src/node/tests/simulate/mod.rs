@@ -2,7 +2,7 @@
 //! are lost, jobs come and go. Whatever happens, the invariants hold, what the checker sees from
 //! outside is as the contract says, and once the faults stop everything ends and nothing is left.
 //!
-//! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core simulate` runs more of them,
+//! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_guests` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
 mod checker;
@@ -15,23 +15,34 @@ use std::collections::BTreeSet;
 
 use crate::error::ErrorCode;
 use drain::Summary;
+pub(super) use random::Random;
 use simulation::Simulation;
 
 const STEPS: usize = 1_000;
 
 /// Says how to run a seed again when it fails.
-struct Replay(u64);
+pub(super) struct Replay {
+    seed: u64,
+    test: &'static str,
+}
+
+impl Replay {
+    pub fn new(seed: u64, test: &'static str) -> Self {
+        Self { seed, test }
+    }
+}
 
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("run it again: ENGINE_SIM_SEED={} cargo test -p engine-core simulate", self.0);
+            let Self { seed, test } = self;
+            eprintln!("run it again: ENGINE_SIM_SEED={seed} cargo test -p engine-core {test}");
         }
     }
 }
 
 fn run(seed: u64, traced: bool) -> Summary {
-    let _replay = Replay(seed);
+    let _replay = Replay::new(seed, "random_guests");
     let mut simulation = Simulation::new(seed);
     if traced {
         simulation.world.trace = Some(Vec::new());
@@ -42,7 +53,7 @@ fn run(seed: u64, traced: bool) -> Summary {
     simulation.drain()
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(super) fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")))
 }

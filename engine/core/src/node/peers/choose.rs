@@ -1,0 +1,281 @@
+//! Where a task runs: by the owner's node, from what it knows of the others.
+//!
+//! By default where most of the bytes of its arguments are, if it fits there; else here until half of
+//! this node is in use, then packed onto nodes that are less than half in use, the fullest first, then on
+//! the one that is the least used (contract, "Tasks", `strategy`). What a node has free is what it said
+//! last, less what it was given since. It may be wrong: the node then refuses, and says what it has.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::ids::{NodeId, TaskId};
+use crate::node::edges::State;
+use crate::node::peers::message::Load;
+use crate::node::task::Kind;
+use crate::node::{ClassKey, Effects, Node, TaskKey};
+use crate::options::{Placement, Strategy};
+use crate::resources::Resources;
+use crate::value::{Argument, Residence};
+
+/// Where a task can start now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) enum Where {
+    Here,
+    There(NodeId),
+    Nowhere,
+}
+
+/// What a node is thought to have free.
+#[derive(Default)]
+pub(super) struct Room {
+    /// What it said last.
+    said: Load,
+    /// Less what it was given since.
+    pub free: Resources,
+    /// What it was given, by the number of the message, which it has not acknowledged.
+    given: VecDeque<(u64, Arc<Resources>)>,
+}
+
+impl Room {
+    /// The node has said what it has free, having received everything until this number.
+    pub fn is_said(&mut self, load: Load, acknowledged: u64) {
+        while self.given.front().is_some_and(|(number, _)| *number <= acknowledged) {
+            self.given.pop_front();
+        }
+        self.free = load.free.clone();
+        for (_, needs) in &self.given {
+            self.free.take_what_is_there(needs);
+        }
+        self.said = load;
+    }
+
+    /// The node has refused what it seemed to have room for: it gets nothing until it says something new.
+    pub fn is_refused(&mut self) {
+        self.free = Resources::default();
+    }
+
+    /// The node was given a task.
+    pub fn give(&mut self, number: u64, needs: Arc<Resources>) {
+        self.free.take_what_is_there(&needs);
+        self.given.push_back((number, needs));
+    }
+
+    /// Whether it has never said anything.
+    pub fn is_unknown(&self) -> bool {
+        self.said == Load::default()
+    }
+}
+
+/// A node that a task can start on.
+struct Candidate {
+    at: Where,
+    /// How many soft labels it has.
+    liked: usize,
+    /// In use once the task is there: of the resource that is the scarcest, in thousandths.
+    used: u64,
+    /// Bytes of the task's arguments.
+    bytes: u64,
+}
+
+/// In use up to here, a node is filled before the next.
+const PACKED_UNTIL: u64 = 500;
+/// With so many bytes of arguments on a node, a task is better off there.
+const LOCALITY_BYTES_MIN: u64 = 1 << 20;
+
+impl Node {
+    /// Where the first task in line of a class can start now.
+    pub(in crate::node) fn place(&mut self, class: ClassKey, fx: &mut Effects) -> Where {
+        let here = self.may_run_here(class);
+        if self.peers.is_empty() || !self.may_leave(class) {
+            return if here && self.fits(class, fx) { Where::Here } else { Where::Nowhere };
+        }
+        let placement = self.classes[class].spec.options.placement.clone();
+        if let Strategy::Node(node, soft) = placement.strategy {
+            let wanted = match node == self.id {
+                true => self.fits(class, fx).then_some(Where::Here),
+                false => self.fits_there(class, node).then_some(Where::There(node)),
+            };
+            if wanted.is_some() || !soft || self.peers.is_known(node) || node == self.id {
+                return wanted.unwrap_or(Where::Nowhere);
+            }
+        }
+        let mut candidates = Vec::new();
+        if here && self.fits(class, fx) {
+            candidates.push(self.candidate_here(class));
+        }
+        let nodes: Vec<NodeId> = self.peers.nodes.keys().copied().collect();
+        for node in nodes {
+            if self.fits_there(class, node) {
+                candidates.extend(self.candidate_there(class, node));
+            }
+        }
+        self.choose(&placement, candidates)
+    }
+
+    fn choose(&mut self, placement: &Placement, mut candidates: Vec<Candidate>) -> Where {
+        let liked = candidates.iter().map(|candidate| candidate.liked).max().unwrap_or(0);
+        candidates.retain(|candidate| candidate.liked == liked);
+        if placement.strategy == Strategy::Spread {
+            let least = candidates.iter().map(|candidate| candidate.used).min().unwrap_or(0);
+            candidates.retain(|candidate| candidate.used == least);
+            self.peers.spread += 1;
+            let turn = (self.peers.spread % candidates.len().max(1) as u64) as usize;
+            return candidates.get(turn).map_or(Where::Nowhere, |candidate| candidate.at);
+        }
+        let most = candidates.iter().max_by_key(|candidate| (candidate.bytes, candidate.at == Where::Here));
+        if let Some(most) = most.filter(|candidate| candidate.bytes >= LOCALITY_BYTES_MIN) {
+            return most.at;
+        }
+        let is_packed = |candidate: &&Candidate| candidate.used <= PACKED_UNTIL;
+        if let Some(here) = candidates.iter().filter(is_packed).find(|c| c.at == Where::Here) {
+            return here.at;
+        }
+        if let Some(fullest) = candidates.iter().filter(is_packed).max_by_key(|candidate| candidate.used) {
+            return fullest.at;
+        }
+        let least = candidates.iter().min_by_key(|candidate| (candidate.used, candidate.at != Where::Here));
+        least.map_or(Where::Nowhere, |candidate| candidate.at)
+    }
+
+    /// Whether the first task in line of a class may run on another node: it is its owner's to say, and
+    /// what streams, lives or is the job's root stays.
+    fn may_leave(&self, class: ClassKey) -> bool {
+        let Some(task) = self.head_of(class).and_then(|key| self.tasks.get(key)) else { return false };
+        let spec = &self.classes[class].spec;
+        matches!(task.kind, Kind::Function)
+            && task.owner().is_none()
+            && spec.scope.is_none()
+            && matches!(spec.options.returns, crate::options::Returns::Fixed(_))
+    }
+
+    fn may_run_here(&self, class: ClassKey) -> bool {
+        if self.peers.is_empty() {
+            return true;
+        }
+        let class = &self.classes[class];
+        self.total.covers(&class.needs) && self.is_elsewhere(class).is_none()
+    }
+
+    fn head_of(&self, class: ClassKey) -> Option<TaskKey> {
+        self.classes[class].queue.front().map(|(_, key)| *key)
+    }
+
+    fn fits_there(&self, class: ClassKey, node: NodeId) -> bool {
+        let Some(peer) = self.peers.nodes.get(&node) else { return false };
+        let class = &self.classes[class];
+        peer.room.free.covers(&class.needs)
+            && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
+            && class.spec.options.placement.labels.iter().all(|s| !s.hard || s.matches(&peer.labels))
+    }
+
+    fn candidate_here(&self, class: ClassKey) -> Candidate {
+        let spec = &self.classes[class].spec;
+        let labels = spec.options.placement.labels.iter();
+        Candidate {
+            at: Where::Here,
+            liked: labels.filter(|s| !s.hard && s.matches(&self.labels)).count(),
+            used: used(&self.total, &self.free, &self.classes[class].needs),
+            bytes: self.argument_bytes_at(class, self.id),
+        }
+    }
+
+    fn candidate_there(&self, class: ClassKey, node: NodeId) -> Option<Candidate> {
+        let peer = self.peers.nodes.get(&node)?;
+        let spec = &self.classes[class].spec;
+        let labels = spec.options.placement.labels.iter();
+        Some(Candidate {
+            at: Where::There(node),
+            liked: labels.filter(|s| !s.hard && s.matches(&peer.labels)).count(),
+            used: used(&peer.total, &peer.room.free, &self.classes[class].needs),
+            bytes: self.argument_bytes_at(class, node),
+        })
+    }
+
+    /// Bytes of the large arguments of the first task in line that are on a node.
+    fn argument_bytes_at(&self, class: ClassKey, node: NodeId) -> u64 {
+        let Some(task) = self.head_of(class).and_then(|key| self.tasks.get(key)) else { return 0 };
+        let bytes = |id| {
+            let State::Ready(value) = &self.objects.get(&id)?.state else { return None };
+            let remote = self.storage.remote_place(id).map(|remote| remote.holder);
+            let is_there = match value.place.residence() {
+                Residence::Inline => false,
+                // A copy may be here while the bytes are kept elsewhere.
+                Residence::Arena | Residence::Spilled => node == self.id || remote == Some(node),
+                Residence::Remote => remote == Some(node),
+            };
+            is_there.then_some(value.size)
+        };
+        task.arguments.iter().filter_map(Argument::object).filter_map(bytes).sum()
+    }
+
+    pub(super) fn note_outstanding(
+        &mut self,
+        node: NodeId,
+        task: TaskId,
+        number: u64,
+        needs: Arc<Resources>,
+    ) {
+        if let Some(peer) = self.peers.nodes.get_mut(&node) {
+            peer.outstanding.insert(task);
+            peer.room.give(number, needs);
+        }
+    }
+
+    pub(super) fn close_room(&mut self, node: NodeId) {
+        if let Some(peer) = self.peers.nodes.get_mut(&node) {
+            peer.room.is_refused();
+        }
+    }
+
+    pub(super) fn forget_outstanding(&mut self, node: NodeId, task: TaskId) {
+        if let Some(peer) = self.peers.nodes.get_mut(&node) {
+            peer.outstanding.remove(&task);
+        }
+    }
+
+    /// The most that any node has of each resource.
+    pub(in crate::node) fn largest_total(&self) -> Resources {
+        let mut largest = self.total.clone();
+        for peer in self.peers.nodes.values() {
+            largest.raise_to(&peer.total);
+        }
+        largest
+    }
+
+    /// Whether another node could run tasks of this class, now or later.
+    pub(in crate::node) fn any_peer_could_run(&self, class: ClassKey) -> bool {
+        if self.peers.is_empty() {
+            return false;
+        }
+        let class = &self.classes[class];
+        let placement = &class.spec.options.placement;
+        self.peers.nodes.iter().any(|(id, peer)| {
+            let is_wanted = match &placement.strategy {
+                Strategy::Node(wanted, false) => wanted == id,
+                _ => true,
+            };
+            is_wanted
+                && peer.total.covers(&class.needs)
+                && placement.labels.iter().all(|s| !s.hard || s.matches(&peer.labels))
+        })
+    }
+}
+
+/// How much of a node is in use once a task is there: of the resource of which the least is left, in
+/// thousandths.
+fn used(total: &Resources, free: &Resources, needs: &Resources) -> u64 {
+    let part = |total: u64, free: u64, needs: u64| match total {
+        0 => 0,
+        _ => (total.saturating_sub(free).saturating_add(needs)).saturating_mul(1000) / total,
+    };
+    let custom = needs
+        .custom()
+        .iter()
+        .map(|(name, wanted)| part(total.get_custom(name).0, free.get_custom(name).0, wanted.0));
+    let gpus = if needs.gpus.0 > 0 { part(total.gpus.0, free.gpus.0, needs.gpus.0) } else { 0 };
+    [part(total.cpus.0, free.cpus.0, needs.cpus.0), part(total.memory, free.memory, needs.memory), gpus]
+        .into_iter()
+        .chain(custom)
+        .max()
+        .unwrap_or(0)
+}

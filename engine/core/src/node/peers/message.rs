@@ -1,0 +1,222 @@
+//! What nodes tell one another.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::error::Error;
+use crate::ids::{JobId, NodeId, ObjectId, TaskId};
+use crate::options::{Function, TaskOptions};
+use crate::resources::Resources;
+use crate::time::Time;
+use crate::value::{Handle, Place, Residence, Value};
+use crate::work::{Entry, StopReason};
+
+/// Messages from one node to another, in order, and what the sender has heard of the other.
+#[derive(Debug, Clone)]
+pub struct Packet {
+    /// Who sends.
+    pub from: NodeId,
+    /// Who is meant. A node that has started afresh has another id, and takes nothing that was meant for
+    /// the one before.
+    pub to: NodeId,
+    /// The number of the first message; the first one between two nodes is 1.
+    pub first: u64,
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// The number of the last message that the sender has from the other, with all before it.
+    pub received: u64,
+    /// What the sender has free, with all that it has received counted.
+    pub load: Load,
+}
+
+/// What a node has free.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Free resources.
+    pub free: Resources,
+    /// Tasks in line there.
+    pub queued: u32,
+}
+
+/// One thing that a node tells another.
+#[derive(Debug, Clone)]
+pub enum Message {
+    /// The owner of a task has it run here.
+    Run(Box<RemoteTask>),
+    /// There is no room for this attempt now: its owner finds another node, or waits.
+    Refused {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: u32,
+    },
+    /// An attempt has ended.
+    Ended {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: u32,
+        /// What it returned, or why it failed.
+        result: Result<Vec<Parcel>, Failure>,
+    },
+    /// This attempt is to end.
+    Cancel {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: u32,
+        /// Why.
+        reason: StopReason,
+        /// Its children too.
+        recursive: bool,
+    },
+
+    /// The sender was given a handle by somebody else and holds it now; to the owner.
+    Borrow(Handle),
+    /// The answer: the owner has noted it, or there is no such thing any more.
+    Borrowed(Handle, bool),
+    /// The sender holds, with its owner's knowledge, what it was given by the other.
+    Received(Handle),
+    /// The sender holds it no more; to the owner. How often the owner had given or granted it.
+    Release(Handle, u64),
+
+    /// The sender wants to know what becomes of an object; to the owner.
+    Want(ObjectId),
+    /// What became of it.
+    Outcome(ObjectId, Result<Parcel, Failure>),
+    /// The bytes of an object could not be had from this node; to the owner.
+    Missing(ObjectId, NodeId, Failure),
+    /// The bytes that the other keeps for the sender, who owns the object, are not needed any more.
+    Drop(ObjectId),
+
+    /// Something of this job runs on the sender's node; to the node of its root.
+    JobHere(JobId),
+    /// The job has ended: nothing of it may run. From the node of its root, and passed on by whoever has
+    /// given tasks of it to others.
+    EndJob(JobId, Arc<str>),
+    /// Nothing of it runs any more on the sender's node, nor where that one passed its end on.
+    JobGone {
+        /// The job.
+        job: JobId,
+        /// Whether somebody who goes on holds objects of it there.
+        retains: bool,
+        /// The nodes that this is about.
+        nodes: Vec<NodeId>,
+    },
+    /// Nothing of it runs anywhere, and nobody who goes on holds objects of it: they are all free.
+    SweepJob(JobId),
+}
+
+/// A task for another node than its owner's.
+#[derive(Debug, Clone)]
+pub struct RemoteTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Counted from 0.
+    pub attempt: u32,
+    /// Its job.
+    pub job: RemoteJob,
+    /// What it runs.
+    pub function: Function,
+    /// Which export.
+    pub entry: Entry,
+    /// Its arguments, all of them there.
+    pub arguments: Vec<RemoteArgument>,
+    /// What it asked for. The memory is said.
+    pub options: TaskOptions,
+    /// For people.
+    pub name: Option<String>,
+}
+
+/// What a node must know of a job of which it runs something.
+#[derive(Debug, Clone)]
+pub struct RemoteJob {
+    /// The job.
+    pub id: JobId,
+    /// The node of its root task.
+    pub home: NodeId,
+    /// Tasks and calls of it that have not ended, at once, on one node.
+    pub unfinished_tasks_max: Option<usize>,
+    /// Guest memory of its tasks that do not say.
+    pub task_memory_bytes: Option<u64>,
+}
+
+/// An argument that travels with its task.
+#[derive(Debug, Clone)]
+pub enum RemoteArgument {
+    /// A small value.
+    Value(Parcel),
+    /// An object above the inline bound, and where its bytes are.
+    Object(ObjectId, NodeId, Parcel),
+}
+
+/// A value that travels: small bytes with it, large ones by where they are.
+#[derive(Debug, Clone)]
+pub struct Parcel {
+    /// The value. Its place is on the heap, or [`Residence::Remote`].
+    pub value: Value,
+    /// Who owns what its handles name, by index.
+    pub owners: Arc<[NodeId]>,
+}
+
+/// An error that travels.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The error.
+    pub error: Error,
+    /// Who owns what the handles of its payload name, by index.
+    pub owners: Arc<[NodeId]>,
+}
+
+/// Where the bytes of an object are that are on another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemotePlace {
+    /// The object.
+    pub object: ObjectId,
+    /// Who has its bytes.
+    pub holder: NodeId,
+}
+
+impl RemotePlace {
+    /// The place of a value whose bytes are there.
+    pub fn place(self) -> Place {
+        Place::of(Arc::new(self), Residence::Remote)
+    }
+
+    /// Where the bytes of a place are, when it is on another node.
+    pub fn of(place: &Place) -> Option<RemotePlace> {
+        match place.residence() {
+            Residence::Remote => place.downcast().copied(),
+            _ => None,
+        }
+    }
+}
+
+impl Failure {
+    /// One whose payload holds nothing.
+    pub fn plain(error: Error) -> Self {
+        Self { error, owners: Arc::from([]) }
+    }
+}
+
+/// What the head tells of a node.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Its id.
+    pub id: NodeId,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// What it has.
+    pub total: Resources,
+}
+
+/// Handles of one message, each held until the message has been dealt with.
+pub(super) type Held = SmallVec<[Handle; 4]>;
+
+/// When an attempt was given to a node, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::node) struct Away {
+    pub node: NodeId,
+    pub since: Time,
+}

@@ -1,0 +1,247 @@
+//! The other nodes: what this one knows of them, and what it tells them.
+//!
+//! Between two nodes messages arrive once and in order ([`session`]). On that stand the references
+//! across nodes ([`references`]), the tasks that run on another node than their owner's ([`tasks`]), and
+//! the objects whose bytes or whose owner are elsewhere ([`values`]).
+//!
+//! A node's id is that of its incarnation: one that was declared dead and comes back has another, and
+//! what its former self still sends has no effect (contract H3).
+
+mod choose;
+mod death;
+mod jobs;
+mod message;
+mod references;
+mod session;
+mod tasks;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{IdSet, JobId, NodeId, TaskId};
+use crate::node::{Effect, Effects, Node};
+use crate::resources::Resources;
+use crate::time::Time;
+
+pub(super) use choose::Where;
+pub(super) use message::Away;
+pub use message::{
+    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteJob, RemotePlace, RemoteTask,
+};
+pub(super) use references::References;
+use session::{Batch, Session};
+
+/// What a node knows of the others.
+#[derive(Default)]
+pub(super) struct Peers {
+    /// By id: the order in which they are looked at must be the same in every run.
+    nodes: BTreeMap<NodeId, Peer>,
+    /// Nodes that were declared dead.
+    dead: IdSet<NodeId>,
+    /// Peers that are to be told something.
+    outbox: Vec<NodeId>,
+    /// When each session wants to be looked at; those that do.
+    timers: BTreeMap<NodeId, Time>,
+    /// The same, by time.
+    due: BTreeSet<(Time, NodeId)>,
+    pub references: References,
+    /// Tasks of this node that are on another.
+    pub away: usize,
+    /// Objects whose owners were asked what becomes of them.
+    pub wanted: usize,
+    /// Jobs that have ended elsewhere, so that what comes late of them is refused.
+    ended_jobs: jobs::EndedJobs,
+    /// Jobs that have ended everywhere and whose objects are about to be freed.
+    pub sweeping: Vec<JobId>,
+    spread: u64,
+}
+
+/// Another node.
+struct Peer {
+    labels: Vec<(String, String)>,
+    /// What it has; nothing as long as the head has not said.
+    total: Resources,
+    /// What it is thought to have free.
+    room: choose::Room,
+    /// Tasks that it was given and that have not ended.
+    outstanding: IdSet<TaskId>,
+    session: Session,
+}
+
+impl Peers {
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// How many other nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_known(&self, node: NodeId) -> bool {
+        self.nodes.contains_key(&node)
+    }
+
+    /// Whether something that happens elsewhere may let a call here go on or end.
+    pub fn may_change_something(&self) -> bool {
+        self.away > 0 || self.wanted > 0
+    }
+
+    /// When a session is to be looked at.
+    pub fn next_timer(&self) -> Option<Time> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    fn set_timer(&mut self, node: NodeId, at: Option<Time>) {
+        let before = match at {
+            Some(at) => self.timers.insert(node, at),
+            None => self.timers.remove(&node),
+        };
+        if let Some(before) = before {
+            self.due.remove(&(before, node));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, node));
+        }
+    }
+}
+
+impl Node {
+    /// The head has told of a node: it has joined, or it has changed.
+    pub fn node_joined(&mut self, now: Time, info: NodeInfo, fx: &mut Effects) {
+        if info.id == self.id || self.peers.dead.contains(&info.id) {
+            return;
+        }
+        let peer = self.peer(info.id);
+        if peer.room.is_unknown() {
+            peer.room.is_said(Load { free: info.total.clone(), queued: 0 }, 0);
+        }
+        (peer.labels, peer.total) = (info.labels, info.total);
+        self.schedule(now, fx);
+    }
+
+    /// The head has told what a node has free.
+    pub fn node_load(&mut self, now: Time, node: NodeId, load: Load, fx: &mut Effects) {
+        // What the node itself has said with an acknowledgement is newer.
+        let Some(peer) = self.peers.nodes.get_mut(&node) else { return };
+        if peer.outstanding.is_empty() {
+            let acknowledged = peer.session.acknowledged();
+            peer.room.is_said(load, acknowledged);
+            self.schedule(now, fx);
+        }
+    }
+
+    /// What this node has free, for the others.
+    pub fn load(&self) -> Load {
+        Load { free: self.free.clone(), queued: u32::try_from(self.ready.tasks).unwrap_or(u32::MAX) }
+    }
+
+    fn peer(&mut self, node: NodeId) -> &mut Peer {
+        self.peers.nodes.entry(node).or_insert_with(|| Peer {
+            labels: Vec::new(),
+            total: Resources::default(),
+            room: choose::Room::default(),
+            outstanding: IdSet::default(),
+            session: Session::new(),
+        })
+    }
+
+    /// Queues a message; its number. Nothing is told to the dead.
+    pub(super) fn tell(&mut self, to: NodeId, message: Message) -> u64 {
+        debug_assert_ne!(to, self.id, "{message:?}");
+        if self.peers.dead.contains(&to) {
+            return 0;
+        }
+        let number = self.peer(to).session.push(message);
+        if !self.peers.outbox.contains(&to) {
+            self.peers.outbox.push(to);
+        }
+        number
+    }
+
+    /// Sends what was queued. Called after every event.
+    pub fn flush(&mut self, now: Time, fx: &mut Effects) {
+        if self.peers.outbox.is_empty() {
+            return;
+        }
+        for to in std::mem::take(&mut self.peers.outbox) {
+            self.send_batch(now, to, fx);
+        }
+        self.arm_timer(fx);
+    }
+
+    fn send_batch(&mut self, now: Time, to: NodeId, fx: &mut Effects) {
+        let load = self.load();
+        let Some(peer) = self.peers.nodes.get_mut(&to) else { return };
+        if let Some(Batch { first, messages, received }) = peer.session.take_batch(now) {
+            let packet = Packet { from: self.id, to, first, messages, received, load };
+            fx.push(Effect::Send(Box::new(packet)));
+        }
+        let next = peer.session.next_timer();
+        self.peers.set_timer(to, next);
+    }
+
+    /// A packet has come.
+    pub fn packet(&mut self, now: Time, packet: Packet, fx: &mut Effects) {
+        let Packet { from, to, first, messages, received, load } = packet;
+        if to != self.id || from == self.id || self.peers.dead.contains(&from) {
+            return;
+        }
+        let peer = self.peer(from);
+        peer.room.is_said(load, received);
+        let messages = peer.session.take_in(now, Batch { first, messages, received });
+        for message in messages {
+            self.message(now, from, message, fx);
+        }
+        if !self.peers.outbox.contains(&from) {
+            // An acknowledgement may be due, now or later.
+            self.peers.outbox.push(from);
+        }
+        self.schedule(now, fx);
+    }
+
+    /// The connection to a node was made anew.
+    pub fn reconnected(&mut self, now: Time, node: NodeId, fx: &mut Effects) {
+        if let Some(peer) = self.peers.nodes.get_mut(&node) {
+            peer.session.reconnected();
+            self.send_batch(now, node, fx);
+            self.arm_timer(fx);
+        }
+    }
+
+    pub(super) fn peer_timers(&mut self, now: Time, fx: &mut Effects) {
+        while let Some((at, node)) = self.peers.due.first().copied()
+            && at <= now
+        {
+            self.peers.set_timer(node, None);
+            self.send_batch(now, node, fx);
+        }
+    }
+
+    fn message(&mut self, now: Time, from: NodeId, message: Message, fx: &mut Effects) {
+        match message {
+            Message::Run(task) => self.run_foreign(now, from, *task, fx),
+            Message::Refused { task, attempt } => self.refused(now, from, task, attempt, fx),
+            Message::Ended { task, attempt, result } => {
+                self.ended_elsewhere(now, from, (task, attempt), result, fx);
+            }
+            Message::Cancel { task, attempt, reason, recursive } => {
+                self.cancel_foreign(now, from, (task, attempt), reason, recursive, fx);
+            }
+            Message::Borrow(handle) => self.lend_on_request(from, handle),
+            Message::Borrowed(handle, is_there) => self.borrowed(now, from, handle, is_there, fx),
+            Message::Received(handle) => self.received(now, from, handle, fx),
+            Message::Release(handle, grants) => self.released_by(now, from, handle, grants, fx),
+            Message::Want(object) => self.wanted_by(from, object),
+            Message::Outcome(object, result) => self.outcome_from(now, from, object, result, fx),
+            Message::Missing(object, holder, failure) => {
+                self.missing_at(now, from, object, holder, failure, fx);
+            }
+            Message::Drop(object) => self.drop_kept(now, from, object, fx),
+            Message::EndJob(job, why) => self.end_job_here(now, from, job, &why, fx),
+            Message::JobHere(job) => self.job_here(from, job),
+            Message::JobGone { job, retains, nodes } => self.job_gone_at(from, job, retains, nodes, fx),
+            Message::SweepJob(job) => self.sweep_job(now, job, fx),
+        }
+    }
+}

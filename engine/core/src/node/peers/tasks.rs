@@ -1,0 +1,322 @@
+//! Tasks that run on another node than their owner's.
+//!
+//! The owner decides everything: where an attempt runs, whether another follows, what its objects are.
+//! The node that runs it knows it as a foreign task: it has no retries, and its end is told, not kept.
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorCode};
+use crate::ids::{JobId, NodeId, ObjectId, TaskId};
+use crate::node::class::ClassSpec;
+use crate::node::edges::{Object, State};
+use crate::node::peers::message::{
+    Away, Failure, Held, Message, Parcel, RemoteArgument, RemoteJob, RemoteTask,
+};
+use crate::node::spawn::NewTask;
+use crate::node::task::{Kind, Task};
+use crate::node::{Effects, Node, TaskKey, TaskState};
+use crate::options::{Retries, Strategy, TaskOptions};
+use crate::time::Time;
+use crate::value::{Argument, Residence, Value};
+use crate::work::StopReason;
+
+impl Node {
+    // ---- at the owner ----
+
+    /// Gives a task that was taken out of the line, and whose arguments are there, to another node.
+    pub(in crate::node) fn run_there(&mut self, now: Time, key: TaskKey, to: NodeId) {
+        let arguments = self.pack_arguments(to, key);
+        let task = &self.tasks[key];
+        let class = &self.classes[task.class];
+        let (needs, spec) = (class.needs.clone(), class.spec.clone());
+        let job = self.remote_job(task.job);
+        let mut options = TaskOptions::clone(&spec.options);
+        options.placement.memory = Some(needs.memory);
+        let remote = RemoteTask {
+            id: task.id,
+            attempt: task.attempt,
+            job,
+            function: spec.function.clone(),
+            entry: task.entry.clone(),
+            arguments,
+            options,
+            name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
+        };
+        let (id, job) = (task.id, task.job);
+        self.note_spread(job, to);
+        self.set_state(key, TaskState::Submitted);
+        let task = &mut self.tasks[key];
+        task.started = now;
+        task.emitted = 0;
+        task.extra().away = Some(Away { node: to, since: now });
+        self.peers.away += 1;
+        let number = self.tell(to, Message::Run(Box::new(remote)));
+        self.note_outstanding(to, id, number, needs);
+    }
+
+    fn pack_arguments(&mut self, to: NodeId, key: TaskKey) -> Vec<RemoteArgument> {
+        let arguments = self.tasks[key].arguments.clone();
+        let mut packed = Vec::with_capacity(arguments.len());
+        for argument in &arguments {
+            packed.push(match argument {
+                Argument::Value(value) => RemoteArgument::Value(self.pack(to, value)),
+                Argument::Object(id) => {
+                    let object = self.objects.get(id);
+                    let owner = object.and_then(Object::owner).unwrap_or(self.id);
+                    let value = object.and_then(|object| object.state.value()).cloned();
+                    let value = value.unwrap_or_else(Value::empty);
+                    match value.place.residence() {
+                        Residence::Inline => RemoteArgument::Value(self.pack(to, &value)),
+                        _ => RemoteArgument::Object(*id, owner, self.pack_object(to, *id, &value)),
+                    }
+                }
+            });
+        }
+        packed
+    }
+
+    fn remote_job(&self, id: JobId) -> RemoteJob {
+        let job = self.jobs.get(&id);
+        RemoteJob {
+            id,
+            home: job.and_then(|job| job.home).unwrap_or(self.id),
+            unfinished_tasks_max: job.and_then(|job| job.spec.unfinished_tasks_max),
+            task_memory_bytes: job.and_then(|job| job.spec.task_memory_bytes),
+        }
+    }
+
+    /// The task, when this attempt of it is at that node.
+    fn away_at(&self, node: NodeId, id: TaskId, attempt: u32) -> Option<TaskKey> {
+        let key = *self.task_index.get(&id)?;
+        let task = &self.tasks[key];
+        (task.attempt == attempt && task.away().is_some_and(|away| away.node == node)).then_some(key)
+    }
+
+    /// The task is not at another node any more.
+    pub(in crate::node) fn come_back(&mut self, key: TaskKey) -> Option<NodeId> {
+        let task = &mut self.tasks[key];
+        let extra = task.extra.as_mut()?;
+        let away = extra.away.take()?;
+        extra.ran_on = Some(away.node);
+        let id = task.id;
+        self.peers.away -= 1;
+        self.forget_outstanding(away.node, id);
+        Some(away.node)
+    }
+
+    /// A node had no room for a task after all.
+    pub(super) fn refused(&mut self, now: Time, from: NodeId, id: TaskId, attempt: u32, fx: &mut Effects) {
+        let Some(key) = self.away_at(from, id, attempt) else { return };
+        self.come_back(key);
+        self.tasks[key].extra().ran_on = None;
+        self.counters.tasks_refused += 1;
+        self.close_room(from);
+        // Ended while it was on its way there and back: `Cancel` found nothing.
+        match self.tasks[key].doom.take() {
+            Some(doom) => self.end_task(now, key, Err(doom), fx),
+            None if self.waits_for_lost(now, key, fx) => {}
+            None => self.enqueue(key, true),
+        }
+    }
+
+    /// An attempt has ended on another node.
+    pub(super) fn ended_elsewhere(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (id, attempt): (TaskId, u32),
+        result: Result<Vec<Parcel>, Failure>,
+        fx: &mut Effects,
+    ) {
+        let key = self.away_at(from, id, attempt);
+        let job = key.map_or(JobId::from_bits(0, 0), |key| self.tasks[key].job);
+        let mut held = Held::new();
+        let result = match result {
+            Ok(parcels) => {
+                Ok(parcels.into_iter().map(|parcel| self.unpack(from, job, parcel, &mut held)).collect())
+            }
+            Err(failure) => Err(self.unpack_error(from, job, failure, &mut held)),
+        };
+        let large: Vec<_> = result
+            .iter()
+            .flatten()
+            .enumerate()
+            .filter(|(_, value): &(usize, &Value)| value.place.residence() == Residence::Remote)
+            .map(|(index, _)| id.output(index as u32))
+            .collect();
+        if let Some(key) = key {
+            self.come_back(key);
+            match result {
+                Ok(values) => self.attempt_succeeded(now, key, values, fx),
+                Err(error) => self.attempt_failed(now, key, error, fx),
+            }
+        }
+        for object in large {
+            self.drop_unless_stored(from, object);
+        }
+        self.let_go(now, held, fx);
+    }
+
+    /// Has the node that a task is at end it; its end follows from there.
+    pub(in crate::node) fn end_there(&mut self, key: TaskKey, reason: StopReason, recursive: bool) {
+        let task = &self.tasks[key];
+        let Some(away) = task.away() else { return };
+        let (node, task, attempt) = (away.node, task.id, task.attempt);
+        self.tell(node, Message::Cancel { task, attempt, reason, recursive });
+    }
+
+    // ---- where it runs ----
+
+    pub(super) fn run_foreign(&mut self, now: Time, from: NodeId, task: RemoteTask, fx: &mut Effects) {
+        let RemoteTask { id, attempt, job, function, entry, arguments, options, name } = task;
+        let mut held = Held::new();
+        let job_id = job.id;
+        let refuse = if self.has_ended(job_id) || self.peers.dead.contains(&job.home) {
+            Some(Some(Error::new(ErrorCode::TaskCancelled, "its job has ended")))
+        } else if self.task_index.contains_key(&id) {
+            Some(Some(Error::internal(format!("{from} gave {id} to a node that has it"))))
+        } else {
+            (!self.takes_foreign(&options)).then_some(None)
+        };
+        if refuse.is_none() {
+            self.know_job(&job, function.component);
+        }
+        let arguments: Vec<Argument> = arguments
+            .into_iter()
+            .map(|argument| match argument {
+                RemoteArgument::Value(parcel) => {
+                    Argument::Value(self.unpack(from, job_id, parcel, &mut held))
+                }
+                RemoteArgument::Object(object, owner, parcel) => {
+                    let value = self.unpack(from, job_id, parcel, &mut held);
+                    self.take_loan(now, (object, owner), job_id, value, &mut held, fx);
+                    Argument::Object(object)
+                }
+            })
+            .collect();
+        if let Some(error) = refuse {
+            match error {
+                Some(error) => {
+                    let result = Err(Failure::plain(error));
+                    self.tell(from, Message::Ended { task: id, attempt, result });
+                }
+                None => drop(self.tell(from, Message::Refused { task: id, attempt })),
+            }
+            return self.let_go(now, held, fx);
+        }
+        let inline = arguments.iter().map(|argument| match argument {
+            Argument::Value(value) => value.inline_bytes(),
+            Argument::Object(_) => 0,
+        });
+        let argument_bytes: u64 = inline.sum();
+        // They were accepted where they were made.
+        self.inline_bytes += argument_bytes;
+        let mut options = options;
+        options.retries = Retries { system: 0, application: 0, kinds: Vec::new() };
+        options.placement.strategy = Strategy::Default;
+        let class = self.class_of(ClassSpec { job: job_id, scope: None, function, options }, 0);
+        let new = NewTask {
+            id,
+            job: job_id,
+            class,
+            kind: Kind::Function,
+            entry,
+            arguments,
+            parent: None,
+            deadline: None,
+            name,
+        };
+        let puts_as = self.ids.task();
+        let key = self.register(now, new, argument_bytes, fx);
+        let task = &mut self.tasks[key];
+        task.attempt = attempt;
+        task.extra().owner = Some(from);
+        task.extra().puts_as = Some(puts_as);
+        self.counters.foreign_tasks += 1;
+        self.admit(now, key, fx);
+        self.let_go(now, held, fx);
+    }
+
+    /// An object that its owner holds for as long as a task of its own runs here.
+    fn take_loan(
+        &mut self,
+        now: Time,
+        (id, owner): (ObjectId, NodeId),
+        job: JobId,
+        value: Value,
+        held: &mut Held,
+        fx: &mut Effects,
+    ) {
+        if owner != self.id {
+            self.know_object(id, owner, job);
+        }
+        let handle = crate::value::Handle::Object(id);
+        self.add_edge(handle);
+        held.push(handle);
+        let is_here = super::RemotePlace::of(&value.place).is_some_and(|place| place.holder == self.id);
+        if !is_here && matches!(self.objects.get(&id).map(|object| &object.state), Some(State::Pending)) {
+            self.set_outcome(now, id, Ok(value), fx);
+        }
+    }
+
+    /// Whether a task of another node's may come here: it fits now, or few enough are in line.
+    fn takes_foreign(&self, options: &TaskOptions) -> bool {
+        let needs = self.needs_of(options, 0);
+        let fits = self.ready.tasks == 0 && self.free.covers(&needs);
+        let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max;
+        self.tasks.len() < self.limits.queued_tasks_max
+            && self.total.covers(&needs)
+            && options.placement.labels.iter().all(|label| !label.hard || label.matches(&self.labels))
+            && (fits || in_line)
+    }
+
+    /// A task of another node's has ended: its owner is told.
+    pub(in crate::node) fn tell_end(
+        &mut self,
+        now: Time,
+        owner: NodeId,
+        task: &Task,
+        result: Result<Vec<Value>, Arc<Error>>,
+        fx: &mut Effects,
+    ) {
+        let result = match result {
+            Ok(values) => {
+                let mut parcels = Vec::with_capacity(values.len());
+                for (index, value) in values.iter().enumerate() {
+                    let id = task.id.output(index as u32);
+                    parcels.push(self.pack_result(now, owner, task.job, (id, value), fx));
+                }
+                Ok(parcels)
+            }
+            Err(error) => {
+                // The owner adds the step of this attempt to the error's path.
+                let mut path = error.path().to_vec();
+                path.pop();
+                Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
+            }
+        };
+        self.tell(owner, Message::Ended { task: task.id, attempt: task.attempt, result });
+    }
+
+    /// The owner wants an attempt to end.
+    pub(super) fn cancel_foreign(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (id, attempt): (TaskId, u32),
+        reason: StopReason,
+        recursive: bool,
+        fx: &mut Effects,
+    ) {
+        let Some(key) = self.task_index.get(&id).copied() else { return };
+        let task = &self.tasks[key];
+        if task.attempt != attempt || task.owner() != Some(from) {
+            return;
+        }
+        if recursive {
+            self.cancel_descendants(now, key, true, fx);
+        }
+        let error = Error::new(ErrorCode::TaskCancelled, "its owner has ended it");
+        self.end_now(now, key, error, reason, fx);
+    }
+}

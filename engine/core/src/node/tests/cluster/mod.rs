@@ -1,0 +1,169 @@
+//! Several nodes, and a network between them that a test works by hand.
+
+mod death;
+mod references;
+mod simulate;
+mod tasks;
+
+use std::time::Duration;
+
+use crate::error::ErrorCode;
+use crate::ids::{NodeId, ObjectId, TaskId};
+use crate::node::tests::harness::{World, cpus, error, moved};
+use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, TaskState};
+use crate::resources::{Quantity, Resources};
+use crate::value::{Place, Residence};
+
+pub struct Cluster {
+    pub worlds: Vec<World>,
+    pub alive: Vec<bool>,
+    /// Packets on their way.
+    pub flying: Vec<Packet>,
+}
+
+impl Cluster {
+    /// Nodes that have so many CPUs, and all know one another.
+    pub fn new(counts: &[u64]) -> Self {
+        let nodes: Vec<Resources> = counts.iter().map(|count| cpus(*count)).collect();
+        Self::of(&nodes, &Limits::default())
+    }
+
+    pub fn of(totals: &[Resources], limits: &Limits) -> Self {
+        let world =
+            |(key, total): (usize, &Resources)| World::with_key(key as u8 + 1, total.clone(), limits.clone());
+        let worlds: Vec<World> = totals.iter().enumerate().map(world).collect();
+        let alive = vec![true; worlds.len()];
+        let mut cluster = Self { worlds, alive, flying: Vec::new() };
+        for (from, total) in totals.iter().enumerate() {
+            let id = cluster.id(from);
+            let info = NodeInfo { id, labels: vec![("rack".into(), from.to_string())], total: total.clone() };
+            for world in &mut cluster.worlds {
+                world.event(|node, now, fx| node.node_joined(now, info.clone(), fx));
+            }
+        }
+        cluster
+    }
+
+    pub fn id(&self, index: usize) -> NodeId {
+        self.worlds[index].node.id()
+    }
+
+    pub fn index(&self, id: NodeId) -> usize {
+        self.worlds.iter().position(|world| world.node.id() == id).expect("a node of this cluster")
+    }
+
+    /// Takes what the nodes have to say to the network.
+    pub fn collect(&mut self) {
+        for (index, world) in self.worlds.iter_mut().enumerate() {
+            let packets = std::mem::take(&mut world.outbox);
+            if self.alive[index] {
+                self.flying.extend(packets);
+            }
+        }
+    }
+
+    pub fn deliver(&mut self, packet: Packet) {
+        let to = self.index(packet.to);
+        if self.alive[to] {
+            self.worlds[to].event(|node, now, fx| node.packet(now, packet, fx));
+        }
+    }
+
+    /// Answers a node's request for bytes.
+    pub fn fetch(&mut self, to: usize, id: ObjectId, from: RemotePlace) {
+        let holder = self.index(from.holder);
+        let bytes = self.worlds[holder].node.bytes_of(from.object).filter(|_| self.alive[holder]);
+        let result = match bytes {
+            Some((_, place)) => Ok(moved(&place, Residence::Arena)),
+            None => Err(error(ErrorCode::ObjectLost)),
+        };
+        self.worlds[to].event(|node, now, fx| node.restored(now, id, result, fx));
+    }
+
+    /// Delivers everything, until nobody has anything to say.
+    pub fn settle(&mut self) {
+        loop {
+            self.collect();
+            let fetch = (0..self.worlds.len())
+                .find_map(|to| self.worlds[to].fetches.pop().map(|(id, place)| (to, id, place)));
+            if let Some((to, id, place)) = fetch {
+                self.fetch(to, id, place);
+            } else if self.flying.is_empty() {
+                return;
+            } else {
+                let packet = self.flying.remove(0);
+                self.deliver(packet);
+            }
+        }
+    }
+
+    /// Lets time pass everywhere, with all that comes of it.
+    pub fn advance(&mut self, by: Duration) {
+        for world in &mut self.worlds {
+            world.advance(by);
+        }
+        self.settle();
+    }
+
+    /// A node is gone, and the others are told.
+    pub fn kill(&mut self, index: usize) {
+        self.alive[index] = false;
+        let id = self.id(index);
+        self.flying.retain(|packet| packet.from != id && packet.to != id);
+        for other in 0..self.worlds.len() {
+            if self.alive[other] {
+                self.worlds[other].event(|node, now, fx| node.node_dead(now, id, fx));
+            }
+        }
+        self.settle();
+    }
+
+    /// A job whose root runs on this node.
+    pub fn job(&mut self, index: usize) -> Caller {
+        let root = self.worlds[index].submit(Quantity::ZERO, None);
+        self.worlds[index].caller(root)
+    }
+
+    /// Where a task runs.
+    pub fn runs_on(&self, task: TaskId) -> Option<usize> {
+        (0..self.worlds.len())
+            .find(|index| self.alive[*index] && self.worlds[*index].running.contains_key(&task))
+    }
+
+    /// Ends a task well wherever it runs.
+    #[track_caller]
+    pub fn finish(&mut self, task: TaskId) {
+        let index = self.runs_on(task).unwrap_or_else(|| panic!("{task} does not run"));
+        self.worlds[index].finish(task);
+        self.settle();
+    }
+
+    #[track_caller]
+    pub fn assert_state(&self, index: usize, task: TaskId, state: TaskState) {
+        assert_eq!(self.worlds[index].state(task), state);
+    }
+
+    /// Ends every job, and checks that nothing of them is left anywhere.
+    pub fn end(mut self) {
+        for index in 0..self.worlds.len() {
+            if !self.alive[index] {
+                continue;
+            }
+            for job in self.worlds[index].roots.clone().into_keys() {
+                self.worlds[index].event(|node, now, fx| node.stop_job(now, job, "the test ends", fx));
+                self.settle();
+                assert!(self.worlds[index].ended.contains_key(&job), "{job} has not ended");
+            }
+        }
+        self.settle();
+        self.advance(Duration::from_secs(1));
+        for (world, _) in self.worlds.iter().zip(&self.alive).filter(|(_, alive)| **alive) {
+            assert_eq!(world.node.leftover(), None, "on {}", world.node.id());
+        }
+    }
+}
+
+/// The place of a large value in a test.
+pub fn token(place: &Place) -> u64 {
+    *place.downcast::<u64>().expect("a token")
+}

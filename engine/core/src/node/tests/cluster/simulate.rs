@@ -1,0 +1,572 @@
+//! Random guests on several nodes, from a seed, over a network that loses, repeats, delays and reorders
+//! packets, with nodes that die, and nodes that are taken for dead and go on for a while.
+//!
+//! Whatever happens, the books of every node agree with themselves, nobody is shown two values of one
+//! attempt, and nothing that somebody can reach is freed. Once the faults stop, everything ends and
+//! nothing is left anywhere.
+//!
+//! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
+//! `ENGINE_SIM_SEED=17` that one alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Cluster;
+use crate::error::ErrorCode;
+use crate::ids::{InstanceId, NodeId, ObjectId, TaskId};
+use crate::node::tests::harness::{World, error, failure, function, moved, options};
+use crate::node::tests::simulate::{Random, Replay, number};
+use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, Until, Waitable};
+use crate::options::{Returns, Strategy, TaskOptions};
+use crate::resources::{Quantity, Resources};
+use crate::time::Time;
+use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
+
+const STEPS: usize = 600;
+const NODES_MAX: usize = 40;
+
+/// What the head tells a node.
+#[derive(Clone)]
+enum Notice {
+    Joined(NodeInfo),
+    Dead(NodeId),
+}
+
+struct Simulation {
+    cluster: Cluster,
+    random: Random,
+    now: Time,
+    limits: Limits,
+    flying: Vec<(Time, Packet)>,
+    notices: Vec<(Time, usize, Notice)>,
+    fetches: Vec<(Time, usize, ObjectId, RemotePlace)>,
+    /// Nodes that were declared dead and do not know it yet, and until when.
+    doomed: BTreeMap<usize, Time>,
+    held: BTreeMap<(usize, InstanceId), Vec<Handle>>,
+    seen_begun: Vec<usize>,
+    /// What attempts returned, and guests put: by object, every token that was its value.
+    made: BTreeMap<ObjectId, BTreeSet<u64>>,
+    next_token: u64,
+    faults: bool,
+    deaths: u64,
+    summary: Summary,
+}
+
+#[derive(Default, Debug)]
+struct Summary {
+    foreign: u64,
+    finished: u64,
+    retried: u64,
+    rebuilt: u64,
+    refused: u64,
+    fetched: u64,
+    deaths: u64,
+    codes: BTreeSet<ErrorCode>,
+}
+
+fn resources(random: &mut Random) -> Resources {
+    Resources {
+        cpus: Quantity::units(random.of([0, 1, 2, 4])),
+        memory: random.of([256, 4096]) << 20,
+        ..Resources::default()
+    }
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let count = random.of([2, 3, 5]);
+        let limits = Limits {
+            foreign_tasks_in_line_max: random.of([0, 2, 64]),
+            store_bytes_max: random.of([1_000, 1 << 30]),
+            spill: random.of([true, false]),
+            lineage_bytes_max: random.of([0, 1 << 20]),
+            ..Limits::default()
+        };
+        let mut totals: Vec<Resources> = (0..count).map(|_| resources(&mut random)).collect();
+        totals[0].cpus = Quantity::units(1);
+        let cluster = Cluster::of(&totals, &limits);
+        Self {
+            seen_begun: vec![0; count],
+            cluster,
+            random,
+            now: Time(0),
+            limits,
+            flying: Vec::new(),
+            notices: Vec::new(),
+            fetches: Vec::new(),
+            doomed: BTreeMap::new(),
+            held: BTreeMap::new(),
+            made: BTreeMap::new(),
+            next_token: 0,
+            faults: true,
+            deaths: 0,
+            summary: Summary::default(),
+        }
+    }
+
+    fn alive(&self) -> Vec<usize> {
+        (0..self.cluster.worlds.len()).filter(|index| self.cluster.alive[*index]).collect()
+    }
+
+    fn after(&mut self, millis: usize) -> Time {
+        let by = self.random.below(millis.max(1)) as u64;
+        self.now + Duration::from_millis(by)
+    }
+
+    // ---- the outside ----
+
+    fn step(&mut self) {
+        match self.random.below(100) {
+            0..=1 => self.submit(),
+            2 if self.faults && self.random.once_in(3) => self.lose_node(),
+            3 if self.faults => self.lose_sandbox(),
+            4..=30 => self.pass_time(),
+            _ => self.guest_acts(),
+        }
+        self.look_around();
+    }
+
+    fn submit(&mut self) {
+        let running: usize = self.alive().iter().map(|index| self.cluster.worlds[*index].roots.len()).sum();
+        let Some(index) = self.random.pick(&self.alive()) else { return };
+        if running < 6 && !self.doomed.contains_key(&index) {
+            self.cluster.worlds[index].submit(Quantity::ZERO, None);
+        }
+    }
+
+    fn lose_sandbox(&mut self) {
+        let Some(index) = self.random.pick(&self.alive()) else { return };
+        let world = &mut self.cluster.worlds[index];
+        let sandboxes: Vec<InstanceId> = world.sandboxes.keys().copied().collect();
+        let Some(instance) = self.random.pick(&sandboxes) else { return };
+        let is_root = world.roots.values().any(|root| world.sandboxes[&instance].calls.contains(root));
+        if !is_root {
+            world.die(instance);
+        }
+    }
+
+    /// A node is declared dead. It may be, or it goes on until it is told.
+    fn lose_node(&mut self) {
+        let alive = self.alive();
+        if alive.len() < 2 || self.cluster.worlds.len() >= NODES_MAX {
+            return;
+        }
+        let Some(index) = self.random.pick(&alive) else { return };
+        if self.doomed.contains_key(&index) {
+            return;
+        }
+        let id = self.cluster.id(index);
+        self.deaths += 1;
+        for other in alive {
+            if other != index {
+                let at = self.after(60);
+                self.notices.push((at, other, Notice::Dead(id)));
+            }
+        }
+        let until = self.after(200);
+        self.doomed.insert(index, until);
+        if self.random.once_in(2) {
+            self.doomed.insert(index, self.now);
+        }
+        self.join();
+    }
+
+    /// A node starts in its place.
+    fn join(&mut self) {
+        let total = resources(&mut self.random);
+        let index = self.cluster.worlds.len();
+        let mut world = World::with_key(index as u8 + 1, total.clone(), self.limits.clone());
+        world.now = self.now;
+        let new = NodeInfo { id: world.node.id(), labels: Vec::new(), total };
+        for other in self.alive() {
+            let at = self.after(60);
+            self.notices.push((at, other, Notice::Joined(new.clone())));
+            let node = &self.cluster.worlds[other].node;
+            let info = NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() };
+            let at = self.after(60);
+            self.notices.push((at, index, Notice::Joined(info)));
+        }
+        for doomed in self.doomed.keys() {
+            let id = self.cluster.worlds[*doomed].node.id();
+            self.notices.push((self.now, index, Notice::Dead(id)));
+        }
+        self.cluster.worlds.push(world);
+        self.cluster.alive.push(true);
+        self.seen_begun.push(0);
+    }
+
+    fn pass_time(&mut self) {
+        let by = Duration::from_millis(self.random.of([1, 5, 20, 60]));
+        self.now = self.now + by;
+        for index in self.alive() {
+            self.cluster.worlds[index].advance(by);
+        }
+        let due: Vec<usize> =
+            self.doomed.iter().filter(|(_, until)| **until <= self.now).map(|(index, _)| *index).collect();
+        for index in due {
+            self.doomed.remove(&index);
+            self.cluster.alive[index] = false;
+            self.held.retain(|(at, _), _| *at != index);
+        }
+        self.deliver();
+    }
+
+    /// Delivers what is due, in any order.
+    fn deliver(&mut self) {
+        let now = self.now;
+        for (at, to, notice) in std::mem::take(&mut self.notices) {
+            if at > now {
+                self.notices.push((at, to, notice));
+            } else if self.cluster.alive[to] {
+                let world = &mut self.cluster.worlds[to];
+                world.event(|node, now, fx| match notice {
+                    Notice::Joined(info) => node.node_joined(now, info, fx),
+                    Notice::Dead(id) => node.node_dead(now, id, fx),
+                });
+            }
+        }
+        let mut due: Vec<Packet> = Vec::new();
+        let mut later = Vec::new();
+        for (at, packet) in std::mem::take(&mut self.flying) {
+            match at <= now {
+                true => due.push(packet),
+                false => later.push((at, packet)),
+            }
+        }
+        self.flying = later;
+        while !due.is_empty() {
+            let at = self.random.below(due.len());
+            let packet = due.swap_remove(at);
+            if self.faults && self.random.once_in(20) {
+                continue;
+            }
+            if self.faults && self.random.once_in(20) {
+                let again = self.after(40);
+                self.flying.push((again, packet.clone()));
+            }
+            let (from, to) = (self.cluster.index(packet.from), self.cluster.index(packet.to));
+            if !self.cluster.alive[to] && self.cluster.alive[from] {
+                // Who cannot reach a node asks the head.
+                let at = self.after(60);
+                self.notices.push((at, from, Notice::Dead(packet.to)));
+            }
+            self.cluster.deliver(packet);
+        }
+        for (at, to, id, place) in std::mem::take(&mut self.fetches) {
+            if at > now {
+                self.fetches.push((at, to, id, place));
+            } else if self.cluster.alive[to] {
+                let fails = self.faults && self.random.once_in(15);
+                self.fetch(to, id, place, fails);
+            }
+        }
+    }
+
+    fn fetch(&mut self, to: usize, id: ObjectId, from: RemotePlace, fails: bool) {
+        let holder = self.cluster.index(from.holder);
+        let bytes = self.cluster.worlds[holder].node.bytes_of(from.object);
+        let result = match bytes.filter(|_| self.cluster.alive[holder] && !fails) {
+            Some((_, place)) => Ok(moved(&place, Residence::Arena)),
+            None => Err(error(ErrorCode::ObjectLost)),
+        };
+        self.summary.fetched += u64::from(result.is_ok());
+        self.cluster.worlds[to].event(|node, now, fx| node.restored(now, id, result, fx));
+    }
+
+    /// Takes note of what the nodes did.
+    fn look_around(&mut self) {
+        self.cluster.collect();
+        for packet in std::mem::take(&mut self.cluster.flying) {
+            let at = self.after(30);
+            self.flying.push((at, packet));
+        }
+        for index in self.alive() {
+            for (id, place) in std::mem::take(&mut self.cluster.worlds[index].fetches) {
+                let at = self.after(50);
+                self.fetches.push((at, index, id, place));
+            }
+            while let Some((task, _)) = self.cluster.worlds[index].begun.get(self.seen_begun[index]).copied()
+            {
+                self.seen_begun[index] += 1;
+                self.take_arguments(index, task);
+            }
+        }
+        let worlds = &self.cluster.worlds;
+        self.held.retain(|(index, instance), _| worlds[*index].sandboxes.contains_key(instance));
+    }
+
+    fn take_arguments(&mut self, index: usize, task: TaskId) {
+        let Some((instance, call)) = self.cluster.worlds[index].running.get(&task) else { return };
+        let guest = Caller { instance: *instance, task };
+        let handles: Vec<Handle> = call.arguments.iter().flat_map(|v| v.handles.iter().copied()).collect();
+        for value in &call.arguments {
+            // Where memory is short it is read where it is.
+            let is_here = value.place.residence() != Residence::Remote;
+            assert!(is_here || self.limits.store_bytes_max < 10_000, "an argument that is not here");
+        }
+        for handle in handles {
+            self.take(index, guest, handle);
+        }
+    }
+
+    fn take(&mut self, index: usize, guest: Caller, handle: Handle) {
+        self.cluster.worlds[index].acquire(guest, handle);
+        self.held.entry((index, guest.instance)).or_default().push(handle);
+    }
+
+    // ---- guests ----
+
+    fn guest_acts(&mut self) {
+        let guests: Vec<(usize, TaskId)> = self
+            .alive()
+            .into_iter()
+            .flat_map(|index| self.cluster.worlds[index].running.keys().map(move |task| (index, *task)))
+            .collect();
+        let Some((index, task)) = self.random.pick(&guests) else { return };
+        let guest = self.cluster.worlds[index].caller(task);
+        let is_root = self.cluster.worlds[index].roots.values().any(|root| *root == task);
+        match self.random.below(100) {
+            0..=34 => self.spawn(index, guest),
+            35..=49 => self.put(index, guest),
+            50..=64 => self.look_at(index, guest),
+            65..=72 => self.drop_handle(index, guest),
+            73..=75 => self.cancel(index, guest),
+            76..=78 if !is_root => self.cluster.worlds[index].fail(task, failure("oops")),
+            79..=99 if !is_root || self.random.once_in(40) => self.finish(index, task),
+            _ => {}
+        }
+    }
+
+    fn objects(&self, index: usize, guest: Caller) -> Vec<ObjectId> {
+        let handles = self.held.get(&(index, guest.instance));
+        let object = |handle: &Handle| match handle {
+            Handle::Object(id) => Some(*id),
+            _ => None,
+        };
+        handles.into_iter().flatten().filter_map(object).collect()
+    }
+
+    fn some_handles(&mut self, index: usize, guest: Caller) -> Vec<Handle> {
+        let objects = self.objects(index, guest);
+        let count = self.random.below(3);
+        (0..count).filter_map(|_| self.random.pick(&objects)).map(Handle::Object).collect()
+    }
+
+    /// A value with a token of its own, small or large, with some handles that the guest has.
+    fn value(&mut self, index: usize, guest: Caller) -> (Value, u64) {
+        let handles = self.some_handles(index, guest);
+        self.next_token += 1;
+        let token = self.next_token;
+        let is_large = self.random.once_in(3);
+        let residence = if is_large { Residence::Arena } else { Residence::Inline };
+        let place = Place::of(Arc::new(token), residence);
+        (Value { size: 10, handles: handles.into(), place, ..Value::empty() }, token)
+    }
+
+    fn spawn(&mut self, index: usize, guest: Caller) {
+        let objects = self.objects(index, guest);
+        let count = self.random.of([0, 0, 1, 2]);
+        let mut arguments: Vec<Argument> =
+            (0..count).filter_map(|_| self.random.pick(&objects)).map(Argument::Object).collect();
+        if self.random.once_in(2) {
+            arguments.push(Argument::Value(self.value(index, guest).0));
+        }
+        let nodes: Vec<NodeId> = self.cluster.worlds.iter().map(|world| world.node.id()).collect();
+        let mut options = TaskOptions { returns: Returns::Fixed(self.random.of([1, 1, 2])), ..options() };
+        options.retries.system = self.random.of([0, 3, -1]);
+        options.retries.application = self.random.of([0, 0, 2]);
+        options.placement.cpus = self.random.of([None, Some(Quantity(5_000)), Some(Quantity::ZERO)]);
+        options.placement.strategy = match self.random.below(6) {
+            0 => Strategy::Spread,
+            1 => Strategy::Node(self.random.pick(&nodes).expect("a node"), true),
+            _ => Strategy::Default,
+        };
+        if self.random.once_in(20) {
+            options.deadline = Some(Duration::from_millis(self.random.of([5, 100])));
+        }
+        let spawned = self.cluster.worlds[index]
+            .event(|node, now, fx| node.spawn(now, guest, function("f"), arguments, options, fx));
+        if let Ok(spawned) = spawned {
+            for output in 0..spawned.outputs.unwrap_or(0) {
+                let held = self.held.entry((index, guest.instance)).or_default();
+                held.push(Handle::Object(spawned.task.output(output)));
+            }
+        }
+    }
+
+    fn put(&mut self, index: usize, guest: Caller) {
+        let (value, token) = self.value(index, guest);
+        let id = self.cluster.worlds[index].event(|node, now, fx| node.put(now, guest, value, fx));
+        if let Ok(id) = id {
+            assert!(!self.made.contains_key(&id), "{id} was put twice");
+            self.made.entry(id).or_default().insert(token);
+            self.held.entry((index, guest.instance)).or_default().push(Handle::Object(id));
+        }
+    }
+
+    fn look_at(&mut self, index: usize, guest: Caller) {
+        let objects = self.objects(index, guest);
+        let Some(id) = self.random.pick(&objects) else { return };
+        match self.cluster.worlds[index].outcome(guest, id) {
+            Some(outcome) if !is_away(&outcome) => {
+                self.check(id, &outcome);
+                let handles = match &outcome {
+                    Ok(value) => value.handles.clone(),
+                    Err(_) => return,
+                };
+                for handle in handles.iter() {
+                    self.take(index, guest, *handle);
+                }
+            }
+            _ => {
+                let timeout = self.random.of([None, Some(Duration::from_millis(30))]);
+                self.cluster.worlds[index].wait(guest, &[Waitable::Value(id)], Until::AllOrFailure, timeout);
+            }
+        }
+    }
+
+    /// What a guest sees that holds an object is a value that was made for it, or an error with a cause.
+    fn check(&mut self, id: ObjectId, outcome: &Outcome) {
+        match outcome {
+            Ok(value) => {
+                let Some(token) = value.place.downcast::<u64>() else { return };
+                let made = self.made.get(&id);
+                assert!(made.is_some_and(|made| made.contains(token)), "{id} has a value that nobody made");
+            }
+            Err(error) => {
+                let code = error.code();
+                self.summary.codes.insert(code);
+                assert_ne!(code, ErrorCode::ObjectFreed, "{id} was freed while it was held: {error}");
+                assert_ne!(code, ErrorCode::Internal, "{error}");
+                if [ErrorCode::OwnerDied, ErrorCode::NodeDied].contains(&code) {
+                    assert!(self.deaths > 0, "nobody died: {error}");
+                }
+            }
+        }
+    }
+
+    fn drop_handle(&mut self, index: usize, guest: Caller) {
+        let Some(held) = self.held.get_mut(&(index, guest.instance)) else { return };
+        if held.is_empty() {
+            return;
+        }
+        let at = self.random.below(held.len());
+        let handle = held.swap_remove(at);
+        self.cluster.worlds[index].release(guest, handle);
+    }
+
+    fn cancel(&mut self, index: usize, guest: Caller) {
+        let objects = self.objects(index, guest);
+        let Some(id) = self.random.pick(&objects) else { return };
+        let recursive = self.random.once_in(2);
+        self.cluster.worlds[index].cancel(id.task(), false, recursive);
+    }
+
+    fn finish(&mut self, index: usize, task: TaskId) {
+        let (instance, call) = self.cluster.worlds[index].running[&task].clone();
+        let Returns::Fixed(count) = call.returns else { return };
+        let guest = Caller { instance, task };
+        let mut values = Vec::new();
+        for output in 0..count {
+            let (value, token) = self.value(index, guest);
+            self.made.entry(task.output(output)).or_default().insert(token);
+            values.push(value);
+        }
+        self.cluster.worlds[index].finish_with(task, values);
+    }
+
+    // ---- the end ----
+
+    fn drain(mut self) -> Summary {
+        self.faults = false;
+        for round in 0..4_000 {
+            self.pass_time();
+            self.look_around();
+            for index in self.alive() {
+                let world = &self.cluster.worlds[index];
+                let roots: BTreeSet<TaskId> = world.roots.values().copied().collect();
+                let next = world.running.keys().copied().find(|task| round > 200 || !roots.contains(task));
+                if let Some(task) = next {
+                    self.finish(index, task);
+                }
+            }
+            self.look_around();
+            if round > 300 && self.is_empty() {
+                return self.summary();
+            }
+        }
+        for index in self.alive() {
+            let world = &self.cluster.worlds[index];
+            eprintln!("{}: {:?}", world.node.id(), world.node.leftover());
+            for task in world.node.tasks(None, 20).into_iter().filter(|task| task.ended.is_none()) {
+                eprintln!("  {:?}", world.node.explain(task.id));
+            }
+            for object in world.node.objects(None, 10) {
+                eprintln!("  {object:?}");
+            }
+        }
+        panic!("it does not come to an end");
+    }
+
+    fn is_empty(&self) -> bool {
+        let idle = |index: &usize| self.cluster.worlds[*index].node.leftover().is_none();
+        self.flying.is_empty() && self.fetches.is_empty() && self.alive().iter().all(idle)
+    }
+
+    fn summary(mut self) -> Summary {
+        for world in &self.cluster.worlds {
+            let counters = world.node.node_view().counters;
+            self.summary.foreign += counters.foreign_tasks;
+            self.summary.finished += counters.tasks_finished;
+            self.summary.retried += counters.attempts_retried;
+            self.summary.rebuilt += counters.tasks_rebuilt;
+            self.summary.refused += counters.tasks_refused;
+        }
+        self.summary.deaths = self.deaths;
+        self.summary
+    }
+}
+
+fn is_away(outcome: &Outcome) -> bool {
+    outcome
+        .as_ref()
+        .is_ok_and(|value| matches!(value.place.residence(), Residence::Remote | Residence::Spilled))
+}
+
+fn run(seed: u64) -> Summary {
+    let _replay = Replay::new(seed, "random_nodes");
+    let mut simulation = Simulation::new(seed);
+    for _ in 0..STEPS {
+        simulation.step();
+    }
+    simulation.drain()
+}
+
+// contract: T4, T7, O1, O3, O5, O6, O8, O9, J2, H3
+#[test]
+fn random_nodes() {
+    if let Some(seed) = number("ENGINE_SIM_SEED") {
+        println!("{:?}", run(seed));
+        return;
+    }
+    let mut sum = Summary::default();
+    for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(200).max(50) {
+        let summary = run(seed);
+        sum.foreign += summary.foreign;
+        sum.finished += summary.finished;
+        sum.retried += summary.retried;
+        sum.rebuilt += summary.rebuilt;
+        sum.refused += summary.refused;
+        sum.fetched += summary.fetched;
+        sum.deaths += summary.deaths;
+        sum.codes.extend(summary.codes);
+    }
+    println!("{sum:?}");
+    let counts = [sum.foreign, sum.finished, sum.retried, sum.rebuilt, sum.refused, sum.fetched, sum.deaths];
+    assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
+    for code in [ErrorCode::OwnerDied, ErrorCode::NodeDied, ErrorCode::ObjectLost, ErrorCode::TaskCancelled] {
+        assert!(sum.codes.contains(&code), "{code} was never seen");
+    }
+}
