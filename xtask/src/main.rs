@@ -5,6 +5,7 @@ mod demo;
 mod fuzz;
 mod guests;
 mod s3_server;
+mod sim;
 mod soak;
 mod suite;
 mod tidy;
@@ -49,6 +50,15 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         minutes: u64,
     },
+    /// Runs random guests and nodes on the pure core, from seeds.
+    Sim {
+        /// How many seeds.
+        #[arg(long, default_value_t = 10_000)]
+        seeds: u64,
+        /// This seed alone.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Puts the server that the tests of spilling to S3 need into the cache, and prints where it is.
     S3Server,
     /// Runs the benchmarks, or those whose names are given.
@@ -66,6 +76,7 @@ fn main() -> ExitCode {
         Verb::Guests => guests::run(),
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),
+        Verb::Sim { seeds, seed } => sim::run(seeds, seed),
         Verb::S3Server => suite::s3_server(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };

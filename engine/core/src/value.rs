@@ -142,6 +142,14 @@ pub enum Argument {
 }
 
 impl Argument {
+    /// Bytes that it takes on the heap by itself.
+    pub fn inline_bytes(&self) -> u64 {
+        match self {
+            Self::Value(value) => value.inline_bytes(),
+            Self::Object(_) => 0,
+        }
+    }
+
     /// The object, when it is one.
     pub fn object(&self) -> Option<ObjectId> {
         match self {

@@ -94,7 +94,7 @@ impl Actor {
         self.groups.iter().map(|group| group.running).sum()
     }
 
-    fn group(&self, name: Option<&str>) -> Result<u32, Error> {
+    pub fn group(&self, name: Option<&str>) -> Result<u32, Error> {
         let Some(name) = name else { return Ok(0) };
         if let Some(at) = self.groups.iter().position(|group| group.name == name) {
             return Ok(at as u32);
@@ -103,6 +103,20 @@ impl Actor {
         Err(Error::invalid_argument(format!(
             "the actor has no concurrency group {name:?}; it was created with these: {names:?}"
         )))
+    }
+
+    /// PENDING_CALLS_EXCEEDED when as many calls of a lane have not ended as may be.
+    pub fn check_pending(&self, lane: LaneId) -> Result<(), Error> {
+        let unfinished = self.unfinished_by_lane.get(&lane).copied().unwrap_or(0);
+        match self.options.max_pending_calls {
+            Some(max) if unfinished >= max => Err(Error::new(
+                ErrorCode::PendingCallsExceeded,
+                format!(
+                    "{unfinished} calls made through this handle have not ended, as many as max_pending_calls allows: wait for some of them first"
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     pub fn is_dead(&self) -> bool {
@@ -294,42 +308,26 @@ impl Node {
         self.check_returns(options.returns)?;
         self.check_large_arguments(parent, &arguments)?;
         let Some(actor) = self.actors.get(&id) else {
+            if self.peers.references.actors.contains_key(&id) {
+                let to = (id, lane);
+                return self.call_remote_actor(now, from, to, method, arguments, options, argument_bytes, fx);
+            }
             return Err(Error::new(ErrorCode::ActorDied, format!("{id} is gone")));
         };
         let group = actor.group(options.concurrency_group.as_deref())?;
-        let unfinished = actor.unfinished_by_lane.get(&lane).copied().unwrap_or(0);
-        if let Some(max) = actor.options.max_pending_calls
-            && unfinished >= max
-        {
-            return Err(Error::new(
-                ErrorCode::PendingCallsExceeded,
-                format!(
-                    "{unfinished} calls made through this handle have not ended, as many as max_pending_calls allows: wait for some of them first"
-                ),
-            ));
-        }
+        actor.check_pending(lane)?;
         let component = actor.function.component;
-        let retries = larger(actor.options.max_task_retries, options.retries.system);
         let instance = &self.instances[&from.instance];
         let (job, scope) = (instance.job, instance.scope);
-        let task_options =
-            TaskOptions { returns: options.returns, retries: options.retries, ..TaskOptions::default() };
+        let (returns, retries) = (options.returns, options.retries.clone());
+        let task_options = TaskOptions { returns, retries, ..TaskOptions::default() };
         let function = Function { component, name: method.clone() };
         let class = self.class_of(ClassSpec { job, scope, function, options: task_options }, 0);
         self.reserve_inline(argument_bytes, "the arguments")?;
         self.promote_arguments(parent, &mut arguments, fx);
-        let Some(actor) = self.actors.get_mut(&id) else {
+        let Some((kind, dead)) = self.enter_lane(id, lane, group, &options) else {
             return Err(Error::new(ErrorCode::ActorDied, format!("{id} is gone")));
         };
-        actor.unfinished += 1;
-        *actor.unfinished_by_lane.entry(lane).or_insert(0) += 1;
-        actor.next_order += 1;
-        let order = actor.next_order;
-        let dead = match &actor.state {
-            ActorState::Dead(cause) => Some(cause.clone()),
-            _ => None,
-        };
-        let kind = Kind::Call(Box::new(CallKind { actor: id, lane, group, order, system_retries: retries }));
         let new = NewTask {
             id: self.ids.task(),
             job,
@@ -343,16 +341,44 @@ impl Node {
         };
         let key = self.register(now, new, argument_bytes, fx);
         let spawned = self.give_outputs(from, key, options.returns);
-        if let Some(cause) = dead {
-            self.fail_task(now, key, cause, fx);
-        } else {
-            if let Some(actor) = self.actors.get_mut(&id) {
-                actor.lanes.entry((lane, group)).or_default().push_back((order, key));
-            }
-            self.admit(now, key, fx);
-        }
+        self.queue_call(now, key, dead, fx);
         self.schedule(now, fx);
         Ok(spawned)
+    }
+
+    /// Counts a call of an actor in: what its task is to be, and why the actor is dead, if it is.
+    pub(super) fn enter_lane(
+        &mut self,
+        id: ActorId,
+        lane: LaneId,
+        group: u32,
+        options: &CallOptions,
+    ) -> Option<(Kind, Option<Arc<Error>>)> {
+        let actor = self.actors.get_mut(&id)?;
+        actor.unfinished += 1;
+        *actor.unfinished_by_lane.entry(lane).or_insert(0) += 1;
+        actor.next_order += 1;
+        let (actor_id, order) = (id, actor.next_order);
+        let system_retries = larger(actor.options.max_task_retries, options.retries.system);
+        let dead = match &actor.state {
+            ActorState::Dead(cause) => Some(cause.clone()),
+            _ => None,
+        };
+        let call = CallKind { actor: actor_id, lane, group, order, system_retries };
+        Some((Kind::Call(Box::new(call)), dead))
+    }
+
+    /// Puts a call that was counted in into its lane, unless its actor is dead.
+    pub(super) fn queue_call(&mut self, now: Time, key: TaskKey, dead: Option<Arc<Error>>, fx: &mut Effects) {
+        if let Some(cause) = dead {
+            return self.fail_task(now, key, cause, fx);
+        }
+        let Kind::Call(call) = &self.tasks[key].kind else { return };
+        let (id, at, order) = (call.actor, (call.lane, call.group), call.order);
+        if let Some(actor) = self.actors.get_mut(&id) {
+            actor.lanes.entry(at).or_default().push_back((order, key));
+        }
+        self.admit(now, key, fx);
     }
 
     /// The arguments of a queued call are there: it runs when it is its lane's turn.

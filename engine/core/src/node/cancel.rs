@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::TaskId;
+use crate::node::planted::Planted;
 use crate::node::task::Kind;
 use crate::node::{Effect, Effects, Node, TaskKey, TaskState};
 use crate::time::Time;
@@ -44,8 +45,18 @@ impl Node {
         }
     }
 
-    fn cancel_one(&mut self, now: Time, key: TaskKey, force: bool, recursive: bool, fx: &mut Effects) {
+    pub(super) fn cancel_one(
+        &mut self,
+        now: Time,
+        key: TaskKey,
+        force: bool,
+        recursive: bool,
+        fx: &mut Effects,
+    ) {
         let Some(task) = self.tasks.get_mut(key) else { return };
+        if let Kind::Sent(_) = &task.kind {
+            return self.cancel_sent(key, force, recursive);
+        }
         if let (Kind::Call(_), Some(instance), false) = (&task.kind, task.instance, force) {
             if !std::mem::replace(&mut task.cancelled, true) {
                 fx.push(Effect::Interrupt(instance, task.id));
@@ -87,6 +98,8 @@ impl Node {
         }
         if task.state == TaskState::PendingPlacement {
             self.remove_from_line(key);
+        } else if task.state == TaskState::FetchingArgs && self.has_planted(Planted::PinsLeft) {
+            self.tasks[key].pinned = false;
         }
         self.fail_task(now, key, Arc::new(error), fx);
     }

@@ -57,7 +57,10 @@ impl Node {
                     ),
                     None => format!("waits for {}", call.actor),
                 },
-                _ => "has been handed to its sandbox".to_owned(),
+                _ => match task.away() {
+                    Some(away) => format!("was given to {}, which runs it or is about to", away.node),
+                    None => "has been handed to its sandbox".to_owned(),
+                },
             },
             TaskState::PendingStoreMemory => format!(
                 "waits for room in memory for its arguments, which are on disk: {} of {} are in use, and what running tasks work with stays there",

@@ -300,7 +300,7 @@ impl Node {
         let scope = class.spec.scope;
         self.forget_class_if_unused(task.class);
         match &task.kind {
-            Kind::Function => {}
+            Kind::Function | Kind::Sent(_) => {}
             Kind::Root => {
                 if let Some(result) = root_result {
                     self.root_ended(now, task.job, result, fx);

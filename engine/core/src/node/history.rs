@@ -50,12 +50,13 @@ impl Node {
         let (actor, class) = match &task.kind {
             Kind::Root | Kind::Function => (None, None),
             Kind::Create(actor) => (Some(*actor), None),
+            Kind::Sent(call) => (Some(call.actor), None),
             Kind::Call(call) => {
                 let class = self.actors.get(&call.actor).map(|actor| actor.function.name.clone());
                 (Some(call.actor), class)
             }
         };
-        let is_call = matches!(task.kind, Kind::Call(_));
+        let is_call = matches!(task.kind, Kind::Call(_) | Kind::Sent(_));
         let needs =
             (!is_call).then(|| self.classes.get(task.class).map(|class| class.needs.clone())).flatten();
         self.history.push_back(Ended {

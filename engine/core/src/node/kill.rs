@@ -22,12 +22,16 @@ impl Node {
     ) -> Result<(), Error> {
         self.serving(from)?;
         self.check_holds(from, Handle::Actor(id))?;
-        self.kill(now, id, restart, fx);
+        if self.actors.contains_key(&id) {
+            self.kill(now, id, restart, fx);
+        } else {
+            self.kill_remote_actor(id, restart);
+        }
         self.schedule(now, fx);
         Ok(())
     }
 
-    fn kill(&mut self, now: Time, id: ActorId, restart: bool, fx: &mut Effects) {
+    pub(super) fn kill(&mut self, now: Time, id: ActorId, restart: bool, fx: &mut Effects) {
         let Some(actor) = self.actors.get(&id) else { return };
         if restart {
             // One that has no sandbox is about to get a new one anyway.

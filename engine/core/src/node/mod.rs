@@ -21,6 +21,7 @@ mod limits;
 mod lineage;
 mod peers;
 mod place;
+mod planted;
 mod schedule;
 mod spawn;
 mod storage;
@@ -55,7 +56,8 @@ pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
 pub use peers::{
-    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteJob, RemotePlace, RemoteTask,
+    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
+    RemoteTask,
 };
 pub use storage::{Room, RoomTicket};
 pub use stream::Next;
@@ -171,6 +173,8 @@ pub struct Node {
     failing: Vec<(TaskKey, Arc<Error>)>,
     /// Edges to be removed, so that a chain of any length is freed without recursion.
     freeing: Vec<crate::value::Handle>,
+    #[cfg(test)]
+    planted: Option<planted::Planted>,
 }
 
 impl Node {
@@ -216,6 +220,8 @@ impl Node {
             ended_jobs: Vec::new(),
             failing: Vec::new(),
             freeing: Vec::new(),
+            #[cfg(test)]
+            planted: None,
         }
     }
 

@@ -92,6 +92,12 @@ pub(super) enum Kind {
     Create(ActorId),
     /// A call of an actor.
     Call(Box<CallKind>),
+    /// A call of an actor on another node.
+    Sent(Box<SentCall>),
+}
+
+pub(super) struct SentCall {
+    pub actor: ActorId,
 }
 
 pub(super) struct CallKind {

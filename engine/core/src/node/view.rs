@@ -290,6 +290,7 @@ impl Node {
             actor: match &task.kind {
                 Kind::Create(actor) => Some(*actor),
                 Kind::Call(call) => Some(call.actor),
+                Kind::Sent(call) => Some(call.actor),
                 _ => None,
             },
             function: self.function_name(task),
@@ -300,7 +301,7 @@ impl Node {
             ended: None,
             error: None,
             needs: match &task.kind {
-                Kind::Call(_) => Resources::default(),
+                Kind::Call(_) | Kind::Sent(_) => Resources::default(),
                 _ => Resources::clone(&self.classes[task.class].needs),
             },
         }

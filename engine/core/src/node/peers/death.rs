@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{NodeId, ObjectId};
 use crate::node::edges::{Object, State};
+use crate::node::task::Kind;
 use crate::node::{Effects, Node, TaskKey};
 use crate::time::Time;
 use crate::value::{Handle, Residence};
@@ -33,9 +34,16 @@ impl Node {
         let keys: Vec<TaskKey> =
             self.tasks.iter().filter(|(_, task)| task.owner() == Some(dead)).map(|(key, _)| key).collect();
         for key in keys {
+            if !self.tasks.contains_key(key) {
+                continue;
+            }
             self.cancel_descendants(now, key, true, fx);
             let message = format!("{dead}, the node that owns it, is dead");
-            self.end_now(now, key, Error::new(ErrorCode::OwnerDied, message), StopReason::Cancelled, fx);
+            let error = Error::new(ErrorCode::OwnerDied, message);
+            match self.tasks.get(key).map(|task| &task.kind) {
+                Some(Kind::Call(_)) => self.orphan_call(now, key, error, fx),
+                _ => self.end_now(now, key, error, StopReason::Cancelled, fx),
+            }
         }
     }
 
@@ -47,6 +55,12 @@ impl Node {
         for key in keys {
             if self.tasks.contains_key(key) {
                 self.come_back(key);
+                if let Kind::Sent(call) = &self.tasks[key].kind {
+                    let message = format!("{}: {dead}, the node that it lived on, is dead", call.actor);
+                    let error = Error::new(ErrorCode::ActorDied, message);
+                    self.attempt_failed(now, key, error, fx);
+                    continue;
+                }
                 let message = format!("{dead}, the node that it ran on, is dead");
                 self.attempt_failed(now, key, Error::new(ErrorCode::NodeDied, message), fx);
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::Error;
-use crate::ids::{JobId, NodeId, ObjectId, TaskId};
-use crate::options::{Function, TaskOptions};
+use crate::ids::{ActorId, ComponentId, JobId, LaneId, NodeId, ObjectId, TaskId};
+use crate::options::{CallOptions, Function, TaskOptions};
 use crate::resources::Resources;
 use crate::time::Time;
 use crate::value::{Handle, Place, Residence, Value};
@@ -60,6 +60,19 @@ pub enum Message {
         /// What it returned, or why it failed.
         result: Result<Vec<Parcel>, Failure>,
     },
+    /// A call of an actor on this node.
+    Call(Box<RemoteCall>),
+    /// A call is cancelled: it is taken out of its line, or asked to end.
+    CancelCall {
+        /// The call.
+        task: TaskId,
+        /// Whether the actor's incarnation ends when the call is inside.
+        force: bool,
+        /// Its children too.
+        recursive: bool,
+    },
+    /// An actor on this node is to end; whether it may be restarted.
+    KillActor(ActorId, bool),
     /// This attempt is to end.
     Cancel {
         /// The task.
@@ -149,6 +162,29 @@ pub enum RemoteArgument {
     Value(Parcel),
     /// An object above the inline bound, and where its bytes are.
     Object(ObjectId, NodeId, Parcel),
+    /// An object that is not there yet, and who owns it.
+    Handle(ObjectId, NodeId),
+}
+
+/// A call of an actor on another node than the caller's.
+#[derive(Debug, Clone)]
+pub struct RemoteCall {
+    /// Its id.
+    pub id: TaskId,
+    /// Its job.
+    pub job: RemoteJob,
+    /// The actor.
+    pub actor: ActorId,
+    /// The lane, by the caller's node's numbers.
+    pub lane: LaneId,
+    /// What the caller runs in.
+    pub component: ComponentId,
+    /// The method.
+    pub method: Arc<str>,
+    /// Its arguments.
+    pub arguments: Vec<RemoteArgument>,
+    /// What it asks for. The deadline is the caller's node's to keep.
+    pub options: CallOptions,
 }
 
 /// A value that travels: small bytes with it, large ones by where they are.

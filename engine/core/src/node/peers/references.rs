@@ -62,6 +62,11 @@ impl References {
         lent.for_each(|(node, handle)| visit(*node, *handle));
     }
 
+    /// Whether a node holds what this one owns.
+    pub fn holds(&self, node: NodeId, handle: Handle) -> bool {
+        self.lent.contains_key(&(node, handle))
+    }
+
     /// What is left in the books.
     pub fn left(&self) -> [(&'static str, usize); 5] {
         [

@@ -59,6 +59,11 @@ impl Session {
         self.out.len()
     }
 
+    /// The number of the last message that came, with all before it.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
     /// The number of the last message that the peer has acknowledged.
     pub fn acknowledged(&self) -> u64 {
         self.first - 1
@@ -126,10 +131,13 @@ impl Session {
         self.resend_at = (self.sent > 0).then(|| now + RESEND_AFTER);
     }
 
-    /// The connection was made anew: what was sent may be lost.
-    pub fn reconnected(&mut self) {
+    /// The connection was made anew: what was sent may be lost. `numbers_anew` is a planted bug.
+    pub fn reconnected(&mut self, numbers_anew: bool) {
         self.sent = 0;
         self.resend_at = None;
+        if numbers_anew {
+            self.first = 1;
+        }
     }
 
     /// When [`Self::take_batch`] is to be called at the latest.
@@ -182,7 +190,7 @@ mod tests {
                         ends[end].push(message(sent[end]));
                         sent[end] += 1;
                     }
-                    1 if !calm && next(20) == 0 => ends[end].reconnected(),
+                    1 if !calm && next(20) == 0 => ends[end].reconnected(false),
                     2..=3 if !flying.is_empty() => {
                         let at = next(flying.len() as u64) as usize;
                         let (to, batch) = &flying[at];

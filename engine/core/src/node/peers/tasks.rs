@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, ObjectId, TaskId};
 use crate::node::class::ClassSpec;
-use crate::node::edges::{Object, State};
+use crate::node::edges::State;
 use crate::node::peers::message::{
     Away, Failure, Held, Message, Parcel, RemoteArgument, RemoteJob, RemoteTask,
 };
@@ -60,22 +60,13 @@ impl Node {
         for argument in &arguments {
             packed.push(match argument {
                 Argument::Value(value) => RemoteArgument::Value(self.pack(to, value)),
-                Argument::Object(id) => {
-                    let object = self.objects.get(id);
-                    let owner = object.and_then(Object::owner).unwrap_or(self.id);
-                    let value = object.and_then(|object| object.state.value()).cloned();
-                    let value = value.unwrap_or_else(Value::empty);
-                    match value.place.residence() {
-                        Residence::Inline => RemoteArgument::Value(self.pack(to, &value)),
-                        _ => RemoteArgument::Object(*id, owner, self.pack_object(to, *id, &value)),
-                    }
-                }
+                Argument::Object(id) => self.pack_argument(to, *id),
             });
         }
         packed
     }
 
-    fn remote_job(&self, id: JobId) -> RemoteJob {
+    pub(super) fn remote_job(&self, id: JobId) -> RemoteJob {
         let job = self.jobs.get(&id);
         RemoteJob {
             id,
@@ -183,16 +174,7 @@ impl Node {
         }
         let arguments: Vec<Argument> = arguments
             .into_iter()
-            .map(|argument| match argument {
-                RemoteArgument::Value(parcel) => {
-                    Argument::Value(self.unpack(from, job_id, parcel, &mut held))
-                }
-                RemoteArgument::Object(object, owner, parcel) => {
-                    let value = self.unpack(from, job_id, parcel, &mut held);
-                    self.take_loan(now, (object, owner), job_id, value, &mut held, fx);
-                    Argument::Object(object)
-                }
-            })
+            .map(|argument| self.take_argument(now, from, job_id, argument, &mut held, fx))
             .collect();
         if let Some(error) = refuse {
             match error {
@@ -204,11 +186,7 @@ impl Node {
             }
             return self.let_go(now, held, fx);
         }
-        let inline = arguments.iter().map(|argument| match argument {
-            Argument::Value(value) => value.inline_bytes(),
-            Argument::Object(_) => 0,
-        });
-        let argument_bytes: u64 = inline.sum();
+        let argument_bytes = arguments.iter().map(Argument::inline_bytes).sum();
         // They were accepted where they were made.
         self.inline_bytes += argument_bytes;
         let mut options = options;
@@ -238,7 +216,7 @@ impl Node {
     }
 
     /// An object that its owner holds for as long as a task of its own runs here.
-    fn take_loan(
+    pub(super) fn take_loan(
         &mut self,
         now: Time,
         (id, owner): (ObjectId, NodeId),
@@ -295,7 +273,9 @@ impl Node {
                 Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
             }
         };
-        self.tell(owner, Message::Ended { task: task.id, attempt: task.attempt, result });
+        // Of a call the caller's node knows one attempt: the others are the actor's node's own.
+        let attempt = if let Kind::Call(_) = task.kind { 0 } else { task.attempt };
+        self.tell(owner, Message::Ended { task: task.id, attempt, result });
     }
 
     /// The owner wants an attempt to end.
@@ -310,13 +290,20 @@ impl Node {
     ) {
         let Some(key) = self.task_index.get(&id).copied() else { return };
         let task = &self.tasks[key];
-        if task.attempt != attempt || task.owner() != Some(from) {
+        let is_call = matches!(task.kind, Kind::Call(_));
+        if (task.attempt != attempt && !is_call) || task.owner() != Some(from) {
             return;
         }
         if recursive {
             self.cancel_descendants(now, key, true, fx);
         }
         let error = Error::new(ErrorCode::TaskCancelled, "its owner has ended it");
+        if is_call && self.tasks[key].instance.is_some() && reason == StopReason::JobEnded {
+            // The actor goes on, and whoever called it does not wait for that.
+            let result = Err(Failure::plain(error.clone()));
+            self.tell(from, Message::Ended { task: id, attempt: 0, result });
+            return self.orphan_call(now, key, error, fx);
+        }
         self.end_now(now, key, error, reason, fx);
     }
 }

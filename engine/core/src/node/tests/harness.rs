@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, TaskId, WaitId};
+use crate::node::planted::Planted;
 use crate::node::*;
 use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
 use crate::resources::{Quantity, Resources};
@@ -162,6 +163,11 @@ impl World {
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
         }
+    }
+
+    /// Switches a bug on.
+    pub fn plant(&mut self, bug: Planted) {
+        self.node.planted = Some(bug);
     }
 
     /// A node with so many CPUs and the default limits.

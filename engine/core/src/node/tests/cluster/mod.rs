@@ -1,5 +1,6 @@
 //! Several nodes, and a network between them that a test works by hand.
 
+mod actors;
 mod death;
 mod references;
 mod simulate;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use crate::error::ErrorCode;
 use crate::ids::{NodeId, ObjectId, TaskId};
-use crate::node::tests::harness::{World, cpus, error, moved};
+use crate::node::tests::harness::{World, cpus, error, failure, moved};
 use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, TaskState};
 use crate::resources::{Quantity, Resources};
 use crate::value::{Place, Residence};

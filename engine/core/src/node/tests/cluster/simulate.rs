@@ -14,14 +14,16 @@ use std::time::Duration;
 
 use super::Cluster;
 use crate::error::ErrorCode;
-use crate::ids::{InstanceId, NodeId, ObjectId, TaskId};
+use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
+use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error, failure, function, moved, options};
 use crate::node::tests::simulate::{Random, Replay, number};
 use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, Until, Waitable};
-use crate::options::{Returns, Strategy, TaskOptions};
+use crate::options::{ActorOptions, CallOptions, Returns, Strategy, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
+use crate::work::Entry;
 
 const STEPS: usize = 600;
 const NODES_MAX: usize = 40;
@@ -45,17 +47,27 @@ struct Simulation {
     doomed: BTreeMap<usize, Time>,
     held: BTreeMap<(usize, InstanceId), Vec<Handle>>,
     seen_begun: Vec<usize>,
+    lanes: BTreeMap<(usize, InstanceId, ActorId), LaneId>,
+    /// Calls of actors that were accepted: the lane, as its caller knows it, and the place in it.
+    calls: BTreeMap<TaskId, ((usize, LaneId), u64)>,
+    /// The last place in each lane that was begun, and how often each call was.
+    begun_in_lane: BTreeMap<(usize, LaneId), u64>,
+    begun_calls: BTreeMap<TaskId, u32>,
     /// What attempts returned, and guests put: by object, every token that was its value.
     made: BTreeMap<ObjectId, BTreeSet<u64>>,
     next_token: u64,
     faults: bool,
     deaths: u64,
+    /// Who was told of whose death.
+    told: BTreeSet<(usize, NodeId)>,
+    planted: Option<Planted>,
     summary: Summary,
 }
 
 #[derive(Default, Debug)]
 struct Summary {
     foreign: u64,
+    calls: u64,
     finished: u64,
     retried: u64,
     rebuilt: u64,
@@ -98,10 +110,16 @@ impl Simulation {
             fetches: Vec::new(),
             doomed: BTreeMap::new(),
             held: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            begun_in_lane: BTreeMap::new(),
+            begun_calls: BTreeMap::new(),
             made: BTreeMap::new(),
             next_token: 0,
             faults: true,
             deaths: 0,
+            told: BTreeSet::new(),
+            planted: None,
             summary: Summary::default(),
         }
     }
@@ -121,6 +139,7 @@ impl Simulation {
         match self.random.below(100) {
             0..=1 => self.submit(),
             2 if self.faults && self.random.once_in(3) => self.lose_node(),
+            3 if self.faults && self.random.once_in(2) => self.reconnect(),
             3 if self.faults => self.lose_sandbox(),
             4..=30 => self.pass_time(),
             _ => self.guest_acts(),
@@ -134,6 +153,20 @@ impl Simulation {
         if running < 6 && !self.doomed.contains_key(&index) {
             self.cluster.worlds[index].submit(Quantity::ZERO, None);
         }
+    }
+
+    /// The connection between two nodes breaks and is made anew.
+    fn reconnect(&mut self) {
+        let alive = self.alive();
+        let (a, b) = (self.random.pick(&alive), self.random.pick(&alive));
+        let (Some(a), Some(b)) = (a, b) else { return };
+        let (first, second) = (self.cluster.id(a), self.cluster.id(b));
+        let between = |packet: &Packet| {
+            (packet.from, packet.to) == (first, second) || (packet.from, packet.to) == (second, first)
+        };
+        self.flying.retain(|(_, packet)| !between(packet));
+        self.cluster.worlds[a].event(|node, now, fx| node.reconnected(now, second, fx));
+        self.cluster.worlds[b].event(|node, now, fx| node.reconnected(now, first, fx));
     }
 
     fn lose_sandbox(&mut self) {
@@ -179,6 +212,9 @@ impl Simulation {
         let index = self.cluster.worlds.len();
         let mut world = World::with_key(index as u8 + 1, total.clone(), self.limits.clone());
         world.now = self.now;
+        if let Some(bug) = self.planted {
+            world.plant(bug);
+        }
         let new = NodeInfo { id: world.node.id(), labels: Vec::new(), total };
         for other in self.alive() {
             let at = self.after(60);
@@ -220,11 +256,17 @@ impl Simulation {
             if at > now {
                 self.notices.push((at, to, notice));
             } else if self.cluster.alive[to] {
+                let told = notice.clone();
                 let world = &mut self.cluster.worlds[to];
                 world.event(|node, now, fx| match notice {
                     Notice::Joined(info) => node.node_joined(now, info, fx),
-                    Notice::Dead(id) => node.node_dead(now, id, fx),
+                    Notice::Dead(id) => {
+                        node.node_dead(now, id, fx);
+                    }
                 });
+                if let Notice::Dead(id) = told {
+                    self.told.insert((to, id));
+                }
             }
         }
         let mut due: Vec<Packet> = Vec::new();
@@ -252,7 +294,15 @@ impl Simulation {
                 let at = self.after(60);
                 self.notices.push((at, from, Notice::Dead(packet.to)));
             }
+            let is_late = self.told.contains(&(to, packet.from));
+            let before = self.cluster.worlds[to].node.node_view();
             self.cluster.deliver(packet);
+            let after = self.cluster.worlds[to].node.node_view();
+            let effect = (before.counters, before.by_state, before.objects);
+            assert!(
+                !is_late || effect == (after.counters, after.by_state, after.objects),
+                "a packet of a node that was declared dead had an effect"
+            );
         }
         for (at, to, id, place) in std::mem::take(&mut self.fetches) {
             if at > now {
@@ -290,6 +340,7 @@ impl Simulation {
             while let Some((task, _)) = self.cluster.worlds[index].begun.get(self.seen_begun[index]).copied()
             {
                 self.seen_begun[index] += 1;
+                self.check_call(task);
                 self.take_arguments(index, task);
             }
         }
@@ -297,13 +348,26 @@ impl Simulation {
         self.held.retain(|(index, instance), _| worlds[*index].sandboxes.contains_key(instance));
     }
 
+    /// Calls of one lane begin in order, and without retries once (contract A1, A2).
+    fn check_call(&mut self, task: TaskId) {
+        let Some((lane, place)) = self.calls.get(&task).copied() else { return };
+        let begun = self.begun_calls.entry(task).or_insert(0);
+        *begun += 1;
+        assert_eq!(*begun, 1, "a call without retries was begun twice");
+        let last = self.begun_in_lane.entry(lane).or_insert(0);
+        assert!(*last < place, "call {place} of a lane was begun after call {last}");
+        *last = place;
+        self.summary.calls += 1;
+    }
+
     fn take_arguments(&mut self, index: usize, task: TaskId) {
         let Some((instance, call)) = self.cluster.worlds[index].running.get(&task) else { return };
         let guest = Caller { instance: *instance, task };
         let handles: Vec<Handle> = call.arguments.iter().flat_map(|v| v.handles.iter().copied()).collect();
         for value in &call.arguments {
-            // Where memory is short it is read where it is.
-            let is_here = value.place.residence() != Residence::Remote;
+            // Where memory is short it is read where it is, and so are the arguments of calls.
+            let is_call = matches!(call.entry, Entry::Method(_));
+            let is_here = is_call || value.place.residence() != Residence::Remote;
             assert!(is_here || self.limits.store_bytes_max < 10_000, "an argument that is not here");
         }
         for handle in handles {
@@ -328,7 +392,9 @@ impl Simulation {
         let guest = self.cluster.worlds[index].caller(task);
         let is_root = self.cluster.worlds[index].roots.values().any(|root| *root == task);
         match self.random.below(100) {
-            0..=34 => self.spawn(index, guest),
+            0..=4 => self.create(index, guest),
+            5..=14 => self.call(index, guest),
+            15..=34 => self.spawn(index, guest),
             35..=49 => self.put(index, guest),
             50..=64 => self.look_at(index, guest),
             65..=72 => self.drop_handle(index, guest),
@@ -349,9 +415,9 @@ impl Simulation {
     }
 
     fn some_handles(&mut self, index: usize, guest: Caller) -> Vec<Handle> {
-        let objects = self.objects(index, guest);
+        let held = self.held.get(&(index, guest.instance)).cloned().unwrap_or_default();
         let count = self.random.below(3);
-        (0..count).filter_map(|_| self.random.pick(&objects)).map(Handle::Object).collect()
+        (0..count).filter_map(|_| self.random.pick(&held)).collect()
     }
 
     /// A value with a token of its own, small or large, with some handles that the guest has.
@@ -393,6 +459,46 @@ impl Simulation {
                 let held = self.held.entry((index, guest.instance)).or_default();
                 held.push(Handle::Object(spawned.task.output(output)));
             }
+        }
+    }
+
+    fn actors(&self, index: usize, guest: Caller) -> Vec<ActorId> {
+        let handles = self.held.get(&(index, guest.instance));
+        let actor = |handle: &Handle| match handle {
+            Handle::Actor(id) => Some(*id),
+            _ => None,
+        };
+        handles.into_iter().flatten().filter_map(actor).collect()
+    }
+
+    fn create(&mut self, index: usize, guest: Caller) {
+        let mut options = ActorOptions { max_restarts: self.random.of([0, 1]), ..ActorOptions::default() };
+        options.placement.cpus = self.random.of([None, Some(Quantity::ZERO)]);
+        options.max_pending_calls = self.random.of([None, Some(3)]);
+        if let Ok(id) = self.cluster.worlds[index].try_create(guest, Vec::new(), options) {
+            self.held.entry((index, guest.instance)).or_default().push(Handle::Actor(id));
+        }
+    }
+
+    fn call(&mut self, index: usize, guest: Caller) {
+        let actors = self.actors(index, guest);
+        let Some(actor) = self.random.pick(&actors) else { return };
+        if self.random.once_in(30) {
+            let restart = self.random.once_in(2);
+            self.cluster.worlds[index].kill(guest, actor, restart);
+            return;
+        }
+        let objects = self.objects(index, guest);
+        let arguments: Vec<ObjectId> = self.random.pick(&objects).into_iter().collect();
+        let world = &mut self.cluster.worlds[index];
+        let lane = *self.lanes.entry((index, guest.instance, actor)).or_insert_with(|| world.lane());
+        let deadline = self.random.once_in(30).then(|| Duration::from_millis(50));
+        let options = CallOptions { deadline, ..CallOptions::default() };
+        if let Ok(call) = world.call_with(guest, actor, lane, &arguments, options) {
+            let place = self.calls.len() as u64 + 1;
+            self.calls.insert(call, ((index, lane), place));
+            let held = self.held.entry((index, guest.instance)).or_default();
+            held.push(Handle::Object(call.output(0)));
         }
     }
 
@@ -466,7 +572,10 @@ impl Simulation {
 
     fn finish(&mut self, index: usize, task: TaskId) {
         let (instance, call) = self.cluster.worlds[index].running[&task].clone();
-        let Returns::Fixed(count) = call.returns else { return };
+        let count = match (&call.entry, call.returns) {
+            (Entry::Create(_), _) | (_, Returns::Streaming(_)) => 0,
+            (_, Returns::Fixed(count)) => count,
+        };
         let guest = Caller { instance, task };
         let mut values = Vec::new();
         for output in 0..count {
@@ -535,26 +644,33 @@ fn is_away(outcome: &Outcome) -> bool {
         .is_ok_and(|value| matches!(value.place.residence(), Residence::Remote | Residence::Spilled))
 }
 
-fn run(seed: u64) -> Summary {
+fn run(seed: u64, planted: Option<Planted>) -> Summary {
     let _replay = Replay::new(seed, "random_nodes");
     let mut simulation = Simulation::new(seed);
+    simulation.planted = planted;
+    for world in &mut simulation.cluster.worlds {
+        if let Some(bug) = planted {
+            world.plant(bug);
+        }
+    }
     for _ in 0..STEPS {
         simulation.step();
     }
     simulation.drain()
 }
 
-// contract: T4, T7, O1, O3, O5, O6, O8, O9, J2, H3
+// contract: T4, T7, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, J2, H3
 #[test]
 fn random_nodes() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
-        println!("{:?}", run(seed));
+        println!("{:?}", run(seed, None));
         return;
     }
     let mut sum = Summary::default();
     for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(200).max(50) {
-        let summary = run(seed);
+        let summary = run(seed, None);
         sum.foreign += summary.foreign;
+        sum.calls += summary.calls;
         sum.finished += summary.finished;
         sum.retried += summary.retried;
         sum.rebuilt += summary.rebuilt;
@@ -564,9 +680,30 @@ fn random_nodes() {
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
-    let counts = [sum.foreign, sum.finished, sum.retried, sum.rebuilt, sum.refused, sum.fetched, sum.deaths];
+    let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
+    let counts = counts.into_iter().chain([sum.fetched, sum.deaths]).collect::<Vec<_>>();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
-    for code in [ErrorCode::OwnerDied, ErrorCode::NodeDied, ErrorCode::ObjectLost, ErrorCode::TaskCancelled] {
+    for code in [
+        ErrorCode::ActorDied,
+        ErrorCode::OwnerDied,
+        ErrorCode::NodeDied,
+        ErrorCode::ObjectLost,
+        ErrorCode::TaskCancelled,
+    ] {
         assert!(sum.codes.contains(&code), "{code} was never seen");
+    }
+}
+
+/// A simulation that finds nothing shows nothing: each of these is found, and soon.
+#[test]
+fn planted_bugs_are_found() {
+    let bugs = [Planted::ReleaseTwice, Planted::FencedFinish, Planted::SequenceReset, Planted::PinsLeft];
+    for bug in bugs {
+        let found = (0..1_000).find(|seed| {
+            let seed = *seed;
+            std::panic::catch_unwind(move || run(seed, Some(bug))).is_err()
+        });
+        println!("{bug:?} is found by seed {found:?}");
+        assert!(found.is_some(), "{bug:?} was not found in 1 000 runs");
     }
 }

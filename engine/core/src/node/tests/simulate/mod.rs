@@ -36,7 +36,7 @@ impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let Self { seed, test } = self;
-            eprintln!("run it again: ENGINE_SIM_SEED={seed} cargo test -p engine-core {test}");
+            eprintln!("run it again: cargo xtask sim --seed {seed} ({test})");
         }
     }
 }
