@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks, built for release.
+//! `cargo xtask bench`: the benchmarks; those of the engine as it is shipped (profile `dist`).
 
 use crate::workspace::{cargo, succeed};
 use anyhow::Result;
@@ -11,7 +11,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     crate::guests::run()?;
     let (objects, others): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|name| *name == OBJECTS);
     if !others.is_empty() || objects.is_empty() {
-        let mut command = cargo(&["run", "--release", "--package", "engine-benches", "--"]);
+        let mut command = cargo(&["run", "--profile", "dist", "--package", "engine-benches", "--"]);
         succeed(command.args(others))?;
     }
     if !objects.is_empty() || arguments.is_empty() {

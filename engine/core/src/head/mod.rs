@@ -1,11 +1,13 @@
-//! The state machine of the head: which jobs there are and how they ended, and which actor has which
-//! name.
+//! The state machine of the head: which jobs there are and how they ended, which actor has which name,
+//! and which nodes live.
 
 mod jobs;
 mod names;
+mod nodes;
 
 pub use jobs::{JobRecord, JobState, Submission, Submitted};
 pub use names::Claim;
+pub use nodes::{Effect, Notice, Watch};
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,11 +24,19 @@ pub struct Limits {
     pub names_max: usize,
     /// Bytes of a name, a namespace or a submission id.
     pub name_bytes_max: usize,
+    /// How nodes are watched.
+    pub watch: Watch,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { jobs_max: 10_000, ended_jobs_max: 1_000, names_max: 1_000_000, name_bytes_max: 512 }
+        Self {
+            jobs_max: 10_000,
+            ended_jobs_max: 1_000,
+            names_max: 1_000_000,
+            name_bytes_max: 512,
+            watch: Watch::default(),
+        }
     }
 }
 
@@ -40,6 +50,7 @@ pub struct Head {
     ended: VecDeque<JobId>,
     names: BTreeMap<(String, String), ActorId>,
     named: IdMap<ActorId, (String, String)>,
+    nodes: nodes::Nodes,
 }
 
 impl Head {
@@ -53,6 +64,7 @@ impl Head {
             ended: VecDeque::new(),
             names: BTreeMap::new(),
             named: IdMap::default(),
+            nodes: nodes::Nodes::default(),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Random guests on several nodes, from a seed, over a network that loses, repeats, delays and reorders
-//! packets, with nodes that die, and nodes that are taken for dead and go on for a while.
+//! packets, with nodes that die, and nodes that the head takes for dead and that go on until they hear it.
 //!
 //! Whatever happens, the books of every node agree with themselves, nobody is shown two values of one
 //! attempt, and nothing that somebody can reach is freed. Once the faults stop, everything ends and
@@ -8,17 +8,18 @@
 //! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cluster;
 use crate::error::ErrorCode;
+use crate::head::{self, Head, Notice, Watch};
 use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error, failure, function, moved, options};
 use crate::node::tests::simulate::{Random, Replay, number};
-use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, Until, Waitable};
+use crate::node::{Caller, Limits, Load, NodeInfo, Packet, RemotePlace, Until, Waitable};
 use crate::options::{ActorOptions, CallOptions, Returns, Strategy, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
@@ -28,12 +29,18 @@ use crate::work::Entry;
 const STEPS: usize = 600;
 const NODES_MAX: usize = 40;
 
-/// What the head tells a node.
-#[derive(Clone)]
-enum Notice {
-    Joined(NodeInfo),
-    Dead(NodeId),
+/// What the head hears.
+enum Hears {
+    Join(usize),
+    /// What a node has free.
+    Load(usize, Load),
+    Broken(NodeId),
+    /// A node cannot reach another.
+    Ask(usize, NodeId),
 }
+
+/// A node says what it has free so often.
+const BEAT: Duration = Duration::from_millis(40);
 
 struct Simulation {
     cluster: Cluster,
@@ -41,10 +48,15 @@ struct Simulation {
     now: Time,
     limits: Limits,
     flying: Vec<(Time, Packet)>,
-    notices: Vec<(Time, usize, Notice)>,
+    head: Head,
+    head_timer: Option<Time>,
+    to_head: Vec<(Time, Hears)>,
+    /// What the head has told nodes, in order.
+    notices: BTreeMap<usize, VecDeque<(Time, Notice)>>,
+    next_beat: Vec<Time>,
     fetches: Vec<(Time, usize, ObjectId, RemotePlace)>,
-    /// Nodes that were declared dead and do not know it yet, and until when.
-    doomed: BTreeMap<usize, Time>,
+    /// Nodes that the head does not hear, and until when.
+    cut_off: BTreeMap<usize, Time>,
     held: BTreeMap<(usize, InstanceId), Vec<Handle>>,
     seen_begun: Vec<usize>,
     lanes: BTreeMap<(usize, InstanceId, ActorId), LaneId>,
@@ -74,6 +86,8 @@ struct Summary {
     refused: u64,
     fetched: u64,
     deaths: u64,
+    /// Nodes that were taken for dead and came back.
+    fenced: u64,
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -99,6 +113,13 @@ impl Simulation {
         let mut totals: Vec<Resources> = (0..count).map(|_| resources(&mut random)).collect();
         totals[0].cpus = Quantity::units(1);
         let cluster = Cluster::of(&totals, &limits);
+        let watch = Watch {
+            silence_max: Duration::from_millis(200),
+            reconnect_max: Duration::from_millis(60),
+            loads_every: Duration::from_millis(30),
+            ..Watch::default()
+        };
+        let head = Head::new([77; 16], head::Limits { watch, ..head::Limits::default() });
         Self {
             seen_begun: vec![0; count],
             cluster,
@@ -106,9 +127,13 @@ impl Simulation {
             now: Time(0),
             limits,
             flying: Vec::new(),
-            notices: Vec::new(),
+            head,
+            head_timer: None,
+            to_head: (0..count).map(|index| (Time(0), Hears::Join(index))).collect(),
+            notices: BTreeMap::new(),
+            next_beat: vec![Time(0); count],
             fetches: Vec::new(),
-            doomed: BTreeMap::new(),
+            cut_off: BTreeMap::new(),
             held: BTreeMap::new(),
             lanes: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -150,7 +175,7 @@ impl Simulation {
     fn submit(&mut self) {
         let running: usize = self.alive().iter().map(|index| self.cluster.worlds[*index].roots.len()).sum();
         let Some(index) = self.random.pick(&self.alive()) else { return };
-        if running < 6 && !self.doomed.contains_key(&index) {
+        if running < 6 {
             self.cluster.worlds[index].submit(Quantity::ZERO, None);
         }
     }
@@ -180,57 +205,154 @@ impl Simulation {
         }
     }
 
-    /// A node is declared dead. It may be, or it goes on until it is told.
+    /// A node dies, or is cut off from the head and taken for dead.
     fn lose_node(&mut self) {
         let alive = self.alive();
         if alive.len() < 2 || self.cluster.worlds.len() >= NODES_MAX {
             return;
         }
         let Some(index) = self.random.pick(&alive) else { return };
-        if self.doomed.contains_key(&index) {
-            return;
-        }
-        let id = self.cluster.id(index);
         self.deaths += 1;
-        for other in alive {
-            if other != index {
-                let at = self.after(60);
-                self.notices.push((at, other, Notice::Dead(id)));
+        if self.random.once_in(2) {
+            let until = self.now + Duration::from_millis(self.random.of([100, 500]));
+            self.cut_off.insert(index, until);
+        } else {
+            self.stop_node(index);
+            if self.random.once_in(2) {
+                let at = self.after(20);
+                self.to_head.push((at, Hears::Broken(self.cluster.id(index))));
             }
         }
-        let until = self.after(200);
-        self.doomed.insert(index, until);
-        if self.random.once_in(2) {
-            self.doomed.insert(index, self.now);
-        }
-        self.join();
+        self.start_node();
     }
 
-    /// A node starts in its place.
-    fn join(&mut self) {
+    /// Nothing happens on a node any more.
+    fn stop_node(&mut self, index: usize) {
+        self.cluster.alive[index] = false;
+        self.cut_off.remove(&index);
+        self.held.retain(|(at, ..), _| *at != index);
+    }
+
+    fn start_node(&mut self) {
         let total = resources(&mut self.random);
         let index = self.cluster.worlds.len();
-        let mut world = World::with_key(index as u8 + 1, total.clone(), self.limits.clone());
+        let mut world = World::with_key(index as u8 + 1, total, self.limits.clone());
         world.now = self.now;
         if let Some(bug) = self.planted {
             world.plant(bug);
         }
-        let new = NodeInfo { id: world.node.id(), labels: Vec::new(), total };
-        for other in self.alive() {
-            let at = self.after(60);
-            self.notices.push((at, other, Notice::Joined(new.clone())));
-            let node = &self.cluster.worlds[other].node;
-            let info = NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() };
-            let at = self.after(60);
-            self.notices.push((at, index, Notice::Joined(info)));
-        }
-        for doomed in self.doomed.keys() {
-            let id = self.cluster.worlds[*doomed].node.id();
-            self.notices.push((self.now, index, Notice::Dead(id)));
-        }
         self.cluster.worlds.push(world);
         self.cluster.alive.push(true);
         self.seen_begun.push(0);
+        self.next_beat.push(self.now);
+        let at = self.after(20);
+        self.to_head.push((at, Hears::Join(index)));
+    }
+
+    // ---- the head ----
+
+    fn info(&self, index: usize) -> NodeInfo {
+        let node = &self.cluster.worlds[index].node;
+        NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() }
+    }
+
+    fn beat(&mut self) {
+        for index in self.alive() {
+            if self.next_beat[index] <= self.now {
+                self.next_beat[index] = self.now + BEAT;
+                let load = self.cluster.worlds[index].node.load();
+                let at = self.after(20);
+                self.to_head.push((at, Hears::Load(index, load)));
+            }
+        }
+        let now = self.now;
+        self.cut_off.retain(|_, until| *until > now);
+    }
+
+    fn head_works(&mut self) {
+        let mut fx = Vec::new();
+        let now = self.now;
+        for (at, hears) in std::mem::take(&mut self.to_head) {
+            if at > now {
+                self.to_head.push((at, hears));
+                continue;
+            }
+            match hears {
+                Hears::Join(index) | Hears::Load(index, _) if self.cut_off.contains_key(&index) => {
+                    if let Hears::Join(_) = hears {
+                        self.to_head.push((now + BEAT, hears));
+                    }
+                }
+                Hears::Join(index) if self.cluster.alive[index] => {
+                    let info = self.info(index);
+                    if self.head.node_joins(now, info, &mut fx).is_err() {
+                        self.stop_node(index);
+                    }
+                }
+                Hears::Load(index, load) if self.cluster.alive[index] => {
+                    let id = self.cluster.id(index);
+                    let is_known = self.head.nodes().any(|(info, _)| info.id == id);
+                    let fenced = self.head.is_dead(id).is_some() && !self.is_joining(index);
+                    // One that is known or fenced; a beat may overtake the wish to join.
+                    let counts = is_known || fenced;
+                    if counts && !self.head.heard_of(now, id, load, &mut fx) {
+                        // It is told that it is dead, and starts afresh.
+                        self.summary.fenced += 1;
+                        self.stop_node(index);
+                    }
+                }
+                Hears::Broken(id) => self.head.connection_broke(now, id, &mut fx),
+                Hears::Ask(from, id) => {
+                    if let Some(notice) = self.head.is_dead(id) {
+                        fx.push(head::Effect::Tell(self.cluster.id(from), notice));
+                    }
+                }
+                Hears::Join(_) | Hears::Load(..) => {}
+            }
+        }
+        if self.head_timer.is_some_and(|at| at <= now) {
+            self.head_timer = None;
+            self.head.timer(now, &mut fx);
+        }
+        for effect in fx {
+            match effect {
+                head::Effect::ArmTimer(at) => self.head_timer = Some(at),
+                head::Effect::Tell(id, notice) => {
+                    let to = self.cluster.index(id);
+                    let at = self.after(30);
+                    let queue = self.notices.entry(to).or_default();
+                    let after = queue.back().map_or(at, |(last, _)| at.max(*last));
+                    queue.push_back((after, notice));
+                }
+            }
+        }
+    }
+
+    fn is_joining(&self, index: usize) -> bool {
+        self.to_head.iter().any(|(_, hears)| matches!(hears, Hears::Join(joining) if *joining == index))
+    }
+
+    fn tell_nodes(&mut self) {
+        let now = self.now;
+        for index in self.alive() {
+            while let Some((at, _)) = self.notices.get(&index).and_then(VecDeque::front)
+                && *at <= now
+            {
+                let Some((_, notice)) = self.notices.get_mut(&index).and_then(VecDeque::pop_front) else {
+                    break;
+                };
+                if let Notice::Dead(id, _) = &notice {
+                    self.told.insert((index, *id));
+                }
+                self.cluster.worlds[index].event(|node, now, fx| match notice {
+                    Notice::Joined(info) => node.node_joined(now, info, fx),
+                    Notice::Dead(id, _) => node.node_dead(now, id, fx),
+                    Notice::Loads(loads) => {
+                        loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                    }
+                });
+            }
+        }
     }
 
     fn pass_time(&mut self) {
@@ -239,36 +361,15 @@ impl Simulation {
         for index in self.alive() {
             self.cluster.worlds[index].advance(by);
         }
-        let due: Vec<usize> =
-            self.doomed.iter().filter(|(_, until)| **until <= self.now).map(|(index, _)| *index).collect();
-        for index in due {
-            self.doomed.remove(&index);
-            self.cluster.alive[index] = false;
-            self.held.retain(|(at, _), _| *at != index);
-        }
+        self.beat();
+        self.head_works();
+        self.tell_nodes();
         self.deliver();
     }
 
     /// Delivers what is due, in any order.
     fn deliver(&mut self) {
         let now = self.now;
-        for (at, to, notice) in std::mem::take(&mut self.notices) {
-            if at > now {
-                self.notices.push((at, to, notice));
-            } else if self.cluster.alive[to] {
-                let told = notice.clone();
-                let world = &mut self.cluster.worlds[to];
-                world.event(|node, now, fx| match notice {
-                    Notice::Joined(info) => node.node_joined(now, info, fx),
-                    Notice::Dead(id) => {
-                        node.node_dead(now, id, fx);
-                    }
-                });
-                if let Notice::Dead(id) = told {
-                    self.told.insert((to, id));
-                }
-            }
-        }
         let mut due: Vec<Packet> = Vec::new();
         let mut later = Vec::new();
         for (at, packet) in std::mem::take(&mut self.flying) {
@@ -291,8 +392,8 @@ impl Simulation {
             let (from, to) = (self.cluster.index(packet.from), self.cluster.index(packet.to));
             if !self.cluster.alive[to] && self.cluster.alive[from] {
                 // Who cannot reach a node asks the head.
-                let at = self.after(60);
-                self.notices.push((at, from, Notice::Dead(packet.to)));
+                let at = self.after(20);
+                self.to_head.push((at, Hears::Ask(from, packet.to)));
             }
             let is_late = self.told.contains(&(to, packet.from));
             let before = self.cluster.worlds[to].node.node_view();
@@ -677,11 +778,12 @@ fn random_nodes() {
         sum.refused += summary.refused;
         sum.fetched += summary.fetched;
         sum.deaths += summary.deaths;
+        sum.fenced += summary.fenced;
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
-    let counts = counts.into_iter().chain([sum.fetched, sum.deaths]).collect::<Vec<_>>();
+    let counts = counts.into_iter().chain([sum.fetched, sum.deaths, sum.fenced]).collect::<Vec<_>>();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,
