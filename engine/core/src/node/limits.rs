@@ -62,6 +62,8 @@ pub struct Limits {
     pub passed_over_max: u32,
     /// Tasks in line here above which those of other nodes that do not fit at once are refused.
     pub foreign_tasks_in_line_max: usize,
+    /// Other nodes that are looked at for one task; where there are more, the next ones each time.
+    pub nodes_looked_at_max: usize,
     /// Messages that another node has not acknowledged above which it is given no further task.
     pub unacknowledged_messages_max: usize,
 }
@@ -96,6 +98,7 @@ impl Default for Limits {
             root_memory_bytes_default: 256 << 20,
             passed_over_max: 1_000,
             foreign_tasks_in_line_max: 64,
+            nodes_looked_at_max: 64,
             unacknowledged_messages_max: 100_000,
         }
     }

@@ -30,7 +30,7 @@ pub enum Next {
 pub(super) struct Stream {
     bound: Option<u32>,
     /// Objects yielded, by the furthest attempt.
-    yielded: u32,
+    pub yielded: u32,
     /// Yielded and not read, each held by the stream.
     pub unread: VecDeque<ObjectId>,
     end: Option<Result<(), Arc<Error>>>,
@@ -55,6 +55,16 @@ impl Stream {
             waiting: SmallVec::new(),
             emitter: None,
         }
+    }
+
+    /// Whether its task may be held up.
+    pub fn is_bounded(&self) -> bool {
+        self.bound.is_some()
+    }
+
+    /// Objects that were read.
+    pub fn read(&self) -> u32 {
+        self.yielded - self.unread.len() as u32
     }
 
     pub fn has_next(&self) -> bool {
@@ -100,6 +110,9 @@ impl Node {
                 "end the stream and start another",
             ));
         }
+        if let Some(owner) = task.owner() {
+            return self.emit_to_owner(now, from, (key, owner), &value, fx);
+        }
         let (task, index, job) = (task.id, task.emitted, task.job);
         // Without a reader nobody will ever see it; an attempt after the first one yields again what
         // is there already.
@@ -118,13 +131,7 @@ impl Node {
         let id = task.output(index);
         self.insert_object(id, Object { edges: 1, ..Object::new(job, State::Ready(value)) });
         self.note_stored(id, fx);
-        let Some(stream) = self.streams.get_mut(&task) else { return Ok(WaitState::Ready) };
-        stream.yielded += 1;
-        stream.unread.push_back(id);
-        let full = stream.is_full();
-        for wait in std::mem::take(&mut stream.waiting) {
-            self.wait_progress(now, wait, false, fx);
-        }
+        let full = self.note_yielded(now, task, id, fx);
         let mut state = WaitState::Ready;
         if full {
             let id = self.new_wait(now, from.instance, key, Box::default(), 1, None, fx);
@@ -135,6 +142,18 @@ impl Node {
         }
         self.schedule(now, fx);
         Ok(state)
+    }
+
+    /// An object is there for the reader of a stream; whether the task is to wait for it now.
+    pub(super) fn note_yielded(&mut self, now: Time, task: TaskId, id: ObjectId, fx: &mut Effects) -> bool {
+        let Some(stream) = self.streams.get_mut(&task) else { return false };
+        stream.yielded += 1;
+        stream.unread.push_back(id);
+        let full = stream.is_full();
+        for wait in std::mem::take(&mut stream.waiting) {
+            self.wait_progress(now, wait, false, fx);
+        }
+        full
     }
 
     /// Takes the next object of a stream that the caller reads.
@@ -156,6 +175,7 @@ impl Node {
         let emitter = if record.is_full() { None } else { record.emitter.take() };
         self.acquire(from.instance, Handle::Object(object));
         self.remove_edge(now, Handle::Object(object), fx);
+        self.tell_read(stream);
         if let Some(emitter) = emitter {
             self.wait_over(emitter);
             self.schedule(now, fx);
@@ -166,6 +186,7 @@ impl Node {
     /// The reader is gone: nobody will read what is left, and its task is not held up any more.
     pub(super) fn drop_reader(&mut self, now: Time, id: TaskId, fx: &mut Effects) {
         let Some(stream) = self.streams.remove(&id) else { return };
+        self.tell_read(id);
         for handle in stream.failure_handles() {
             self.remove_edge(now, *handle, fx);
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Frame};
-use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId};
+use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
 use crate::node::peers::Away;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
@@ -160,6 +160,10 @@ pub(super) struct Extra {
     /// What the ids of the objects that it puts follow from: on another node than its owner's, not its
     /// own id, as an attempt elsewhere may have put others.
     pub puts_as: Option<TaskId>,
+    /// Of a streaming task whose reader is on another node: how many objects were read there.
+    pub read: u32,
+    /// Its wait, when its reader is too far behind.
+    pub emitter: Option<WaitId>,
 }
 
 impl Task {

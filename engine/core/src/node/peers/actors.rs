@@ -14,7 +14,7 @@ use crate::node::peers::message::{Away, Failure, Held, Message, RemoteArgument, 
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, SentCall};
 use crate::node::{Caller, Effect, Effects, Node, Spawned, TaskKey, TaskState};
-use crate::options::{CallOptions, Function, Retries, Returns, TaskOptions};
+use crate::options::{CallOptions, Function, Retries, TaskOptions};
 use crate::time::Time;
 use crate::value::{Argument, Handle, Value};
 use crate::work::{Entry, StopReason};
@@ -41,12 +41,6 @@ impl Node {
         let Some(to) = remote.filter(|owner| !self.peers.dead.contains(owner)) else {
             return Err(Error::new(ErrorCode::ActorDied, format!("{actor} is gone, with its node")));
         };
-        if let Returns::Streaming(_) = options.returns {
-            return Err(Error::new(
-                ErrorCode::Unsupported,
-                format!("not yet: a streaming call of an actor on another node ({actor} is on {to})"),
-            ));
-        }
         let instance = &self.instances[&from.instance];
         let (job, scope, component) = (instance.job, instance.scope, instance.component);
         let function = Function { component, name: method.clone() };

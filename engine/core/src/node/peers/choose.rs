@@ -6,6 +6,7 @@
 //! last, less what it was given since. It may be wrong: the node then refuses, and says what it has.
 
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::ids::{NodeId, TaskId};
@@ -103,13 +104,40 @@ impl Node {
         if here && self.fits(class, fx) {
             candidates.push(self.candidate_here(class));
         }
-        let nodes: Vec<NodeId> = self.peers.nodes.keys().copied().collect();
-        for node in nodes {
+        for node in self.nodes_to_look_at(class) {
             if self.fits_there(class, node) {
                 candidates.extend(self.candidate_there(class, node));
             }
         }
         self.choose(&placement, candidates)
+    }
+
+    /// All other nodes; in a large cluster those that have arguments of the first task in line, and so many
+    /// others, each time the next ones.
+    fn nodes_to_look_at(&mut self, class: ClassKey) -> Vec<NodeId> {
+        let max = self.limits.nodes_looked_at_max;
+        if self.peers.nodes.len() <= max {
+            return self.peers.nodes.keys().copied().collect();
+        }
+        let mut nodes = self.argument_holders(class);
+        let from = self.peers.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let after = self.peers.nodes.range((from, Bound::Unbounded));
+        let next = after.chain(self.peers.nodes.iter()).map(|(node, _)| *node).take(max);
+        let next: Vec<NodeId> = next.collect();
+        self.peers.cursor = next.last().copied();
+        let known = nodes.clone();
+        nodes.extend(next.into_iter().filter(|node| !known.contains(node)));
+        nodes
+    }
+
+    fn argument_holders(&self, class: ClassKey) -> Vec<NodeId> {
+        let Some(task) = self.head_of(class).and_then(|key| self.tasks.get(key)) else { return Vec::new() };
+        let holder = |id| self.storage.remote_place(id).map(|remote| remote.holder);
+        let mut holders: Vec<NodeId> =
+            task.arguments.iter().filter_map(Argument::object).filter_map(holder).collect();
+        holders.sort();
+        holders.dedup();
+        holders
     }
 
     fn choose(&mut self, placement: &Placement, mut candidates: Vec<Candidate>) -> Where {
@@ -138,14 +166,11 @@ impl Node {
     }
 
     /// Whether the first task in line of a class may run on another node: it is its owner's to say, and
-    /// what streams, lives or is the job's root stays.
+    /// what lives or is the job's root stays.
     fn may_leave(&self, class: ClassKey) -> bool {
         let Some(task) = self.head_of(class).and_then(|key| self.tasks.get(key)) else { return false };
         let spec = &self.classes[class].spec;
-        matches!(task.kind, Kind::Function)
-            && task.owner().is_none()
-            && spec.scope.is_none()
-            && matches!(spec.options.returns, crate::options::Returns::Fixed(_))
+        matches!(task.kind, Kind::Function) && task.owner().is_none() && spec.scope.is_none()
     }
 
     fn may_run_here(&self, class: ClassKey) -> bool {
@@ -231,6 +256,25 @@ impl Node {
         if let Some(peer) = self.peers.nodes.get_mut(&node) {
             peer.outstanding.remove(&task);
         }
+    }
+
+    /// For people: what the other nodes lack for tasks of a class; empty when there are none.
+    pub(in crate::node) fn explain_elsewhere(&self, class: ClassKey) -> String {
+        if self.peers.is_empty() {
+            return String::new();
+        }
+        let needs = &self.classes[class].needs;
+        let could = self.peers.nodes.values().filter(|peer| peer.total.covers(needs)).count();
+        let mut most = Resources::default();
+        self.peers.nodes.values().for_each(|peer| most.raise_to(&peer.room.free));
+        let lacks: Vec<String> = most
+            .lacking(needs)
+            .iter()
+            .map(|lack| format!("at most {} of {} is free on one of them", lack.had, lack.resource))
+            .collect();
+        let why =
+            if lacks.is_empty() { "none of them has all of it free".to_owned() } else { lacks.join(" and ") };
+        format!(", and {could} of {} other nodes are large enough: {why}", self.peers.len())
     }
 
     /// The most that any node has of each resource.

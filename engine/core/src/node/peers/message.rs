@@ -60,6 +60,24 @@ pub enum Message {
         /// What it returned, or why it failed.
         result: Result<Vec<Parcel>, Failure>,
     },
+    /// An attempt has yielded an object.
+    Emitted {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: u32,
+        /// Which object.
+        index: u32,
+        /// Its value.
+        parcel: Parcel,
+    },
+    /// So many of the objects that a task has yielded were read.
+    Read {
+        /// The task.
+        task: TaskId,
+        /// How many.
+        read: u32,
+    },
     /// A call of an actor on this node.
     Call(Box<RemoteCall>),
     /// A call is cancelled: it is taken out of its line, or asked to end.
@@ -140,6 +158,8 @@ pub struct RemoteTask {
     pub options: TaskOptions,
     /// For people.
     pub name: Option<String>,
+    /// Of a stream: objects that were read already, of an earlier attempt.
+    pub read: u32,
 }
 
 /// What a node must know of a job of which it runs something.

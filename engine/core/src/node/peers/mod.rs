@@ -14,6 +14,7 @@ mod jobs;
 mod message;
 mod references;
 mod session;
+mod streams;
 mod tasks;
 mod values;
 
@@ -57,6 +58,8 @@ pub(super) struct Peers {
     /// Jobs that have ended everywhere and whose objects are about to be freed.
     pub sweeping: Vec<JobId>,
     spread: u64,
+    /// Where the next look for a node begins.
+    cursor: Option<NodeId>,
 }
 
 /// Another node.
@@ -69,6 +72,8 @@ struct Peer {
     /// Tasks that it was given and that have not ended.
     outstanding: IdSet<TaskId>,
     session: Session,
+    /// It is in the outbox.
+    is_queued: bool,
 }
 
 impl Peers {
@@ -146,6 +151,7 @@ impl Node {
             room: choose::Room::default(),
             outstanding: IdSet::default(),
             session: Session::new(),
+            is_queued: false,
         })
     }
 
@@ -155,8 +161,9 @@ impl Node {
         if self.peers.dead.contains(&to) {
             return 0;
         }
-        let number = self.peer(to).session.push(message);
-        if !self.peers.outbox.contains(&to) {
+        let peer = self.peer(to);
+        let number = peer.session.push(message);
+        if !std::mem::replace(&mut peer.is_queued, true) {
             self.peers.outbox.push(to);
         }
         number
@@ -176,6 +183,7 @@ impl Node {
     fn send_batch(&mut self, now: Time, to: NodeId, fx: &mut Effects) {
         let load = self.load();
         let Some(peer) = self.peers.nodes.get_mut(&to) else { return };
+        peer.is_queued = false;
         if let Some(Batch { first, messages, received }) = peer.session.take_batch(now) {
             let packet = Packet { from: self.id, to, first, messages, received, load };
             fx.push(Effect::Send(Box::new(packet)));
@@ -200,8 +208,8 @@ impl Node {
         for message in messages {
             self.message(now, from, message, fx);
         }
-        if !self.peers.outbox.contains(&from) {
-            // An acknowledgement may be due, now or later.
+        // An acknowledgement may be due, now or later.
+        if !std::mem::replace(&mut self.peer(from).is_queued, true) {
             self.peers.outbox.push(from);
         }
         self.schedule(now, fx);
@@ -243,6 +251,10 @@ impl Node {
             Message::Ended { task, attempt, result } => {
                 self.ended_elsewhere(now, from, (task, attempt), result, fx);
             }
+            Message::Emitted { task, attempt, index, parcel } => {
+                self.emitted_elsewhere(now, from, (task, attempt, index), parcel, fx);
+            }
+            Message::Read { task, read } => self.read_by_owner(from, task, read),
             Message::Call(call) => self.call_from(now, from, *call, fx),
             Message::CancelCall { task, force, recursive } => {
                 self.cancel_call_from(now, from, task, (force, recursive), fx);

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ActorId, IdMap, JobId, NodeId, ObjectId};
+use crate::ids::{ActorId, IdMap, IdSet, JobId, NodeId, ObjectId};
 use crate::node::edges::{Object, State};
 use crate::node::peers::message::{Held, Message};
 use crate::node::{Effects, Node};
@@ -308,6 +308,7 @@ impl Node {
 
     /// Forgets that other nodes hold these, whoever they are.
     pub(super) fn forget_lent(&mut self, now: Time, objects: &[ObjectId], fx: &mut Effects) {
+        let objects: IdSet<ObjectId> = objects.iter().copied().collect();
         let wanted = |handle: &Handle| matches!(handle, Handle::Object(id) if objects.contains(id));
         let references = &mut self.peers.references;
         let lent = references.lent.extract_if(.., |(_, handle), _| wanted(handle)).map(|((_, h), _)| h);

@@ -41,6 +41,7 @@ impl Node {
             arguments,
             options,
             name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
+            read: self.read_of(task.id).unwrap_or(0),
         };
         let (id, job) = (task.id, task.job);
         self.note_spread(job, to);
@@ -77,7 +78,7 @@ impl Node {
     }
 
     /// The task, when this attempt of it is at that node.
-    fn away_at(&self, node: NodeId, id: TaskId, attempt: u32) -> Option<TaskKey> {
+    pub(super) fn away_at(&self, node: NodeId, id: TaskId, attempt: u32) -> Option<TaskKey> {
         let key = *self.task_index.get(&id)?;
         let task = &self.tasks[key];
         (task.attempt == attempt && task.away().is_some_and(|away| away.node == node)).then_some(key)
@@ -159,7 +160,7 @@ impl Node {
     // ---- where it runs ----
 
     pub(super) fn run_foreign(&mut self, now: Time, from: NodeId, task: RemoteTask, fx: &mut Effects) {
-        let RemoteTask { id, attempt, job, function, entry, arguments, options, name } = task;
+        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read } = task;
         let mut held = Held::new();
         let job_id = job.id;
         let refuse = if self.has_ended(job_id) || self.peers.dead.contains(&job.home) {
@@ -209,6 +210,7 @@ impl Node {
         let task = &mut self.tasks[key];
         task.attempt = attempt;
         task.extra().owner = Some(from);
+        task.extra().read = read;
         task.extra().puts_as = Some(puts_as);
         self.counters.foreign_tasks += 1;
         self.admit(now, key, fx);

@@ -4,6 +4,7 @@ mod actors;
 mod death;
 mod references;
 mod simulate;
+mod streams;
 mod tasks;
 
 use std::time::Duration;

@@ -19,7 +19,7 @@ use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error, failure, function, moved, options};
 use crate::node::tests::simulate::{Random, Replay, number};
-use crate::node::{Caller, Limits, Load, NodeInfo, Packet, RemotePlace, Until, Waitable};
+use crate::node::{Caller, Limits, Load, Next, NodeInfo, Packet, RemotePlace, TaskState, Until, Waitable};
 use crate::options::{ActorOptions, CallOptions, Returns, Strategy, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
@@ -67,6 +67,10 @@ struct Simulation {
     begun_calls: BTreeMap<TaskId, u32>,
     /// What attempts returned, and guests put: by object, every token that was its value.
     made: BTreeMap<ObjectId, BTreeSet<u64>>,
+    /// What was yielded.
+    yielded: BTreeSet<u64>,
+    /// How many objects of each stream were read.
+    read_places: BTreeMap<TaskId, u32>,
     next_token: u64,
     faults: bool,
     deaths: u64,
@@ -80,6 +84,7 @@ struct Simulation {
 struct Summary {
     foreign: u64,
     calls: u64,
+    read: u64,
     finished: u64,
     retried: u64,
     rebuilt: u64,
@@ -105,6 +110,7 @@ impl Simulation {
         let count = random.of([2, 3, 5]);
         let limits = Limits {
             foreign_tasks_in_line_max: random.of([0, 2, 64]),
+            nodes_looked_at_max: random.of([1, 2, 64]),
             store_bytes_max: random.of([1_000, 1 << 30]),
             spill: random.of([true, false]),
             lineage_bytes_max: random.of([0, 1 << 20]),
@@ -140,6 +146,8 @@ impl Simulation {
             begun_in_lane: BTreeMap::new(),
             begun_calls: BTreeMap::new(),
             made: BTreeMap::new(),
+            yielded: BTreeSet::new(),
+            read_places: BTreeMap::new(),
             next_token: 0,
             faults: true,
             deaths: 0,
@@ -498,8 +506,10 @@ impl Simulation {
             15..=34 => self.spawn(index, guest),
             35..=49 => self.put(index, guest),
             50..=64 => self.look_at(index, guest),
-            65..=72 => self.drop_handle(index, guest),
+            65..=67 => self.drop_handle(index, guest),
+            68..=72 => self.read_on(index, guest),
             73..=75 => self.cancel(index, guest),
+            79..=96 if self.is_streaming(index, task) => self.yield_one(index, guest),
             76..=78 if !is_root => self.cluster.worlds[index].fail(task, failure("oops")),
             79..=99 if !is_root || self.random.once_in(40) => self.finish(index, task),
             _ => {}
@@ -518,6 +528,8 @@ impl Simulation {
     fn some_handles(&mut self, index: usize, guest: Caller) -> Vec<Handle> {
         let held = self.held.get(&(index, guest.instance)).cloned().unwrap_or_default();
         let count = self.random.below(3);
+        let travels = |handle: &Handle| !matches!(handle, Handle::Stream(_));
+        let held: Vec<Handle> = held.into_iter().filter(travels).collect();
         (0..count).filter_map(|_| self.random.pick(&held)).collect()
     }
 
@@ -541,7 +553,10 @@ impl Simulation {
             arguments.push(Argument::Value(self.value(index, guest).0));
         }
         let nodes: Vec<NodeId> = self.cluster.worlds.iter().map(|world| world.node.id()).collect();
-        let mut options = TaskOptions { returns: Returns::Fixed(self.random.of([1, 1, 2])), ..options() };
+        let fixed = Returns::Fixed(self.random.of([1, 1, 2]));
+        let streams = Returns::Streaming(self.random.of([None, Some(1), Some(3)]));
+        let returns = if self.random.once_in(3) { streams } else { fixed };
+        let mut options = TaskOptions { returns, ..options() };
         options.retries.system = self.random.of([0, 3, -1]);
         options.retries.application = self.random.of([0, 0, 2]);
         options.placement.cpus = self.random.of([None, Some(Quantity(5_000)), Some(Quantity::ZERO)]);
@@ -556,10 +571,52 @@ impl Simulation {
         let spawned = self.cluster.worlds[index]
             .event(|node, now, fx| node.spawn(now, guest, function("f"), arguments, options, fx));
         if let Ok(spawned) = spawned {
-            for output in 0..spawned.outputs.unwrap_or(0) {
-                let held = self.held.entry((index, guest.instance)).or_default();
-                held.push(Handle::Object(spawned.task.output(output)));
+            let held = self.held.entry((index, guest.instance)).or_default();
+            match spawned.outputs {
+                None => held.push(Handle::Stream(spawned.task)),
+                Some(count) => held.extend((0..count).map(|at| Handle::Object(spawned.task.output(at)))),
             }
+        }
+    }
+
+    /// Whether a call streams, and is not held up.
+    fn is_streaming(&self, index: usize, task: TaskId) -> bool {
+        let world = &self.cluster.worlds[index];
+        let streams = matches!(world.running[&task].1.returns, Returns::Streaming(_));
+        streams && world.state(task) == TaskState::Running
+    }
+
+    fn yield_one(&mut self, index: usize, guest: Caller) {
+        let (value, token) = self.value(index, guest);
+        self.yielded.insert(token);
+        // What is wrong is seen by the guest only.
+        let _ = self.cluster.worlds[index].event(|node, now, fx| node.emit(now, guest, value, fx));
+    }
+
+    fn read_on(&mut self, index: usize, guest: Caller) {
+        let handles = self.held.get(&(index, guest.instance)).cloned().unwrap_or_default();
+        let streams: Vec<TaskId> = handles
+            .iter()
+            .filter_map(|handle| match handle {
+                Handle::Stream(task) => Some(*task),
+                _ => None,
+            })
+            .collect();
+        let Some(stream) = self.random.pick(&streams) else { return };
+        match self.cluster.worlds[index].next(guest, stream) {
+            Next::Object(id) => {
+                let place = self.read_places.entry(stream).or_insert(0);
+                assert_eq!(id, stream.output(*place), "the objects of a stream come in order");
+                *place += 1;
+                self.summary.read += 1;
+                self.held.entry((index, guest.instance)).or_default().push(Handle::Object(id));
+            }
+            Next::Pending => {
+                let item = [Waitable::NextOf(stream)];
+                let timeout = Some(Duration::from_millis(30));
+                self.cluster.worlds[index].wait(guest, &item, Until::AllOrFailure, timeout);
+            }
+            Next::End | Next::Failed(_) => {}
         }
     }
 
@@ -639,8 +696,8 @@ impl Simulation {
         match outcome {
             Ok(value) => {
                 let Some(token) = value.place.downcast::<u64>() else { return };
-                let made = self.made.get(&id);
-                assert!(made.is_some_and(|made| made.contains(token)), "{id} has a value that nobody made");
+                let made = self.made.get(&id).is_some_and(|made| made.contains(token));
+                assert!(made || self.yielded.contains(token), "{id} has a value that nobody made");
             }
             Err(error) => {
                 let code = error.code();
@@ -760,7 +817,7 @@ fn run(seed: u64, planted: Option<Planted>) -> Summary {
     simulation.drain()
 }
 
-// contract: T4, T7, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, J2, H3
+// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, J2, H3
 #[test]
 fn random_nodes() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
@@ -768,10 +825,11 @@ fn random_nodes() {
         return;
     }
     let mut sum = Summary::default();
-    for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(200).max(50) {
+    for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(500).max(300) {
         let summary = run(seed, None);
         sum.foreign += summary.foreign;
         sum.calls += summary.calls;
+        sum.read += summary.read;
         sum.finished += summary.finished;
         sum.retried += summary.retried;
         sum.rebuilt += summary.rebuilt;
@@ -783,7 +841,8 @@ fn random_nodes() {
     }
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
-    let counts = counts.into_iter().chain([sum.fetched, sum.deaths, sum.fenced]).collect::<Vec<_>>();
+    let counts =
+        counts.into_iter().chain([sum.read, sum.fetched, sum.deaths, sum.fenced]).collect::<Vec<_>>();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,

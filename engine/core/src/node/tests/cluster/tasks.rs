@@ -188,6 +188,37 @@ fn labels_choose_a_node() {
 
 // contract: E2
 #[test]
+fn a_task_that_waits_says_what_the_nodes_lack() {
+    let mut cluster = Cluster::new(&[1, 2, 4]);
+    let root = cluster.job(0);
+    let tasks: Vec<TaskId> = (0..2).map(|_| cluster.worlds[0].spawn(root, &[], with_cpus(4))).collect();
+    cluster.settle();
+    let why = cluster.worlds[0].node.explain(tasks[1]).expect("it is known");
+    assert!(why.contains("1 of 2 other nodes are large enough"), "{why}");
+    assert!(why.contains("at most 2 of cpus is free on one of them"), "{why}");
+    cluster.end();
+}
+
+#[test]
+fn in_a_large_cluster_a_task_finds_room_in_the_end() {
+    let mut totals = vec![super::cpus(0); 9];
+    totals[8] = super::cpus(1);
+    let limits = crate::node::Limits { nodes_looked_at_max: 2, ..Default::default() };
+    let mut cluster = Cluster::of(&totals, &limits);
+    let root = cluster.job(0);
+    let task = cluster.worlds[0].spawn(root, &[], options());
+    for _ in 0..9 {
+        let load = cluster.worlds[8].node.load();
+        let id = cluster.id(8);
+        cluster.worlds[0].event(|node, now, fx| node.node_load(now, id, load, fx));
+        cluster.settle();
+    }
+    assert_eq!(cluster.runs_on(task), Some(8));
+    cluster.end();
+}
+
+// contract: E2
+#[test]
 fn what_no_node_has_is_named() {
     let mut cluster = Cluster::new(&[1, 2, 4]);
     let root = cluster.job(0);
