@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::node::{
-    ActorCreation, Caller, Effect, Effects, JobSpec, Limits, Node, RootEntry, Until, WaitState, Waitable,
+    ActorCreation, Caller, Effect, Effects, JobSpec, Limits, Node, NodeInfo, Packet, RootEntry, Until,
+    WaitState, Waitable,
 };
 use engine_core::options::{ActorOptions, CallOptions, Function, Placement, Reuse, TaskOptions};
 use engine_core::resources::{Quantity, Resources};
@@ -28,15 +29,20 @@ struct World {
     begun: Vec<(InstanceId, TaskId)>,
     value: Value,
     fx: Effects,
+    packets: Vec<Packet>,
 }
 
 impl World {
     fn new(cpus: u64) -> Self {
+        Self::with_key(3, cpus)
+    }
+
+    fn with_key(key: u8, cpus: u64) -> Self {
         let mut total = Resources::default();
         (total.cpus, total.memory) = (Quantity::units(cpus), 1 << 40);
-        let mut node = Node::new([3; 16], total, Vec::new(), Limits::default());
+        let mut node = Node::new([key; 16], total, Vec::new(), Limits::default());
         let spec = JobSpec {
-            job: JobId::from_bits(1, 0),
+            job: JobId::from_bits(u64::from(key), 0),
             component: ComponentId([1; 32]),
             entry: RootEntry::Main(Vec::new()),
             cpus: Quantity::ZERO,
@@ -48,9 +54,17 @@ impl World {
         let mut fx = Effects::new();
         let task = node.submit_job(Time(0), spec, &mut fx).expect("the first job");
         let mut begun = Vec::new();
-        take_begun(&mut fx, &mut begun);
+        take_begun(&mut fx, &mut begun, &mut Vec::new());
         let (instance, _) = begun.pop().expect("the root runs at once");
-        Self { node, root: Caller { instance, task }, now: 0, begun, value: Value::empty(), fx }
+        Self {
+            node,
+            root: Caller { instance, task },
+            now: 0,
+            begun,
+            value: Value::empty(),
+            fx,
+            packets: Vec::new(),
+        }
     }
 
     fn now(&mut self) -> Time {
@@ -59,7 +73,7 @@ impl World {
     }
 
     fn take_begun(&mut self) {
-        take_begun(&mut self.fx, &mut self.begun);
+        take_begun(&mut self.fx, &mut self.begun, &mut self.packets);
     }
 
     fn spawn(&mut self, function: &Function, options: &TaskOptions) -> TaskId {
@@ -89,6 +103,21 @@ impl World {
         CallReport { task, result: Ok(vec![self.value.clone()]), usage: Usage::default() }
     }
 
+    /// Sends what this node has to say to another; how many packets.
+    fn pass_on(&mut self, to: &mut World) -> usize {
+        let now = self.now();
+        self.node.flush(now, &mut self.fx);
+        self.take_begun();
+        let packets = std::mem::take(&mut self.packets);
+        let count = packets.len();
+        for packet in packets {
+            let now = to.now();
+            to.node.packet(now, packet, &mut to.fx);
+            to.take_begun();
+        }
+        count
+    }
+
     fn read_and_release(&mut self, object: ObjectId) {
         let outcome = self.node.outcome(self.root, object);
         assert!(outcome.is_some_and(|outcome| outcome.is_ok()));
@@ -97,11 +126,12 @@ impl World {
     }
 }
 
-fn take_begun(fx: &mut Effects, begun: &mut Vec<(InstanceId, TaskId)>) {
+fn take_begun(fx: &mut Effects, begun: &mut Vec<(InstanceId, TaskId)>, packets: &mut Vec<Packet>) {
     for effect in fx.drain(..) {
         match effect {
             Effect::Start(start) => begun.push((start.instance, start.call.task)),
             Effect::Deliver(instance, call) => begun.push((instance, call.task)),
+            Effect::Send(packet) => packets.push(*packet),
             _ => {}
         }
     }
@@ -202,6 +232,41 @@ fn queued() -> (Duration, Option<u64>) {
     (cpu_time() - start, bytes)
 }
 
+/// The owner has no CPUs and another node has eight, among `others` that have none: a thousand tasks at a
+/// time go there and come back. What both nodes' cores take together.
+fn elsewhere(others: u64) -> Duration {
+    let (mut owner, mut other) = (World::with_key(3, 0), World::with_key(4, 8));
+    let mut ids = engine_core::ids::IdGenerator::new([5; 16]);
+    let join = |world: &mut World, id, total: &Resources| {
+        let info = NodeInfo { id, labels: Vec::new(), total: total.clone() };
+        let now = world.now();
+        world.node.node_joined(now, info, &mut world.fx);
+    };
+    let (first, second) = (owner.node.id(), other.node.id());
+    let (none, eight) = (owner.node.ledger().0.clone(), other.node.ledger().0.clone());
+    join(&mut other, first, &none);
+    join(&mut owner, second, &eight);
+    for _ in 0..others {
+        join(&mut owner, ids.node(), &none);
+    }
+    let (function, options) = (function(), TaskOptions::default());
+    let start = cpu_time();
+    for _ in 0..TASKS / 1_000 {
+        let spawned: Vec<ObjectId> = (0..1_000).map(|_| owner.spawn(&function, &options).output(0)).collect();
+        loop {
+            let sent = owner.pass_on(&mut other) + other.pass_on(&mut owner);
+            if sent == 0 && other.begun.is_empty() {
+                break;
+            }
+            for begun in std::mem::take(&mut other.begun) {
+                other.finish_and_go(begun);
+            }
+        }
+        spawned.into_iter().for_each(|id| owner.read_and_release(id));
+    }
+    cpu_time() - start
+}
+
 /// The CPU time of this thread: other programs on the machine do not count.
 fn cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("a Linux machine");
@@ -230,12 +295,14 @@ fn main() {
         })
         .collect();
     type Round<'a> = Box<dyn Fn() -> Duration + 'a>;
-    let rounds: [(&str, Round); 5] = [
+    let rounds: [(&str, Round); 7] = [
         ("fresh sandboxes, one by one", Box::new(|| one_by_one(Reuse::Never))),
         ("warm sandboxes, one by one", Box::new(|| one_by_one(Reuse::Job))),
         ("fresh sandboxes, 1000 at a time", Box::new(|| a_thousand_at_a_time(&plain))),
         ("the same of 100 kinds", Box::new(|| a_thousand_at_a_time(&cpus))),
         ("actor calls, one by one", Box::new(actor_calls)),
+        ("on another node, both cores", Box::new(|| elsewhere(0))),
+        ("the same among 1000 full nodes", Box::new(|| elsewhere(1_000))),
     ];
     for (name, round) in rounds.iter().filter(|(name, _)| wanted(name)) {
         let best = (0..ROUNDS).map(|_| round()).min().unwrap_or_default();

@@ -31,6 +31,8 @@ pub(super) struct Class {
     pub ended_in_queue: usize,
     /// Starts of others since the head of the queue could not be started.
     pub passed_over: u32,
+    /// No other node had room for the head of the queue when so many had got some.
+    pub no_room_at: Option<u64>,
 }
 
 impl Class {
@@ -77,6 +79,7 @@ impl Node {
             queue: VecDeque::new(),
             ended_in_queue: 0,
             passed_over: 0,
+            no_room_at: None,
         });
         self.note_recent_class(spec.job, key);
         self.class_by_spec.insert(spec, key);

@@ -26,6 +26,36 @@ pub(in crate::node) enum Where {
     Nowhere,
 }
 
+/// Nodes that have got room, the latest.
+#[derive(Default)]
+pub(super) struct News {
+    /// How many times any has.
+    count: u64,
+    latest: VecDeque<NodeId>,
+}
+
+/// So many are remembered; who has not looked for longer looks at all.
+const NEWS_MAX: usize = 1_024;
+
+impl News {
+    pub fn add(&mut self, node: NodeId) {
+        self.count += 1;
+        self.latest.push_back(node);
+        if self.latest.len() > NEWS_MAX {
+            self.latest.pop_front();
+        }
+    }
+
+    /// The nodes that have got room since there were so many; none when that is too long ago.
+    fn since(&self, count: u64) -> Option<Vec<NodeId>> {
+        let more = usize::try_from(self.count - count).ok().filter(|more| *more <= self.latest.len())?;
+        let mut nodes: Vec<NodeId> = self.latest.iter().rev().take(more).copied().collect();
+        nodes.sort();
+        nodes.dedup();
+        Some(nodes)
+    }
+}
+
 /// What a node is thought to have free.
 #[derive(Default)]
 pub(super) struct Room {
@@ -38,8 +68,10 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// The node has said what it has free, having received everything until this number.
-    pub fn is_said(&mut self, load: Load, acknowledged: u64) {
+    /// The node has said what it has free, having received everything until this number. Whether that is
+    /// more of anything than was thought.
+    pub fn is_said(&mut self, load: Load, acknowledged: u64) -> bool {
+        let before = self.free.clone();
         while self.given.front().is_some_and(|(number, _)| *number <= acknowledged) {
             self.given.pop_front();
         }
@@ -48,6 +80,7 @@ impl Room {
             self.free.take_what_is_there(needs);
         }
         self.said = load;
+        !before.covers(&self.free)
     }
 
     /// The node has refused what it seemed to have room for: it gets nothing until it says something new.
@@ -104,21 +137,42 @@ impl Node {
         if here && self.fits(class, fx) {
             candidates.push(self.candidate_here(class));
         }
-        for node in self.nodes_to_look_at(class) {
-            if self.fits_there(class, node) {
-                candidates.extend(self.candidate_there(class, node));
-            }
-        }
+        candidates.extend(self.candidates_elsewhere(class));
         self.choose(&placement, candidates)
     }
 
-    /// All other nodes; in a large cluster those that have arguments of the first task in line, and so many
-    /// others, each time the next ones.
-    fn nodes_to_look_at(&mut self, class: ClassKey) -> Vec<NodeId> {
+    /// The nodes that have room for the first task in line of a class; in a large cluster some of them.
+    ///
+    /// Looked at are those that have its arguments and so many others, each time the next ones; when none
+    /// of them will do, all. When no node will do, only those are looked at again that have got room since.
+    fn candidates_elsewhere(&mut self, class: ClassKey) -> Vec<Candidate> {
         let max = self.limits.nodes_looked_at_max;
-        if self.peers.nodes.len() <= max {
-            return self.peers.nodes.keys().copied().collect();
+        let news = self.peers.news.count;
+        let since = self.classes[class].no_room_at;
+        let latest = since.and_then(|since| self.peers.news.since(since));
+        let knows_the_rest = latest.is_some();
+        let nodes = match latest {
+            Some(nodes) => nodes,
+            None if self.peers.nodes.len() <= max => self.all_peers(),
+            None => self.next_peers(class, max),
+        };
+        let mut found: Vec<Candidate> =
+            nodes.iter().filter_map(|node| self.candidate_there(class, *node)).collect();
+        if found.is_empty() && !knows_the_rest && nodes.len() < self.peers.len() {
+            let all = self.all_peers();
+            found.extend(all.into_iter().find_map(|node| self.candidate_there(class, node)));
         }
+        if found.is_empty() {
+            self.classes[class].no_room_at = Some(news);
+        }
+        found
+    }
+
+    fn all_peers(&self) -> Vec<NodeId> {
+        self.peers.nodes.keys().copied().collect()
+    }
+
+    fn next_peers(&mut self, class: ClassKey, max: usize) -> Vec<NodeId> {
         let mut nodes = self.argument_holders(class);
         let from = self.peers.cursor.map_or(Bound::Unbounded, Bound::Excluded);
         let after = self.peers.nodes.range((from, Bound::Unbounded));
@@ -205,6 +259,9 @@ impl Node {
     }
 
     fn candidate_there(&self, class: ClassKey, node: NodeId) -> Option<Candidate> {
+        if !self.fits_there(class, node) {
+            return None;
+        }
         let peer = self.peers.nodes.get(&node)?;
         let spec = &self.classes[class].spec;
         let labels = spec.options.placement.labels.iter();

@@ -58,6 +58,8 @@ pub(super) struct Peers {
     /// Jobs that have ended everywhere and whose objects are about to be freed.
     pub sweeping: Vec<JobId>,
     spread: u64,
+    /// Nodes that have got room.
+    news: choose::News,
     /// Where the next look for a node begins.
     cursor: Option<NodeId>,
 }
@@ -125,6 +127,7 @@ impl Node {
             peer.room.is_said(Load { free: info.total.clone(), queued: 0 }, 0);
         }
         (peer.labels, peer.total) = (info.labels, info.total);
+        self.peers.news.add(info.id);
         self.schedule(now, fx);
     }
 
@@ -134,7 +137,9 @@ impl Node {
         let Some(peer) = self.peers.nodes.get_mut(&node) else { return };
         if peer.outstanding.is_empty() {
             let acknowledged = peer.session.acknowledged();
-            peer.room.is_said(load, acknowledged);
+            if peer.room.is_said(load, acknowledged) {
+                self.peers.news.add(node);
+            }
             self.schedule(now, fx);
         }
     }
@@ -203,8 +208,13 @@ impl Node {
             self.release_again(now, from, first, &messages, fx);
         }
         let peer = self.peer(from);
-        peer.room.is_said(load, received);
+        let has_more = peer.room.is_said(load, received);
+        let was_behind = peer.session.unacknowledged();
         let messages = peer.session.take_in(now, Batch { first, messages, received });
+        let max = self.limits.unacknowledged_messages_max;
+        if has_more || was_behind >= max {
+            self.peers.news.add(from);
+        }
         for message in messages {
             self.message(now, from, message, fx);
         }

@@ -8,8 +8,10 @@
 //! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
+mod guests;
+mod watch;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Cluster;
@@ -17,13 +19,12 @@ use crate::error::ErrorCode;
 use crate::head::{self, Head, Notice, Watch};
 use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
-use crate::node::tests::harness::{World, error, failure, function, moved, options};
+use crate::node::tests::harness::{World, error, moved};
 use crate::node::tests::simulate::{Random, Replay, number};
-use crate::node::{Caller, Limits, Load, Next, NodeInfo, Packet, RemotePlace, TaskState, Until, Waitable};
-use crate::options::{ActorOptions, CallOptions, Returns, Strategy, TaskOptions};
+use crate::node::{Caller, Limits, Load, Packet, RemotePlace};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
-use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
+use crate::value::{Handle, Residence};
 use crate::work::Entry;
 
 const STEPS: usize = 600;
@@ -257,112 +258,6 @@ impl Simulation {
         self.to_head.push((at, Hears::Join(index)));
     }
 
-    // ---- the head ----
-
-    fn info(&self, index: usize) -> NodeInfo {
-        let node = &self.cluster.worlds[index].node;
-        NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() }
-    }
-
-    fn beat(&mut self) {
-        for index in self.alive() {
-            if self.next_beat[index] <= self.now {
-                self.next_beat[index] = self.now + BEAT;
-                let load = self.cluster.worlds[index].node.load();
-                let at = self.after(20);
-                self.to_head.push((at, Hears::Load(index, load)));
-            }
-        }
-        let now = self.now;
-        self.cut_off.retain(|_, until| *until > now);
-    }
-
-    fn head_works(&mut self) {
-        let mut fx = Vec::new();
-        let now = self.now;
-        for (at, hears) in std::mem::take(&mut self.to_head) {
-            if at > now {
-                self.to_head.push((at, hears));
-                continue;
-            }
-            match hears {
-                Hears::Join(index) | Hears::Load(index, _) if self.cut_off.contains_key(&index) => {
-                    if let Hears::Join(_) = hears {
-                        self.to_head.push((now + BEAT, hears));
-                    }
-                }
-                Hears::Join(index) if self.cluster.alive[index] => {
-                    let info = self.info(index);
-                    if self.head.node_joins(now, info, &mut fx).is_err() {
-                        self.stop_node(index);
-                    }
-                }
-                Hears::Load(index, load) if self.cluster.alive[index] => {
-                    let id = self.cluster.id(index);
-                    let is_known = self.head.nodes().any(|(info, _)| info.id == id);
-                    let fenced = self.head.is_dead(id).is_some() && !self.is_joining(index);
-                    // One that is known or fenced; a beat may overtake the wish to join.
-                    let counts = is_known || fenced;
-                    if counts && !self.head.heard_of(now, id, load, &mut fx) {
-                        // It is told that it is dead, and starts afresh.
-                        self.summary.fenced += 1;
-                        self.stop_node(index);
-                    }
-                }
-                Hears::Broken(id) => self.head.connection_broke(now, id, &mut fx),
-                Hears::Ask(from, id) => {
-                    if let Some(notice) = self.head.is_dead(id) {
-                        fx.push(head::Effect::Tell(self.cluster.id(from), notice));
-                    }
-                }
-                Hears::Join(_) | Hears::Load(..) => {}
-            }
-        }
-        if self.head_timer.is_some_and(|at| at <= now) {
-            self.head_timer = None;
-            self.head.timer(now, &mut fx);
-        }
-        for effect in fx {
-            match effect {
-                head::Effect::ArmTimer(at) => self.head_timer = Some(at),
-                head::Effect::Tell(id, notice) => {
-                    let to = self.cluster.index(id);
-                    let at = self.after(30);
-                    let queue = self.notices.entry(to).or_default();
-                    let after = queue.back().map_or(at, |(last, _)| at.max(*last));
-                    queue.push_back((after, notice));
-                }
-            }
-        }
-    }
-
-    fn is_joining(&self, index: usize) -> bool {
-        self.to_head.iter().any(|(_, hears)| matches!(hears, Hears::Join(joining) if *joining == index))
-    }
-
-    fn tell_nodes(&mut self) {
-        let now = self.now;
-        for index in self.alive() {
-            while let Some((at, _)) = self.notices.get(&index).and_then(VecDeque::front)
-                && *at <= now
-            {
-                let Some((_, notice)) = self.notices.get_mut(&index).and_then(VecDeque::pop_front) else {
-                    break;
-                };
-                if let Notice::Dead(id, _) = &notice {
-                    self.told.insert((index, *id));
-                }
-                self.cluster.worlds[index].event(|node, now, fx| match notice {
-                    Notice::Joined(info) => node.node_joined(now, info, fx),
-                    Notice::Dead(id, _) => node.node_dead(now, id, fx),
-                    Notice::Loads(loads) => {
-                        loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
-                    }
-                });
-            }
-        }
-    }
-
     fn pass_time(&mut self) {
         let by = Duration::from_millis(self.random.of([1, 5, 20, 60]));
         self.now = self.now + by;
@@ -489,261 +384,6 @@ impl Simulation {
         self.held.entry((index, guest.instance)).or_default().push(handle);
     }
 
-    // ---- guests ----
-
-    fn guest_acts(&mut self) {
-        let guests: Vec<(usize, TaskId)> = self
-            .alive()
-            .into_iter()
-            .flat_map(|index| self.cluster.worlds[index].running.keys().map(move |task| (index, *task)))
-            .collect();
-        let Some((index, task)) = self.random.pick(&guests) else { return };
-        let guest = self.cluster.worlds[index].caller(task);
-        let is_root = self.cluster.worlds[index].roots.values().any(|root| *root == task);
-        match self.random.below(100) {
-            0..=4 => self.create(index, guest),
-            5..=14 => self.call(index, guest),
-            15..=34 => self.spawn(index, guest),
-            35..=49 => self.put(index, guest),
-            50..=64 => self.look_at(index, guest),
-            65..=67 => self.drop_handle(index, guest),
-            68..=72 => self.read_on(index, guest),
-            73..=75 => self.cancel(index, guest),
-            79..=96 if self.is_streaming(index, task) => self.yield_one(index, guest),
-            76..=78 if !is_root => self.cluster.worlds[index].fail(task, failure("oops")),
-            79..=99 if !is_root || self.random.once_in(40) => self.finish(index, task),
-            _ => {}
-        }
-    }
-
-    fn objects(&self, index: usize, guest: Caller) -> Vec<ObjectId> {
-        let handles = self.held.get(&(index, guest.instance));
-        let object = |handle: &Handle| match handle {
-            Handle::Object(id) => Some(*id),
-            _ => None,
-        };
-        handles.into_iter().flatten().filter_map(object).collect()
-    }
-
-    fn some_handles(&mut self, index: usize, guest: Caller) -> Vec<Handle> {
-        let held = self.held.get(&(index, guest.instance)).cloned().unwrap_or_default();
-        let count = self.random.below(3);
-        let travels = |handle: &Handle| !matches!(handle, Handle::Stream(_));
-        let held: Vec<Handle> = held.into_iter().filter(travels).collect();
-        (0..count).filter_map(|_| self.random.pick(&held)).collect()
-    }
-
-    /// A value with a token of its own, small or large, with some handles that the guest has.
-    fn value(&mut self, index: usize, guest: Caller) -> (Value, u64) {
-        let handles = self.some_handles(index, guest);
-        self.next_token += 1;
-        let token = self.next_token;
-        let is_large = self.random.once_in(3);
-        let residence = if is_large { Residence::Arena } else { Residence::Inline };
-        let place = Place::of(Arc::new(token), residence);
-        (Value { size: 10, handles: handles.into(), place, ..Value::empty() }, token)
-    }
-
-    fn spawn(&mut self, index: usize, guest: Caller) {
-        let objects = self.objects(index, guest);
-        let count = self.random.of([0, 0, 1, 2]);
-        let mut arguments: Vec<Argument> =
-            (0..count).filter_map(|_| self.random.pick(&objects)).map(Argument::Object).collect();
-        if self.random.once_in(2) {
-            arguments.push(Argument::Value(self.value(index, guest).0));
-        }
-        let nodes: Vec<NodeId> = self.cluster.worlds.iter().map(|world| world.node.id()).collect();
-        let fixed = Returns::Fixed(self.random.of([1, 1, 2]));
-        let streams = Returns::Streaming(self.random.of([None, Some(1), Some(3)]));
-        let returns = if self.random.once_in(3) { streams } else { fixed };
-        let mut options = TaskOptions { returns, ..options() };
-        options.retries.system = self.random.of([0, 3, -1]);
-        options.retries.application = self.random.of([0, 0, 2]);
-        options.placement.cpus = self.random.of([None, Some(Quantity(5_000)), Some(Quantity::ZERO)]);
-        options.placement.strategy = match self.random.below(6) {
-            0 => Strategy::Spread,
-            1 => Strategy::Node(self.random.pick(&nodes).expect("a node"), true),
-            _ => Strategy::Default,
-        };
-        if self.random.once_in(20) {
-            options.deadline = Some(Duration::from_millis(self.random.of([5, 100])));
-        }
-        let spawned = self.cluster.worlds[index]
-            .event(|node, now, fx| node.spawn(now, guest, function("f"), arguments, options, fx));
-        if let Ok(spawned) = spawned {
-            let held = self.held.entry((index, guest.instance)).or_default();
-            match spawned.outputs {
-                None => held.push(Handle::Stream(spawned.task)),
-                Some(count) => held.extend((0..count).map(|at| Handle::Object(spawned.task.output(at)))),
-            }
-        }
-    }
-
-    /// Whether a call streams, and is not held up.
-    fn is_streaming(&self, index: usize, task: TaskId) -> bool {
-        let world = &self.cluster.worlds[index];
-        let streams = matches!(world.running[&task].1.returns, Returns::Streaming(_));
-        streams && world.state(task) == TaskState::Running
-    }
-
-    fn yield_one(&mut self, index: usize, guest: Caller) {
-        let (value, token) = self.value(index, guest);
-        self.yielded.insert(token);
-        // What is wrong is seen by the guest only.
-        let _ = self.cluster.worlds[index].event(|node, now, fx| node.emit(now, guest, value, fx));
-    }
-
-    fn read_on(&mut self, index: usize, guest: Caller) {
-        let handles = self.held.get(&(index, guest.instance)).cloned().unwrap_or_default();
-        let streams: Vec<TaskId> = handles
-            .iter()
-            .filter_map(|handle| match handle {
-                Handle::Stream(task) => Some(*task),
-                _ => None,
-            })
-            .collect();
-        let Some(stream) = self.random.pick(&streams) else { return };
-        match self.cluster.worlds[index].next(guest, stream) {
-            Next::Object(id) => {
-                let place = self.read_places.entry(stream).or_insert(0);
-                assert_eq!(id, stream.output(*place), "the objects of a stream come in order");
-                *place += 1;
-                self.summary.read += 1;
-                self.held.entry((index, guest.instance)).or_default().push(Handle::Object(id));
-            }
-            Next::Pending => {
-                let item = [Waitable::NextOf(stream)];
-                let timeout = Some(Duration::from_millis(30));
-                self.cluster.worlds[index].wait(guest, &item, Until::AllOrFailure, timeout);
-            }
-            Next::End | Next::Failed(_) => {}
-        }
-    }
-
-    fn actors(&self, index: usize, guest: Caller) -> Vec<ActorId> {
-        let handles = self.held.get(&(index, guest.instance));
-        let actor = |handle: &Handle| match handle {
-            Handle::Actor(id) => Some(*id),
-            _ => None,
-        };
-        handles.into_iter().flatten().filter_map(actor).collect()
-    }
-
-    fn create(&mut self, index: usize, guest: Caller) {
-        let mut options = ActorOptions { max_restarts: self.random.of([0, 1]), ..ActorOptions::default() };
-        options.placement.cpus = self.random.of([None, Some(Quantity::ZERO)]);
-        options.max_pending_calls = self.random.of([None, Some(3)]);
-        if let Ok(id) = self.cluster.worlds[index].try_create(guest, Vec::new(), options) {
-            self.held.entry((index, guest.instance)).or_default().push(Handle::Actor(id));
-        }
-    }
-
-    fn call(&mut self, index: usize, guest: Caller) {
-        let actors = self.actors(index, guest);
-        let Some(actor) = self.random.pick(&actors) else { return };
-        if self.random.once_in(30) {
-            let restart = self.random.once_in(2);
-            self.cluster.worlds[index].kill(guest, actor, restart);
-            return;
-        }
-        let objects = self.objects(index, guest);
-        let arguments: Vec<ObjectId> = self.random.pick(&objects).into_iter().collect();
-        let world = &mut self.cluster.worlds[index];
-        let lane = *self.lanes.entry((index, guest.instance, actor)).or_insert_with(|| world.lane());
-        let deadline = self.random.once_in(30).then(|| Duration::from_millis(50));
-        let options = CallOptions { deadline, ..CallOptions::default() };
-        if let Ok(call) = world.call_with(guest, actor, lane, &arguments, options) {
-            let place = self.calls.len() as u64 + 1;
-            self.calls.insert(call, ((index, lane), place));
-            let held = self.held.entry((index, guest.instance)).or_default();
-            held.push(Handle::Object(call.output(0)));
-        }
-    }
-
-    fn put(&mut self, index: usize, guest: Caller) {
-        let (value, token) = self.value(index, guest);
-        let id = self.cluster.worlds[index].event(|node, now, fx| node.put(now, guest, value, fx));
-        if let Ok(id) = id {
-            assert!(!self.made.contains_key(&id), "{id} was put twice");
-            self.made.entry(id).or_default().insert(token);
-            self.held.entry((index, guest.instance)).or_default().push(Handle::Object(id));
-        }
-    }
-
-    fn look_at(&mut self, index: usize, guest: Caller) {
-        let objects = self.objects(index, guest);
-        let Some(id) = self.random.pick(&objects) else { return };
-        match self.cluster.worlds[index].outcome(guest, id) {
-            Some(outcome) if !is_away(&outcome) => {
-                self.check(id, &outcome);
-                let handles = match &outcome {
-                    Ok(value) => value.handles.clone(),
-                    Err(_) => return,
-                };
-                for handle in handles.iter() {
-                    self.take(index, guest, *handle);
-                }
-            }
-            _ => {
-                let timeout = self.random.of([None, Some(Duration::from_millis(30))]);
-                self.cluster.worlds[index].wait(guest, &[Waitable::Value(id)], Until::AllOrFailure, timeout);
-            }
-        }
-    }
-
-    /// What a guest sees that holds an object is a value that was made for it, or an error with a cause.
-    fn check(&mut self, id: ObjectId, outcome: &Outcome) {
-        match outcome {
-            Ok(value) => {
-                let Some(token) = value.place.downcast::<u64>() else { return };
-                let made = self.made.get(&id).is_some_and(|made| made.contains(token));
-                assert!(made || self.yielded.contains(token), "{id} has a value that nobody made");
-            }
-            Err(error) => {
-                let code = error.code();
-                self.summary.codes.insert(code);
-                assert_ne!(code, ErrorCode::ObjectFreed, "{id} was freed while it was held: {error}");
-                assert_ne!(code, ErrorCode::Internal, "{error}");
-                if [ErrorCode::OwnerDied, ErrorCode::NodeDied].contains(&code) {
-                    assert!(self.deaths > 0, "nobody died: {error}");
-                }
-            }
-        }
-    }
-
-    fn drop_handle(&mut self, index: usize, guest: Caller) {
-        let Some(held) = self.held.get_mut(&(index, guest.instance)) else { return };
-        if held.is_empty() {
-            return;
-        }
-        let at = self.random.below(held.len());
-        let handle = held.swap_remove(at);
-        self.cluster.worlds[index].release(guest, handle);
-    }
-
-    fn cancel(&mut self, index: usize, guest: Caller) {
-        let objects = self.objects(index, guest);
-        let Some(id) = self.random.pick(&objects) else { return };
-        let recursive = self.random.once_in(2);
-        self.cluster.worlds[index].cancel(id.task(), false, recursive);
-    }
-
-    fn finish(&mut self, index: usize, task: TaskId) {
-        let (instance, call) = self.cluster.worlds[index].running[&task].clone();
-        let count = match (&call.entry, call.returns) {
-            (Entry::Create(_), _) | (_, Returns::Streaming(_)) => 0,
-            (_, Returns::Fixed(count)) => count,
-        };
-        let guest = Caller { instance, task };
-        let mut values = Vec::new();
-        for output in 0..count {
-            let (value, token) = self.value(index, guest);
-            self.made.entry(task.output(output)).or_default().insert(token);
-            values.push(value);
-        }
-        self.cluster.worlds[index].finish_with(task, values);
-    }
-
     // ---- the end ----
 
     fn drain(mut self) -> Summary {
@@ -794,12 +434,6 @@ impl Simulation {
         self.summary.deaths = self.deaths;
         self.summary
     }
-}
-
-fn is_away(outcome: &Outcome) -> bool {
-    outcome
-        .as_ref()
-        .is_ok_and(|value| matches!(value.place.residence(), Residence::Remote | Residence::Spilled))
 }
 
 fn run(seed: u64, planted: Option<Planted>) -> Summary {

@@ -1,0 +1,113 @@
+//! The head of the simulated cluster: it hears the nodes, or does not, and tells them of one another.
+
+use std::collections::VecDeque;
+
+use super::{BEAT, Hears, Simulation};
+use crate::head::{self, Notice};
+use crate::node::NodeInfo;
+
+impl Simulation {
+    pub(super) fn info(&self, index: usize) -> NodeInfo {
+        let node = &self.cluster.worlds[index].node;
+        NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() }
+    }
+
+    pub(super) fn beat(&mut self) {
+        for index in self.alive() {
+            if self.next_beat[index] <= self.now {
+                self.next_beat[index] = self.now + BEAT;
+                let load = self.cluster.worlds[index].node.load();
+                let at = self.after(20);
+                self.to_head.push((at, Hears::Load(index, load)));
+            }
+        }
+        let now = self.now;
+        self.cut_off.retain(|_, until| *until > now);
+    }
+
+    pub(super) fn head_works(&mut self) {
+        let mut fx = Vec::new();
+        let now = self.now;
+        for (at, hears) in std::mem::take(&mut self.to_head) {
+            if at > now {
+                self.to_head.push((at, hears));
+                continue;
+            }
+            match hears {
+                Hears::Join(index) | Hears::Load(index, _) if self.cut_off.contains_key(&index) => {
+                    if let Hears::Join(_) = hears {
+                        self.to_head.push((now + BEAT, hears));
+                    }
+                }
+                Hears::Join(index) if self.cluster.alive[index] => {
+                    let info = self.info(index);
+                    if self.head.node_joins(now, info, &mut fx).is_err() {
+                        self.stop_node(index);
+                    }
+                }
+                Hears::Load(index, load) if self.cluster.alive[index] => {
+                    let id = self.cluster.id(index);
+                    let is_known = self.head.nodes().any(|(info, _)| info.id == id);
+                    let fenced = self.head.is_dead(id).is_some() && !self.is_joining(index);
+                    // One that is known or fenced; a beat may overtake the wish to join.
+                    let counts = is_known || fenced;
+                    if counts && !self.head.heard_of(now, id, load, &mut fx) {
+                        // It is told that it is dead, and starts afresh.
+                        self.summary.fenced += 1;
+                        self.stop_node(index);
+                    }
+                }
+                Hears::Broken(id) => self.head.connection_broke(now, id, &mut fx),
+                Hears::Ask(from, id) => {
+                    if let Some(notice) = self.head.is_dead(id) {
+                        fx.push(head::Effect::Tell(self.cluster.id(from), notice));
+                    }
+                }
+                Hears::Join(_) | Hears::Load(..) => {}
+            }
+        }
+        if self.head_timer.is_some_and(|at| at <= now) {
+            self.head_timer = None;
+            self.head.timer(now, &mut fx);
+        }
+        for effect in fx {
+            match effect {
+                head::Effect::ArmTimer(at) => self.head_timer = Some(at),
+                head::Effect::Tell(id, notice) => {
+                    let to = self.cluster.index(id);
+                    let at = self.after(30);
+                    let queue = self.notices.entry(to).or_default();
+                    let after = queue.back().map_or(at, |(last, _)| at.max(*last));
+                    queue.push_back((after, notice));
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_joining(&self, index: usize) -> bool {
+        self.to_head.iter().any(|(_, hears)| matches!(hears, Hears::Join(joining) if *joining == index))
+    }
+
+    pub(super) fn tell_nodes(&mut self) {
+        let now = self.now;
+        for index in self.alive() {
+            while let Some((at, _)) = self.notices.get(&index).and_then(VecDeque::front)
+                && *at <= now
+            {
+                let Some((_, notice)) = self.notices.get_mut(&index).and_then(VecDeque::pop_front) else {
+                    break;
+                };
+                if let Notice::Dead(id, _) = &notice {
+                    self.told.insert((index, *id));
+                }
+                self.cluster.worlds[index].event(|node, now, fx| match notice {
+                    Notice::Joined(info) => node.node_joined(now, info, fx),
+                    Notice::Dead(id, _) => node.node_dead(now, id, fx),
+                    Notice::Loads(loads) => {
+                        loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                    }
+                });
+            }
+        }
+    }
+}
