@@ -63,6 +63,8 @@ pub(super) struct Nodes {
     alive: BTreeMap<NodeId, Alive>,
     dead: IdSet<NodeId>,
     loads_at: Option<Time>,
+    /// When `timer` was asked for.
+    armed: Option<Time>,
 }
 
 struct Alive {
@@ -106,7 +108,7 @@ impl Head {
         if !loads.is_empty() {
             fx.push(Effect::Tell(id, Notice::Loads(loads)));
         }
-        let load = Load { free: info.total.clone(), queued: 0 };
+        let load = Load { free: info.total.clone(), queued: 0, version: 0 };
         let deadline = now + self.limits.watch.silence_max;
         self.nodes.alive.insert(id, Alive { info, load, has_news: false, deadline, is_broken: false });
         self.arm(fx);
@@ -119,8 +121,9 @@ impl Head {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
         node.deadline = now + self.limits.watch.silence_max;
         node.is_broken = false;
-        if node.load != load {
-            node.load = load;
+        let is_news = (&node.load.free, node.load.queued) != (&load.free, load.queued);
+        node.load = load;
+        if is_news {
             node.has_news = true;
             self.nodes.loads_at.get_or_insert(now + self.limits.watch.loads_every);
         }
@@ -157,6 +160,13 @@ impl Head {
 
     /// Time has come.
     pub fn timer(&mut self, now: Time, fx: &mut Vec<Effect>) {
+        // Who was asleep itself has heard of nobody meanwhile: what the nodes said is still to come.
+        let asleep = self.nodes.armed.map_or(Duration::ZERO, |armed| now.since(armed));
+        if asleep > self.limits.watch.silence_max / 4 {
+            for node in self.nodes.alive.values_mut() {
+                node.deadline = node.deadline.max(now + self.limits.watch.reconnect_max);
+            }
+        }
         let due: Vec<(NodeId, bool)> = self
             .nodes
             .alive
@@ -204,9 +214,10 @@ impl Head {
         }
     }
 
-    fn arm(&self, fx: &mut Vec<Effect>) {
+    fn arm(&mut self, fx: &mut Vec<Effect>) {
         let deadline = self.nodes.alive.values().map(|node| node.deadline).min();
         if let Some(at) = deadline.into_iter().chain(self.nodes.loads_at).min() {
+            self.nodes.armed = Some(at);
             fx.push(Effect::ArmTimer(at));
         }
     }
@@ -230,7 +241,7 @@ mod tests {
     }
 
     fn load(count: u64) -> Load {
-        Load { free: cpus(count), queued: 0 }
+        Load { free: cpus(count), queued: 0, version: 0 }
     }
 
     fn heads_and_nodes() -> (Head, Vec<NodeId>) {
@@ -326,6 +337,18 @@ mod tests {
         fx.clear();
         head.timer(Time(0) + Duration::from_millis(200), &mut fx);
         assert!(nodes.iter().all(|node| told(&fx, *node).is_empty()), "nothing has changed");
+    }
+
+    // contract: H2
+    #[test]
+    fn a_head_that_was_asleep_gives_the_nodes_time_to_be_heard() {
+        let (mut head, nodes) = heads_and_nodes();
+        let mut fx = Vec::new();
+        head.timer(Time(0) + SECOND * 60, &mut fx);
+        assert_eq!(head.nodes().count(), 3);
+        assert!(head.heard_of(Time(0) + SECOND * 60, nodes[0], load(4), &mut fx));
+        head.timer(Time(0) + SECOND * 61, &mut fx);
+        assert_eq!(head.nodes().count(), 1, "who has said nothing since is dead");
     }
 
     #[test]

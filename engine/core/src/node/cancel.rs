@@ -64,7 +64,7 @@ impl Node {
             return;
         }
         if recursive && task.doom.is_none() {
-            self.end_there(key, StopReason::Cancelled, true);
+            self.end_there(key, StopReason::Cancelled, true, force);
         }
         let state = self.tasks[key].state;
         let error = Error::new(ErrorCode::TaskCancelled, format!("it was cancelled while it was {state}"));
@@ -94,7 +94,7 @@ impl Node {
         if task.away().is_some() {
             let error = error.with_frame(self.frame(&self.tasks[key]));
             self.tasks[key].doom = Some(Arc::new(error));
-            return self.end_there(key, reason, false);
+            return self.end_there(key, reason, false, false);
         }
         if task.state == TaskState::PendingPlacement {
             self.remove_from_line(key);

@@ -37,6 +37,8 @@ pub(super) struct Afar {
     pub wanted: bool,
     /// Nodes that are told when it is there.
     pub waiting: Vec<NodeId>,
+    /// How often its bytes could not be had.
+    pub rounds: u32,
 }
 
 pub(super) enum State {

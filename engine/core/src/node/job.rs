@@ -108,6 +108,8 @@ pub(super) struct Job {
     pub elsewhere: BTreeSet<NodeId>,
     /// Nodes that had something of it.
     pub nodes: BTreeSet<NodeId>,
+    /// Nodes that hold objects of it, as others have said.
+    pub holders: BTreeSet<NodeId>,
     /// Somebody who goes on may hold objects of it on another node.
     pub retained: bool,
 }
@@ -131,6 +133,7 @@ impl Job {
             ended_by: None,
             elsewhere: BTreeSet::new(),
             nodes: BTreeSet::new(),
+            holders: BTreeSet::new(),
             retained: false,
         }
     }
@@ -146,6 +149,11 @@ impl Job {
 
     pub fn progress(&self) -> Progress {
         Progress { by_state: self.by_state, instances: self.instances }
+    }
+
+    /// Whether its end was told.
+    pub fn is_reported(&self) -> bool {
+        self.reported
     }
 
     /// Whether a detached actor of it goes on.

@@ -173,7 +173,7 @@ impl Node {
         self.value_gone(id, &was);
         self.hold_up_users(id);
         if !is_own {
-            self.ask_again(id, holder, cause);
+            self.ask_owner_again(now, id, holder, cause, fx);
             for handle in was.handles() {
                 self.remove_edge(now, *handle, fx);
             }

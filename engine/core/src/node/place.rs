@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::node::class::Class;
-use crate::node::{ClassKey, Node};
+use crate::node::{Node, TaskKey};
 use crate::options::{LabelOperator, LabelSelector, Strategy};
 
 impl Node {
-    /// Why tasks of this class can never run, however long they wait; none when they can
+    /// Why a task can never run, however long they wait; none when they can
     /// (contract E2).
-    pub(super) fn never_fits(&self, class: ClassKey) -> Option<Arc<Error>> {
-        if self.any_peer_could_run(class) {
+    pub(super) fn never_fits(&self, key: TaskKey) -> Option<Arc<Error>> {
+        if self.any_peer_could_run(key) {
             return None;
         }
-        let class = &self.classes[class];
-        let what = self.lacks_resources(class).or_else(|| self.is_elsewhere(class))?;
+        let class = &self.classes[self.tasks[key].class];
+        let what = self.lacks_resources(class, self.may_leave(key)).or_else(|| self.is_elsewhere(class))?;
         let message = format!("{what} (looked at {})", self.nodes_looked_at());
         Some(Arc::new(Error::new(ErrorCode::Unschedulable, message)))
     }
@@ -27,17 +27,19 @@ impl Node {
         }
     }
 
-    fn lacks_resources(&self, class: &Class) -> Option<String> {
+    /// What no node has that may run it; `leaves`: all of them may.
+    fn lacks_resources(&self, class: &Class, leaves: bool) -> Option<String> {
         if self.total.covers(&class.needs) {
             return None;
         }
-        let what: Vec<String> = self
-            .largest_total()
+        let total = if leaves { self.largest_total() } else { self.total.clone() };
+        // An actor lives, and a root runs, where it was created.
+        let stays = !leaves && !self.peers.is_empty();
+        let who = if stays { "this node, which it cannot leave, has no" } else { "no node has" };
+        let what: Vec<String> = total
             .lacking(&class.needs)
             .iter()
-            .map(|lack| {
-                format!("{} of {}, and no node has more than {}", lack.wanted, lack.resource, lack.had)
-            })
+            .map(|lack| format!("{} of {}, and {who} more than {}", lack.wanted, lack.resource, lack.had))
             .collect();
         Some(format!("it asks for {}: ask for less, or add a node that has it", what.join("; ")))
     }

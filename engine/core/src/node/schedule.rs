@@ -197,7 +197,7 @@ impl Node {
 
     /// Whether so much will be free once all that runs has ended, if nothing else starts. Only then
     /// does holding others back help who wants it: what blocked tasks and actors hold does not come.
-    fn will_have(&self, wanted: &Resources) -> bool {
+    pub(super) fn will_have(&self, wanted: &Resources) -> bool {
         let (free, soon) = (&self.free, &self.held_by_running);
         let memory = free.memory + soon.memory + self.memory_of_ending_sandboxes();
         self.active_calls > 0
@@ -361,7 +361,8 @@ impl Node {
         let Some((_, class_key)) = self.ready.order.first_key_value().map(|(at, key)| (*at, *key)) else {
             return false;
         };
-        if self.any_peer_could_run(class_key) {
+        let head = self.classes[class_key].queue.front().map(|(_, key)| *key);
+        if head.is_some_and(|key| self.any_peer_could_run(key)) {
             return false;
         }
         let needs = self.classes[class_key].needs.clone();

@@ -302,7 +302,7 @@ impl Node {
     /// Starts a registered task on its way: it waits for its arguments, or goes in line.
     pub(super) fn admit(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
         let is_call = matches!(self.tasks[key].kind, Kind::Call(_));
-        if !is_call && let Some(error) = self.never_fits(self.tasks[key].class) {
+        if !is_call && let Some(error) = self.never_fits(key) {
             return self.fail_task(now, key, error, fx);
         }
         let mut unready = 0;

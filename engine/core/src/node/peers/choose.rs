@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::ids::{NodeId, TaskId};
 use crate::node::edges::State;
-use crate::node::peers::message::Load;
+use crate::node::peers::message::{Load, Message};
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effects, Node, TaskKey};
 use crate::options::{Placement, Strategy};
@@ -71,6 +71,9 @@ impl Room {
     /// The node has said what it has free, having received everything until this number. Whether that is
     /// more of anything than was thought.
     pub fn is_said(&mut self, load: Load, acknowledged: u64) -> bool {
+        if load.version < self.said.version {
+            return false;
+        }
         let before = self.free.clone();
         while self.given.front().is_some_and(|(number, _)| *number <= acknowledged) {
             self.given.pop_front();
@@ -83,9 +86,12 @@ impl Room {
         !before.covers(&self.free)
     }
 
-    /// The node has refused what it seemed to have room for: it gets nothing until it says something new.
-    pub fn is_refused(&mut self) {
-        self.free = Resources::default();
+    /// The node has refused what it seemed to have room for: it gets nothing until it says something new,
+    /// as it does once it has room.
+    pub fn is_refused(&mut self, version: u64) {
+        if self.said.version <= version {
+            self.free = Resources::default();
+        }
     }
 
     /// The node was given a task.
@@ -120,7 +126,8 @@ impl Node {
     /// Where the first task in line of a class can start now.
     pub(in crate::node) fn place(&mut self, class: ClassKey, fx: &mut Effects) -> Where {
         let here = self.may_run_here(class);
-        if self.peers.is_empty() || !self.may_leave(class) {
+        let leaves = !self.peers.is_empty() && self.head_of(class).is_some_and(|key| self.may_leave(key));
+        if !leaves {
             return if here && self.fits(class, fx) { Where::Here } else { Where::Nowhere };
         }
         let placement = self.classes[class].spec.options.placement.clone();
@@ -219,11 +226,11 @@ impl Node {
         least.map_or(Where::Nowhere, |candidate| candidate.at)
     }
 
-    /// Whether the first task in line of a class may run on another node: it is its owner's to say, and
-    /// what lives or is the job's root stays.
-    fn may_leave(&self, class: ClassKey) -> bool {
-        let Some(task) = self.head_of(class).and_then(|key| self.tasks.get(key)) else { return false };
-        let spec = &self.classes[class].spec;
+    /// Whether a task may run on another node: it is its owner's to say, and what lives or is the job's
+    /// root stays.
+    pub(in crate::node) fn may_leave(&self, key: TaskKey) -> bool {
+        let Some(task) = self.tasks.get(key) else { return false };
+        let spec = &self.classes[task.class].spec;
         matches!(task.kind, Kind::Function) && task.owner().is_none() && spec.scope.is_none()
     }
 
@@ -305,8 +312,27 @@ impl Node {
 
     pub(super) fn close_room(&mut self, node: NodeId) {
         if let Some(peer) = self.peers.nodes.get_mut(&node) {
-            peer.room.is_refused();
+            peer.room.is_refused(peer.load_version);
         }
+    }
+
+    /// Those whose tasks were refused hear when there is more room than there was then.
+    pub(super) fn tell_of_room(&mut self) {
+        if self.peers.refused.is_empty() || self.peers.refused_when.covers(&self.free) {
+            return;
+        }
+        for node in std::mem::take(&mut self.peers.refused) {
+            self.tell(node, Message::HasRoom);
+        }
+    }
+
+    /// Refuses a task of another node's.
+    pub(super) fn refuse(&mut self, to: NodeId, task: TaskId, attempt: u32) {
+        self.tell(to, Message::Refused { task, attempt });
+        if self.peers.refused.is_empty() {
+            self.peers.refused_when = self.free.clone();
+        }
+        self.peers.refused.insert(to);
     }
 
     pub(super) fn forget_outstanding(&mut self, node: NodeId, task: TaskId) {
@@ -343,12 +369,12 @@ impl Node {
         largest
     }
 
-    /// Whether another node could run tasks of this class, now or later.
-    pub(in crate::node) fn any_peer_could_run(&self, class: ClassKey) -> bool {
-        if self.peers.is_empty() {
+    /// Whether another node could run a task, now or later.
+    pub(in crate::node) fn any_peer_could_run(&self, key: TaskKey) -> bool {
+        if self.peers.is_empty() || !self.may_leave(key) {
             return false;
         }
-        let class = &self.classes[class];
+        let class = &self.classes[self.tasks[key].class];
         let placement = &class.spec.options.placement;
         self.peers.nodes.iter().any(|(id, peer)| {
             let is_wanted = match &placement.strategy {

@@ -20,6 +20,7 @@ impl Node {
         }
         self.peers.nodes.remove(&dead);
         self.peers.set_timer(dead, None);
+        self.peers.refused.remove(&dead);
         self.peers.outbox.retain(|node| *node != dead);
         self.end_foreign_of(now, dead, fx);
         self.lose_attempts_at(now, dead, fx);
@@ -37,7 +38,7 @@ impl Node {
             if !self.tasks.contains_key(key) {
                 continue;
             }
-            self.cancel_descendants(now, key, true, fx);
+            self.cancel_descendants(now, key, false, fx);
             let message = format!("{dead}, the node that owns it, is dead");
             let error = Error::new(ErrorCode::OwnerDied, message);
             match self.tasks.get(key).map(|task| &task.kind) {
@@ -81,6 +82,9 @@ impl Node {
             if object.owner() == Some(dead) {
                 if is_away || matches!(object.state, State::Pending) {
                     self.fail_orphan(now, id, dead, fx);
+                } else {
+                    // A copy that is here is all there is from now on.
+                    self.storage.adopt(id);
                 }
                 continue;
             }
@@ -95,13 +99,13 @@ impl Node {
     }
 
     /// An object whose owner is dead, and whose value is not here, fails (contract O9).
-    fn fail_orphan(&mut self, now: Time, id: ObjectId, owner: NodeId, fx: &mut Effects) {
+    pub(in crate::node) fn fail_orphan(&mut self, now: Time, id: ObjectId, owner: NodeId, fx: &mut Effects) {
         let message = format!("{owner}, the node that owns {id}, is dead: what it owned went with it");
         self.fail_object(now, id, Error::new(ErrorCode::OwnerDied, message), fx);
     }
 
     /// Gives an object that is owned elsewhere an error, whatever it was.
-    pub(super) fn fail_object(&mut self, now: Time, id: ObjectId, error: Error, fx: &mut Effects) {
+    pub(in crate::node) fn fail_object(&mut self, now: Time, id: ObjectId, error: Error, fx: &mut Effects) {
         self.not_wanted(id);
         let Some(object) = self.objects.get_mut(&id) else { return };
         let error = Arc::new(error);

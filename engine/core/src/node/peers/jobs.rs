@@ -80,7 +80,12 @@ impl Node {
             Some(job) if !job.is_ending() => {
                 job.spread.insert(from);
             }
-            _ => {
+            other => {
+                // What is said of its end waits for that node too.
+                if let Some(job) = other.filter(|job| job.home.is_none() && !job.is_reported()) {
+                    job.elsewhere.insert(from);
+                    job.nodes.insert(from);
+                }
                 let why = Arc::from("its job has ended");
                 self.tell(from, Message::EndJob(id, why));
             }
@@ -126,8 +131,9 @@ impl Node {
             }
             // It was told by another, who hears when nothing is left; or there is nothing.
             _ => {
-                let retains = self.retains_objects_of(id);
-                self.tell(from, Message::JobGone { job: id, retains, nodes: vec![self.id] });
+                let retains = !self.jobs.contains_key(&id) && self.retains_objects_of(id);
+                let holders = self.holders_of(id);
+                self.tell(from, Message::JobGone { job: id, retains, nodes: vec![self.id], holders });
             }
         }
     }
@@ -139,7 +145,9 @@ impl Node {
         let Some(to) = job.ended_by else { return };
         let retains = retains || job.retained || job.has_detached();
         let nodes = job.nodes.iter().copied().chain([self.id]).collect();
-        self.tell(to, Message::JobGone { job: id, retains, nodes });
+        let mut holders = self.holders_of(id);
+        holders.extend(&job.holders);
+        self.tell(to, Message::JobGone { job: id, retains, nodes, holders });
     }
 
     /// Nothing of a job is left on another node.
@@ -148,7 +156,7 @@ impl Node {
         from: NodeId,
         id: JobId,
         retains: bool,
-        nodes: Vec<NodeId>,
+        (nodes, holders): (Vec<NodeId>, Vec<NodeId>),
         fx: &mut Effects,
     ) {
         if let Some(job) = self.jobs.get_mut(&id)
@@ -156,6 +164,7 @@ impl Node {
         {
             job.retained |= retains;
             job.nodes.extend(nodes);
+            job.holders.extend(holders);
             self.report_if_ended(id, fx);
         }
     }
@@ -168,7 +177,10 @@ impl Node {
             return;
         }
         let nodes = job.nodes.clone();
-        if self.retains_objects_of(id) {
+        // Who was not of the job may hold what it was given.
+        let holders = job.holders.iter().copied().chain(self.holders_of(id));
+        let strangers = holders.into_iter().any(|holder| holder != self.id && !nodes.contains(&holder));
+        if strangers || self.retains_objects_of(id) {
             return;
         }
         for node in nodes {
@@ -177,6 +189,21 @@ impl Node {
             }
         }
         self.peers.sweeping.push(id);
+    }
+
+    /// Nodes that hold objects of a job that are owned here, or that are given them.
+    fn holders_of(&self, id: JobId) -> Vec<NodeId> {
+        let mut holders = Vec::new();
+        self.peers.references.for_each_holder(|node, handle| {
+            if let Handle::Object(object) = handle
+                && self.objects.get(&object).is_some_and(|object| object.job == id)
+            {
+                holders.push(node);
+            }
+        });
+        holders.sort();
+        holders.dedup();
+        holders
     }
 
     /// Frees all objects of a job, whoever holds them.
@@ -188,7 +215,12 @@ impl Node {
             self.add_edge(Handle::Object(*object));
         }
         for object in &objects {
-            self.empty_object(now, *object, fx);
+            // Whatever of another job was given it in spite of all fails, and waits for nothing.
+            let error = Error::new(ErrorCode::ObjectFreed, format!("{object}: its job {id} has ended"));
+            if self.objects.get(object).is_some_and(|object| object.owner().is_none()) {
+                self.drop_remote_bytes(*object);
+            }
+            self.fail_object(now, *object, error, fx);
             self.peers.references.kept.remove(object);
         }
         self.forget_lent(now, &objects, fx);

@@ -37,6 +37,8 @@ pub struct Load {
     pub free: Resources,
     /// Tasks in line there.
     pub queued: u32,
+    /// Counts what the node has said of itself: the larger is the newer, whichever way it came.
+    pub version: u64,
 }
 
 /// One thing that a node tells another.
@@ -51,6 +53,8 @@ pub enum Message {
         /// Its attempt.
         attempt: u32,
     },
+    /// A node that has refused has more room than it had then.
+    HasRoom,
     /// An attempt has ended.
     Ended {
         /// The task.
@@ -101,6 +105,8 @@ pub enum Message {
         reason: StopReason,
         /// Its children too.
         recursive: bool,
+        /// Whether actors end whose calls are among those.
+        force: bool,
     },
 
     /// The sender was given a handle by somebody else and holds it now; to the owner.
@@ -134,6 +140,8 @@ pub enum Message {
         retains: bool,
         /// The nodes that this is about.
         nodes: Vec<NodeId>,
+        /// Nodes that hold objects of it that are owned there, or are about to.
+        holders: Vec<NodeId>,
     },
     /// Nothing of it runs anywhere, and nobody who goes on holds objects of it: they are all free.
     SweepJob(JobId),

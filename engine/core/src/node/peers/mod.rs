@@ -58,6 +58,11 @@ pub(super) struct Peers {
     /// Jobs that have ended everywhere and whose objects are about to be freed.
     pub sweeping: Vec<JobId>,
     spread: u64,
+    /// Nodes whose tasks were refused here, and what was free then.
+    refused: BTreeSet<NodeId>,
+    refused_when: Resources,
+    /// How often this node has said what it has free.
+    loads_said: u64,
     /// Nodes that have got room.
     news: choose::News,
     /// Where the next look for a node begins.
@@ -76,6 +81,8 @@ struct Peer {
     session: Session,
     /// It is in the outbox.
     is_queued: bool,
+    /// Of what it has free, in its packet that is being dealt with.
+    load_version: u64,
 }
 
 impl Peers {
@@ -124,7 +131,7 @@ impl Node {
         }
         let peer = self.peer(info.id);
         if peer.room.is_unknown() {
-            peer.room.is_said(Load { free: info.total.clone(), queued: 0 }, 0);
+            peer.room.is_said(Load { free: info.total.clone(), queued: 0, version: 0 }, 0);
         }
         (peer.labels, peer.total) = (info.labels, info.total);
         self.peers.news.add(info.id);
@@ -133,20 +140,19 @@ impl Node {
 
     /// The head has told what a node has free.
     pub fn node_load(&mut self, now: Time, node: NodeId, load: Load, fx: &mut Effects) {
-        // What the node itself has said with an acknowledgement is newer.
         let Some(peer) = self.peers.nodes.get_mut(&node) else { return };
-        if peer.outstanding.is_empty() {
-            let acknowledged = peer.session.acknowledged();
-            if peer.room.is_said(load, acknowledged) {
-                self.peers.news.add(node);
-            }
+        let acknowledged = peer.session.acknowledged();
+        if peer.room.is_said(load, acknowledged) {
+            self.peers.news.add(node);
             self.schedule(now, fx);
         }
     }
 
     /// What this node has free, for the others.
-    pub fn load(&self) -> Load {
-        Load { free: self.free.clone(), queued: u32::try_from(self.ready.tasks).unwrap_or(u32::MAX) }
+    pub fn load(&mut self) -> Load {
+        self.peers.loads_said += 1;
+        let queued = u32::try_from(self.ready.tasks).unwrap_or(u32::MAX);
+        Load { free: self.free.clone(), queued, version: self.peers.loads_said }
     }
 
     fn peer(&mut self, node: NodeId) -> &mut Peer {
@@ -157,6 +163,7 @@ impl Node {
             outstanding: IdSet::default(),
             session: Session::new(),
             is_queued: false,
+            load_version: 0,
         })
     }
 
@@ -176,6 +183,7 @@ impl Node {
 
     /// Sends what was queued. Called after every event.
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
+        self.tell_of_room();
         if self.peers.outbox.is_empty() {
             return;
         }
@@ -208,6 +216,7 @@ impl Node {
             self.release_again(now, from, first, &messages, fx);
         }
         let peer = self.peer(from);
+        peer.load_version = load.version;
         let has_more = peer.room.is_said(load, received);
         let was_behind = peer.session.unacknowledged();
         let messages = peer.session.take_in(now, Batch { first, messages, received });
@@ -258,6 +267,8 @@ impl Node {
         match message {
             Message::Run(task) => self.run_foreign(now, from, *task, fx),
             Message::Refused { task, attempt } => self.refused(now, from, task, attempt, fx),
+            // What is free stands in its packet.
+            Message::HasRoom => {}
             Message::Ended { task, attempt, result } => {
                 self.ended_elsewhere(now, from, (task, attempt), result, fx);
             }
@@ -270,8 +281,8 @@ impl Node {
                 self.cancel_call_from(now, from, task, (force, recursive), fx);
             }
             Message::KillActor(actor, restart) => self.kill_from(now, from, actor, restart, fx),
-            Message::Cancel { task, attempt, reason, recursive } => {
-                self.cancel_foreign(now, from, (task, attempt), reason, recursive, fx);
+            Message::Cancel { task, attempt, reason, recursive, force } => {
+                self.cancel_foreign(now, from, (task, attempt), reason, (recursive, force), fx);
             }
             Message::Borrow(handle) => self.lend_on_request(from, handle),
             Message::Borrowed(handle, is_there) => self.borrowed(now, from, handle, is_there, fx),
@@ -285,7 +296,9 @@ impl Node {
             Message::Drop(object) => self.drop_kept(now, from, object, fx),
             Message::EndJob(job, why) => self.end_job_here(now, from, job, &why, fx),
             Message::JobHere(job) => self.job_here(from, job),
-            Message::JobGone { job, retains, nodes } => self.job_gone_at(from, job, retains, nodes, fx),
+            Message::JobGone { job, retains, nodes, holders } => {
+                self.job_gone_at(from, job, retains, (nodes, holders), fx);
+            }
             Message::SweepJob(job) => self.sweep_job(now, job, fx),
         }
     }

@@ -85,7 +85,7 @@ impl Node {
         let is_large = value.place.residence() == Residence::Remote;
         let object = id.output(index);
         // An attempt after the first one yields again what is there already.
-        let is_new = key.is_some() && self.streams.get(&id).is_some_and(|stream| index >= stream.yielded);
+        let is_new = key.is_some() && self.streams.get(&id).is_some_and(|stream| index == stream.yielded);
         if is_new {
             for handle in value.handles.iter() {
                 self.add_edge(*handle);

@@ -150,11 +150,17 @@ impl Node {
     }
 
     /// Has the node that a task is at end it; its end follows from there.
-    pub(in crate::node) fn end_there(&mut self, key: TaskKey, reason: StopReason, recursive: bool) {
+    pub(in crate::node) fn end_there(
+        &mut self,
+        key: TaskKey,
+        reason: StopReason,
+        recursive: bool,
+        force: bool,
+    ) {
         let task = &self.tasks[key];
         let Some(away) = task.away() else { return };
         let (node, task, attempt) = (away.node, task.id, task.attempt);
-        self.tell(node, Message::Cancel { task, attempt, reason, recursive });
+        self.tell(node, Message::Cancel { task, attempt, reason, recursive, force });
     }
 
     // ---- where it runs ----
@@ -183,7 +189,7 @@ impl Node {
                     let result = Err(Failure::plain(error));
                     self.tell(from, Message::Ended { task: id, attempt, result });
                 }
-                None => drop(self.tell(from, Message::Refused { task: id, attempt })),
+                None => self.refuse(from, id, attempt),
             }
             return self.let_go(now, held, fx);
         }
@@ -233,6 +239,9 @@ impl Node {
         let handle = crate::value::Handle::Object(id);
         self.add_edge(handle);
         held.push(handle);
+        if self.peers.dead.contains(&owner) {
+            self.owner_is_dead(handle, owner);
+        }
         let is_here = super::RemotePlace::of(&value.place).is_some_and(|place| place.holder == self.id);
         if !is_here && matches!(self.objects.get(&id).map(|object| &object.state), Some(State::Pending)) {
             self.set_outcome(now, id, Ok(value), fx);
@@ -243,7 +252,7 @@ impl Node {
     fn takes_foreign(&self, options: &TaskOptions) -> bool {
         let needs = self.needs_of(options, 0);
         let fits = self.ready.tasks == 0 && self.free.covers(&needs);
-        let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max;
+        let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max && self.will_have(&needs);
         self.tasks.len() < self.limits.queued_tasks_max
             && self.total.covers(&needs)
             && options.placement.labels.iter().all(|label| !label.hard || label.matches(&self.labels))
@@ -287,7 +296,7 @@ impl Node {
         from: NodeId,
         (id, attempt): (TaskId, u32),
         reason: StopReason,
-        recursive: bool,
+        (recursive, force): (bool, bool),
         fx: &mut Effects,
     ) {
         let Some(key) = self.task_index.get(&id).copied() else { return };
@@ -297,7 +306,7 @@ impl Node {
             return;
         }
         if recursive {
-            self.cancel_descendants(now, key, true, fx);
+            self.cancel_descendants(now, key, force, fx);
         }
         let error = Error::new(ErrorCode::TaskCancelled, "its owner has ended it");
         if is_call && self.tasks[key].instance.is_some() && reason == StopReason::JobEnded {

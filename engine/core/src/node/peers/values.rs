@@ -10,6 +10,9 @@ use crate::node::{Effects, Node};
 use crate::time::Time;
 use crate::value::{Handle, Place, Residence, Value};
 
+/// How often the owner of an object is asked for its bytes that could not be had.
+const ROUNDS_MAX: u32 = 16;
+
 impl Node {
     // ---- packing ----
 
@@ -158,6 +161,33 @@ impl Node {
         holder == self.id || self.peers.dead.contains(&holder)
     }
 
+    /// The bytes of an object of another node could not be had: its owner is asked again, unless it is dead
+    /// or was asked often enough.
+    pub(in crate::node) fn ask_owner_again(
+        &mut self,
+        now: Time,
+        id: ObjectId,
+        holder: NodeId,
+        cause: &Error,
+        fx: &mut Effects,
+    ) {
+        let Some(object) = self.objects.get_mut(&id) else { return };
+        let Some(owner) = object.owner() else { return };
+        let rounds = &mut object.afar().rounds;
+        *rounds += 1;
+        if *rounds > ROUNDS_MAX {
+            let message = format!(
+                "{id}: its bytes could not be had {ROUNDS_MAX} times, the last time from {holder}: {}",
+                cause.message()
+            );
+            self.fail_object(now, id, Error::new(ErrorCode::ObjectLost, message), fx);
+        } else if self.peers.dead.contains(&owner) {
+            self.fail_orphan(now, id, owner, fx);
+        } else {
+            self.ask_again(id, holder, cause);
+        }
+    }
+
     /// The bytes of an object of another node could not be had: its owner is told, and asked again.
     pub(in crate::node) fn ask_again(&mut self, id: ObjectId, holder: NodeId, cause: &Error) {
         let Some(owner) = self.objects.get(&id).and_then(Object::owner) else { return };
@@ -177,6 +207,11 @@ impl Node {
         // Of bytes here this node knows better.
         let is_there = self.storage.remote_place(id).is_some_and(|remote| remote.holder == holder);
         if !is_there {
+            return;
+        }
+        // A copy that is here will do.
+        if self.storage.adopt(id) {
+            self.tell(holder, Message::Drop(id));
             return;
         }
         let Failure { error, .. } = failure;

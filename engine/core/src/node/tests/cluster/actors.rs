@@ -245,3 +245,18 @@ fn application_failures_are_retried_at_the_actor() {
     assert_eq!(scene.code(call), ErrorCode::TaskFailed);
     scene.end();
 }
+
+// contract: A5, T4
+#[test]
+fn cancelling_a_task_elsewhere_asks_its_calls_to_end_and_ends_no_actor() {
+    let mut scene = scene(ActorOptions::default());
+    let call = scene.call(CallOptions::default());
+    let task = scene.task;
+    scene.cluster.worlds[0].cancel(task, false, true);
+    scene.cluster.settle();
+    assert_eq!(scene.cluster.worlds[0].code_of(scene.root, task), ErrorCode::TaskCancelled);
+    assert_eq!(scene.cluster.worlds[0].interrupts, [call]);
+    assert_eq!(scene.cluster.worlds[0].actor_state(scene.actor), "ALIVE");
+    scene.cluster.finish(call);
+    scene.end();
+}

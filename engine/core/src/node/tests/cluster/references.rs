@@ -246,3 +246,31 @@ fn bytes_that_a_node_has_lost_are_made_again() {
     assert!(cluster.worlds[0].is_awake(wait));
     cluster.end();
 }
+
+// contract: O8
+#[test]
+fn a_copy_that_the_owner_has_is_kept_when_others_cannot_reach_the_holder() {
+    let mut cluster = Cluster::new(&[0, 1]);
+    let root = cluster.job(0);
+    let (task, _) = on_second(&mut cluster, root, &[]);
+    cluster.worlds[1].finish_with(task, vec![large(1 << 20)]);
+    cluster.settle();
+    let object = task.output(0);
+    cluster.worlds[0].wait(root, &[Waitable::Value(object)], Until::AllOrFailure, None);
+    cluster.settle();
+    let holder = cluster.id(1);
+    let failure = crate::node::Failure::plain(super::error(ErrorCode::ObjectLost));
+    let message = crate::node::Message::Missing(object, holder, failure);
+    // As a third node would say it.
+    let from = crate::ids::IdGenerator::new([99; 16]).node();
+    let (to, load) = (cluster.id(0), crate::node::Load::default());
+    let packet = crate::node::Packet { from, to, first: 1, messages: vec![message], received: 0, load };
+    cluster.worlds[0].event(|node, now, fx| node.packet(now, packet, fx));
+    cluster.worlds[0].event(|node, now, fx| node.node_dead(now, from, fx));
+    cluster.settle();
+    assert_eq!(cluster.runs_on(task), None, "there is no need to run it again");
+    assert!(!exists(&cluster, 1, object), "its bytes there are not needed any more");
+    let value = cluster.worlds[0].outcome(root, object).expect("there").expect("a value");
+    assert_eq!(value.place.residence(), Residence::Arena);
+    cluster.end();
+}

@@ -7,7 +7,8 @@ use crate::error::ErrorCode;
 use crate::ids::TaskId;
 use crate::node::TaskState;
 use crate::node::tests::harness::{failure, function, options, value, with_cpus, with_deadline};
-use crate::options::{LabelOperator, LabelSelector, Retries, Strategy, TaskOptions};
+use crate::options::{ActorOptions, LabelOperator, LabelSelector, Retries, Strategy, TaskOptions};
+use crate::resources::Quantity;
 use crate::value::Argument;
 
 fn spread() -> TaskOptions {
@@ -116,9 +117,6 @@ fn a_node_that_has_no_room_after_all_refuses_and_the_task_goes_elsewhere() {
     assert_eq!(cluster.worlds[0].node.node_view().counters.tasks_refused, 2);
     let (index, other) = own[1];
     cluster.worlds[index].finish(other);
-    let load = cluster.worlds[index].node.load();
-    let id = cluster.id(index);
-    cluster.worlds[0].event(|node, now, fx| node.node_load(now, id, load, fx));
     cluster.settle();
     assert_eq!(cluster.runs_on(task), Some(index));
     cluster.end();
@@ -331,5 +329,37 @@ fn arguments_travel_with_their_task() {
     let sizes: Vec<u64> = cluster.worlds[1].running[&task].1.arguments.iter().map(|v| v.size).collect();
     assert_eq!(sizes, [77, 5]);
     cluster.finish(task);
+    cluster.end();
+}
+
+// contract: E2
+#[test]
+fn what_must_stay_and_cannot_run_here_fails_although_others_could_run_it() {
+    let mut cluster = Cluster::new(&[1, 4]);
+    let root = cluster.job(0);
+    let mut wants = ActorOptions::default();
+    wants.placement.cpus = Some(Quantity::units(2));
+    let actor = cluster.worlds[0].create(root, wants);
+    assert_eq!(cluster.worlds[0].actor_state(actor), "DEAD");
+    let lane = cluster.worlds[0].lane();
+    let call = cluster.worlds[0].call(root, actor, lane, &[]);
+    let error = cluster.worlds[0].error_of(root, call.output(0));
+    assert!(error.message().contains("cpus"), "{error}");
+    cluster.end();
+}
+
+#[test]
+fn a_node_that_has_refused_says_when_it_has_room() {
+    let limits = crate::node::Limits { foreign_tasks_in_line_max: 0, ..Default::default() };
+    let mut cluster = Cluster::of(&[super::cpus(0), super::cpus(1)], &limits);
+    let root = cluster.job(0);
+    let own = cluster.job(1);
+    let busy = cluster.worlds[1].spawn(own, &[], options());
+    let task = cluster.worlds[0].spawn(root, &[], options());
+    cluster.settle();
+    assert_eq!(cluster.runs_on(task), None);
+    cluster.worlds[1].finish(busy);
+    cluster.settle();
+    assert_eq!(cluster.runs_on(task), Some(1));
     cluster.end();
 }
