@@ -339,7 +339,6 @@ mod tests {
         assert!(nodes.iter().all(|node| told(&fx, *node).is_empty()), "nothing has changed");
     }
 
-    // contract: H2
     #[test]
     fn a_head_that_was_asleep_gives_the_nodes_time_to_be_heard() {
         let (mut head, nodes) = heads_and_nodes();

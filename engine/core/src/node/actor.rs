@@ -433,6 +433,11 @@ impl Node {
         task.started = now;
         task.emitted = 0;
         let options = &self.classes[task.class].spec.options;
+        let arguments = match arguments {
+            Ok(arguments) => arguments,
+            // It counts as inside, and leaves as one that was.
+            Err(error) => return self.fail_task(now, key, Arc::new(error), fx),
+        };
         let call = Call {
             task: task.id,
             attempt: task.attempt,

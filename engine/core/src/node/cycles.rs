@@ -30,26 +30,16 @@ impl Node {
 
     /// Of the objects that a job made, those that nobody else holds, directly or through others.
     fn unreachable_objects(&self, job: JobId) -> Vec<ObjectId> {
-        let own = self.objects.iter().filter(|(_, object)| object.job == job);
-        let mut held_by_others: IdMap<ObjectId, u32> = own.map(|(id, object)| (*id, object.edges)).collect();
-        let inside = |id: &ObjectId| {
-            let handles = self.objects.get(id).map_or(&[][..], |object| object.state.handles());
-            handles.iter().filter_map(|handle| match handle {
-                Handle::Object(id) => Some(*id),
-                _ => None,
-            })
-        };
-        let ids: Vec<ObjectId> = held_by_others.keys().copied().collect();
-        for held in ids.iter().flat_map(inside) {
-            if let Some(count) = held_by_others.get_mut(&held) {
-                *count -= 1;
-            }
+        let mut held_by_others = self.edges_from_outside(job);
+        for (id, count) in &mut held_by_others {
+            // Their owners, elsewhere, hold them.
+            *count += u32::from(self.peers.references.kept.contains_key(id));
         }
-        let mut reachable: Vec<ObjectId> =
-            ids.iter().copied().filter(|id| held_by_others.get(id).is_some_and(|count| *count > 0)).collect();
+        let held = held_by_others.iter().filter(|(_, count)| **count > 0);
+        let mut reachable: Vec<ObjectId> = held.map(|(id, _)| *id).collect();
         while let Some(id) = reachable.pop() {
             if held_by_others.remove(&id).is_some() {
-                reachable.extend(inside(&id));
+                reachable.extend(self.objects_inside(id));
             }
         }
         held_by_others.into_keys().collect()
@@ -57,23 +47,40 @@ impl Node {
 
     /// Whether somebody who is not of a job that has ended, and is on this node, may reach objects of it.
     pub(super) fn retains_objects_of(&self, job: JobId) -> bool {
-        let own = self.objects.iter().filter(|(_, object)| object.job == job);
-        let mut by_others: IdMap<ObjectId, u32> = own.map(|(id, object)| (*id, object.edges)).collect();
-        let mut less = |handle: &Handle| {
+        let mut by_others = self.edges_from_outside(job);
+        self.peers.references.for_each_holder(|_, handle| {
             if let Handle::Object(id) = handle
-                && let Some(count) = by_others.get_mut(id)
+                && let Some(count) = by_others.get_mut(&id)
             {
                 *count -= 1;
             }
-        };
-        for object in self.objects.values().filter(|object| object.job == job) {
-            object.state.handles().iter().for_each(&mut less);
-        }
-        self.peers.references.for_each_holder(|_, handle| less(&handle));
+        });
         by_others.values().any(|count| *count > 0)
     }
 
-    pub(super) fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
+    /// The objects that a job made, each with its edges but those of such objects.
+    fn edges_from_outside(&self, job: JobId) -> IdMap<ObjectId, u32> {
+        let own = self.objects.iter().filter(|(_, object)| object.job == job);
+        let mut edges: IdMap<ObjectId, u32> = own.map(|(id, object)| (*id, object.edges)).collect();
+        let ids: Vec<ObjectId> = edges.keys().copied().collect();
+        for held in ids.into_iter().flat_map(|id| self.objects_inside(id)) {
+            if let Some(count) = edges.get_mut(&held) {
+                *count -= 1;
+            }
+        }
+        edges
+    }
+
+    /// The objects that an object's value or failure names.
+    fn objects_inside(&self, id: ObjectId) -> impl Iterator<Item = ObjectId> + '_ {
+        let handles = self.objects.get(&id).map_or(&[][..], |object| object.state.handles());
+        handles.iter().filter_map(|handle| match handle {
+            Handle::Object(id) => Some(*id),
+            _ => None,
+        })
+    }
+
+    fn empty_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.get(&id) else { return };
         if object.owner().is_none() {
             self.drop_remote_bytes(id);

@@ -233,7 +233,10 @@ impl Node {
     }
 
     fn start(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
-        let arguments = self.argument_values(key);
+        let arguments = match self.argument_values(key) {
+            Ok(arguments) => arguments,
+            Err(error) => return self.fail_task(now, key, Arc::new(error), fx),
+        };
         let task = &mut self.tasks[key];
         task.started = now;
         task.emitted = 0;
@@ -322,14 +325,14 @@ impl Node {
     }
 
     /// The values of a task's arguments, all of which are there and stay where they are until its attempt
-    /// ends.
-    pub(super) fn argument_values(&mut self, key: TaskKey) -> Vec<Value> {
+    /// ends. INTERNAL when the books were wrong about that.
+    pub(super) fn argument_values(&mut self, key: TaskKey) -> Result<Vec<Value>, Error> {
         self.pin_arguments(key);
         let value = |argument: &Argument| match argument {
-            Argument::Value(value) => value.clone(),
+            Argument::Value(value) => Ok(value.clone()),
             Argument::Object(id) => match self.objects.get(id).map(|object| &object.state) {
-                Some(State::Ready(value)) => value.clone(),
-                _ => unreachable!("{id} is held by a task whose arguments were counted as ready"),
+                Some(State::Ready(value)) => Ok(value.clone()),
+                _ => Err(Error::internal(format!("{id}, an argument that was there, is not there any more"))),
             },
         };
         self.tasks[key].arguments.iter().map(value).collect()

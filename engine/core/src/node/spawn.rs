@@ -318,7 +318,9 @@ impl Node {
                 State::Pending => {
                     object.waiting.push(Waiter::Task(key));
                     unready += 1;
-                    self.want(id);
+                    if object.owner().is_some() {
+                        self.want(id);
+                    }
                 }
                 State::Failed(error) => failed = failed.or_else(|| Some(error.clone())),
                 State::Ready(_) => {}

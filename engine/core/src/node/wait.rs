@@ -152,8 +152,9 @@ impl Node {
                 Waitable::Object(id) | Waitable::Value(id) => {
                     if let Some(object @ Object { state: State::Pending, .. }) = self.objects.get_mut(id) {
                         object.waiting.push(Waiter::Wait(wait));
-                        let id = *id;
-                        self.want(id);
+                        if object.owner().is_some() {
+                            self.want(*id);
+                        }
                     }
                 }
                 Waitable::NextOf(stream) => {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{NodeId, ObjectId};
+use crate::node::class::Class;
 use crate::node::edges::{Object, State};
 use crate::node::task::Kind;
 use crate::node::{Effects, Node, TaskKey};
@@ -27,7 +28,25 @@ impl Node {
         self.lose_objects_of(now, dead, fx);
         self.drop_references_of(now, dead, fx);
         self.end_jobs_of(now, dead, fx);
+        self.fail_what_never_fits(now, fx);
         self.schedule(now, fx);
+    }
+
+    /// Tasks in line that only the dead node could have run fail (contract E2).
+    fn fail_what_never_fits(&mut self, now: Time, fx: &mut Effects) {
+        let in_line = |class: &Class| class.queue.iter().map(|(_, key)| *key).collect::<Vec<TaskKey>>();
+        let lines: Vec<Vec<TaskKey>> = self.classes.values().map(in_line).collect();
+        for line in lines {
+            // Those of one class ask for the same.
+            for key in line {
+                if !self.tasks.contains_key(key) {
+                    continue;
+                }
+                let Some(error) = self.never_fits(key) else { break };
+                self.remove_from_line(key);
+                self.fail_task(now, key, error, fx);
+            }
+        }
     }
 
     /// The tasks that a dead node owned end, and their children: nobody waits for them.
@@ -79,29 +98,22 @@ impl Node {
                 afar.waiting.retain(|node| *node != dead);
             }
             let is_away = object.state.value().is_some_and(|v| v.place.residence() == Residence::Remote);
-            if object.owner() == Some(dead) {
-                if is_away || matches!(object.state, State::Pending) {
-                    self.fail_orphan(now, id, dead, fx);
-                } else {
-                    // A copy that is here is all there is from now on.
-                    self.storage.adopt(id);
+            let is_orphan = object.owner() == Some(dead);
+            let was_there = self.storage.remote_place(id).is_some_and(|remote| remote.holder == dead);
+            if is_orphan && (is_away || matches!(object.state, State::Pending)) {
+                self.fail_orphan(now, id, dead, fx);
+            } else if is_orphan || was_there {
+                // A copy that is here is all there is from now on.
+                if !self.storage.adopt(id) && was_there {
+                    self.lose(now, id, &cause, fx);
                 }
-                continue;
-            }
-            if self.storage.remote_place(id).is_none_or(|remote| remote.holder != dead) {
-                continue;
-            }
-            // A copy that is here is all there is from now on.
-            if !self.storage.adopt(id) {
-                self.lose(now, id, &cause, fx);
             }
         }
     }
 
     /// An object whose owner is dead, and whose value is not here, fails (contract O9).
     pub(in crate::node) fn fail_orphan(&mut self, now: Time, id: ObjectId, owner: NodeId, fx: &mut Effects) {
-        let message = format!("{owner}, the node that owns {id}, is dead: what it owned went with it");
-        self.fail_object(now, id, Error::new(ErrorCode::OwnerDied, message), fx);
+        self.fail_object(now, id, orphaned(id, owner), fx);
     }
 
     /// Gives an object that is owned elsewhere an error, whatever it was.
@@ -123,8 +135,7 @@ impl Node {
         let Handle::Object(id) = handle else { return };
         let Some(object) = self.objects.get_mut(&id) else { return };
         if matches!(object.state, State::Pending) {
-            let message = format!("{owner}, the node that owns {id}, is dead: what it owned went with it");
-            object.state = State::Failed(Arc::new(Error::new(ErrorCode::OwnerDied, message)));
+            object.state = State::Failed(Arc::new(orphaned(id, owner)));
         }
     }
 
@@ -139,4 +150,9 @@ impl Node {
             self.fail_object(now, id, Error::new(ErrorCode::ObjectLost, message), fx);
         }
     }
+}
+
+fn orphaned(id: ObjectId, owner: NodeId) -> Error {
+    let message = format!("{owner}, the node that owns {id}, is dead: what it owned went with it");
+    Error::new(ErrorCode::OwnerDied, message)
 }

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use crate::error::ErrorCode;
-use crate::node::tests::harness::{large, options, value_with};
+use crate::node::tests::harness::{large, options, value_with, with_cpus};
 use crate::node::{Until, WaitState, Waitable};
 use crate::options::{Retries, TaskOptions};
 use crate::value::{Handle, Residence};
@@ -173,5 +173,21 @@ fn what_a_dead_node_held_is_free() {
     assert!(cluster.worlds[0].node.object(inner).is_some());
     cluster.kill(1);
     assert!(cluster.worlds[0].node.object(inner).is_none());
+    cluster.end();
+}
+
+// contract: E2
+#[test]
+fn tasks_in_line_that_only_the_dead_node_could_run_fail() {
+    let mut cluster = Cluster::new(&[1, 2]);
+    let root = cluster.job(0);
+    let tasks: Vec<_> = (0..3).map(|_| cluster.worlds[0].spawn(root, &[], with_cpus(2))).collect();
+    cluster.settle();
+    cluster.kill(1);
+    for task in tasks {
+        assert_eq!(cluster.worlds[0].code_of(root, task), ErrorCode::Unschedulable);
+    }
+    let small = cluster.worlds[0].spawn(root, &[], options());
+    assert_eq!(cluster.runs_on(small), Some(0));
     cluster.end();
 }

@@ -5,6 +5,7 @@ use crate::error::ErrorCode;
 use crate::ids::{ObjectId, TaskId};
 use crate::node::tests::harness::{large, options, value_with};
 use crate::node::{Caller, Until, WaitState, Waitable};
+use crate::options::{ActorOptions, Lifetime};
 use crate::value::{Handle, Residence};
 
 /// A task on the second node and who it is there.
@@ -273,4 +274,39 @@ fn a_copy_that_the_owner_has_is_kept_when_others_cannot_reach_the_holder() {
     let value = cluster.worlds[0].outcome(root, object).expect("there").expect("a value");
     assert_eq!(value.place.residence(), Residence::Arena);
     cluster.end();
+}
+
+// contract: O6, A8
+#[test]
+fn bytes_kept_elsewhere_outlive_their_job_when_a_detached_actor_holds_the_object() {
+    let mut cluster = Cluster::new(&[0, 1]);
+    let root = cluster.job(0);
+    let (task, _) = on_second(&mut cluster, root, &[]);
+    cluster.worlds[1].finish_with(task, vec![large(1 << 20)]);
+    cluster.settle();
+    let object = task.output(0);
+    let mut options = ActorOptions { lifetime: Lifetime::Detached, ..ActorOptions::default() };
+    options.placement.cpus = Some(crate::resources::Quantity::ZERO);
+    let actor = cluster.worlds[0].actor(root, options);
+    let lane = cluster.worlds[0].lane();
+    let message = cluster.worlds[0].put(root, value_with(&[Handle::Object(object)]));
+    let call = cluster.worlds[0].call(root, actor, lane, &[message]);
+    let inside = cluster.worlds[0].caller(call);
+    take(&mut cluster, 0, inside, object);
+    let job = cluster.worlds[0].job_of(root);
+    cluster.worlds[0].finish(root.task);
+    cluster.settle();
+    assert!(cluster.worlds[0].ended.contains_key(&job));
+    let WaitState::Blocked(wait) =
+        cluster.worlds[0].wait(inside, &[Waitable::Value(object)], Until::AllOrFailure, None)
+    else {
+        panic!("it is not here")
+    };
+    cluster.settle();
+    assert!(cluster.worlds[0].is_awake(wait));
+    let value = cluster.worlds[0].outcome(inside, object).expect("there").expect("a value");
+    assert_eq!(token(&value.place), 1 << 20);
+    cluster.worlds[0].release(inside, Handle::Object(object));
+    cluster.finish(call);
+    assert!(!exists(&cluster, 1, object), "nobody holds it any more");
 }
