@@ -111,6 +111,18 @@ pub struct Placement {
     pub priority: i32,
 }
 
+impl Placement {
+    /// Whether a node with these labels will do.
+    pub fn accepts(&self, labels: &[(String, String)]) -> bool {
+        self.labels.iter().all(|selector| !selector.hard || selector.matches(labels))
+    }
+
+    /// How many of the soft selectors a node with these labels is what they want.
+    pub fn likes(&self, labels: &[(String, String)]) -> usize {
+        self.labels.iter().filter(|selector| !selector.hard && selector.matches(labels)).count()
+    }
+}
+
 /// Whether an instance serves one task or many (contract T3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Reuse {

@@ -108,7 +108,7 @@ impl Head {
         if !loads.is_empty() {
             fx.push(Effect::Tell(id, Notice::Loads(loads)));
         }
-        let load = Load { free: info.total.clone(), queued: 0, version: 0 };
+        let load = Load { free: info.total.clone(), version: 0 };
         let deadline = now + self.limits.watch.silence_max;
         self.nodes.alive.insert(id, Alive { info, load, has_news: false, deadline, is_broken: false });
         self.arm(fx);
@@ -121,7 +121,7 @@ impl Head {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
         node.deadline = now + self.limits.watch.silence_max;
         node.is_broken = false;
-        let is_news = (&node.load.free, node.load.queued) != (&load.free, load.queued);
+        let is_news = node.load.free != load.free;
         node.load = load;
         if is_news {
             node.has_news = true;
@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn load(count: u64) -> Load {
-        Load { free: cpus(count), queued: 0, version: 0 }
+        Load { free: cpus(count), version: 0 }
     }
 
     fn heads_and_nodes() -> (Head, Vec<NodeId>) {

@@ -58,7 +58,7 @@ impl Node {
                     None => format!("waits for {}", call.actor),
                 },
                 _ => match task.away() {
-                    Some(away) => format!("was given to {}, which runs it or is about to", away.node),
+                    Some(node) => format!("was given to {node}, which runs it or is about to"),
                     None => "has been handed to its sandbox".to_owned(),
                 },
             },

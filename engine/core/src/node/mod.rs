@@ -5,6 +5,7 @@
 //! Nothing here blocks, and nothing here knows what the bytes of a value are.
 
 mod actor;
+mod actor_calls;
 mod cancel;
 mod class;
 mod cycles;

@@ -44,7 +44,7 @@ impl Node {
         Some(format!("it asks for {}: ask for less, or add a node that has it", what.join("; ")))
     }
 
-    pub(super) fn is_elsewhere(&self, class: &Class) -> Option<String> {
+    fn is_elsewhere(&self, class: &Class) -> Option<String> {
         let placement = &class.spec.options.placement;
         if let Strategy::Node(node, false) = &placement.strategy
             && *node != self.id

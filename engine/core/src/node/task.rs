@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Frame};
 use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
-use crate::node::peers::Away;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::time::Time;
@@ -154,7 +153,7 @@ pub(super) struct Extra {
     /// The node that owns it, when that is another.
     pub owner: Option<NodeId>,
     /// Where its attempt is, when that is another node.
-    pub away: Option<Away>,
+    pub away: Option<NodeId>,
     /// Where the attempt was that ended last, when that is another node.
     pub ran_on: Option<NodeId>,
     /// What the ids of the objects that it puts follow from: on another node than its owner's, not its
@@ -179,12 +178,18 @@ impl Task {
     /// Where its attempt is or was, when that is another node.
     pub fn ran_on(&self) -> Option<NodeId> {
         let extra = self.extra.as_ref()?;
-        extra.away.map(|away| away.node).or(extra.ran_on)
+        extra.away.or(extra.ran_on)
     }
 
     /// Where its attempt is, when that is another node.
-    pub fn away(&self) -> Option<Away> {
+    pub fn away(&self) -> Option<NodeId> {
         self.extra.as_ref()?.away
+    }
+
+    /// The attempt that its owner knows, when that is another node: the attempts of a call are the
+    /// actor's node's own.
+    pub fn attempt_for_owner(&self) -> u32 {
+        if let Kind::Call(_) = self.kind { 0 } else { self.attempt }
     }
 }
 

@@ -276,7 +276,7 @@ impl Node {
         if task.instance.is_some() || away.is_some() {
             attempts.push(AttemptView {
                 attempt: task.attempt,
-                node: away.map_or(self.id, |away| away.node),
+                node: away.unwrap_or(self.id),
                 instance: task.instance,
                 started: task.started,
                 ended: None,

@@ -7,16 +7,15 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, LaneId, NodeId, TaskId};
+use crate::ids::{ActorId, ComponentId, LaneId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
-use crate::node::edges::{Object, State};
-use crate::node::peers::message::{Away, Failure, Held, Message, RemoteArgument, RemoteCall};
+use crate::node::peers::message::{Failure, Held, Message, RemoteCall};
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, SentCall};
-use crate::node::{Caller, Effect, Effects, Node, Spawned, TaskKey, TaskState};
+use crate::node::{Caller, Effect, Effects, Node, Spawned, TaskKey};
 use crate::options::{CallOptions, Function, Retries, TaskOptions};
 use crate::time::Time;
-use crate::value::{Argument, Handle, Value};
+use crate::value::{Argument, Handle};
 use crate::work::{Entry, StopReason};
 
 impl Node {
@@ -64,31 +63,13 @@ impl Node {
         let key = self.register(now, new, argument_bytes, fx);
         let returns = options.returns;
         let spawned = self.give_outputs(from, key, returns);
-        let arguments = self.pack_call_arguments(to, key);
-        self.note_spread(job, to);
-        self.set_state(key, TaskState::Submitted);
-        self.tasks[key].extra().away = Some(Away { node: to, since: now });
-        self.peers.away += 1;
+        let arguments = self.pack_arguments(to, key);
+        self.go_away(now, key, to);
         let job = self.remote_job(job);
         let call = RemoteCall { id, job, actor, lane, component, method, arguments, options };
         self.tell(to, Message::Call(Box::new(call)));
         self.schedule(now, fx);
         Ok(spawned)
-    }
-
-    fn pack_call_arguments(&mut self, to: NodeId, key: TaskKey) -> Vec<RemoteArgument> {
-        let arguments = self.tasks[key].arguments.clone();
-        let mut packed = Vec::with_capacity(arguments.len());
-        for argument in &arguments {
-            packed.push(match argument {
-                Argument::Value(value) => RemoteArgument::Value(self.pack(to, value)),
-                Argument::Object(id) => match self.objects.get(id).map(|object| &object.state) {
-                    Some(State::Ready(_)) => self.pack_argument(to, *id),
-                    _ => RemoteArgument::Handle(*id, self.give(to, Handle::Object(*id))),
-                },
-            });
-        }
-        packed
     }
 
     /// Ends an actor's incarnation on another node.
@@ -101,9 +82,9 @@ impl Node {
     /// Cancels a call of an actor on another node: its end follows from there.
     pub(in crate::node) fn cancel_sent(&mut self, key: TaskKey, force: bool, recursive: bool) {
         let task = &self.tasks[key];
-        if let Some(away) = task.away() {
+        if let Some(node) = task.away() {
             let task = task.id;
-            self.tell(away.node, Message::CancelCall { task, force, recursive });
+            self.tell(node, Message::CancelCall { task, force, recursive });
         }
     }
 
@@ -123,7 +104,6 @@ impl Node {
             .collect();
         match refuse {
             Ok(group) => {
-                let inline = arguments.iter().map(Argument::inline_bytes).sum();
                 let new = NewTask {
                     id,
                     job: job_id,
@@ -135,7 +115,7 @@ impl Node {
                     deadline: None,
                     name: options.name.clone(),
                 };
-                self.queue_call_from(now, from, (actor, lane, group), new, (inline, component), &options, fx);
+                self.queue_call_from(now, from, (actor, lane, group), new, component, &options, fx);
             }
             Err(error) => {
                 let result = Err(Failure::plain(error));
@@ -155,12 +135,7 @@ impl Node {
         lane: LaneId,
         options: &CallOptions,
     ) -> Result<u32, Error> {
-        if self.has_ended(job.id) || self.peers.dead.contains(&job.home) {
-            return Err(Error::new(ErrorCode::TaskCancelled, "its job has ended"));
-        }
-        if self.task_index.contains_key(&id) {
-            return Err(Error::internal(format!("{from} sent {id} to a node that has it")));
-        }
+        self.check_foreign(from, job, id)?;
         if self.tasks.len() >= self.limits.queued_tasks_max {
             return Err(crate::node::spawn::limit(
                 "queued_tasks_max",
@@ -182,12 +157,10 @@ impl Node {
         from: NodeId,
         (actor, lane, group): (ActorId, LaneId, u32),
         mut new: NewTask,
-        (argument_bytes, component): (u64, crate::ids::ComponentId),
+        component: ComponentId,
         options: &CallOptions,
         fx: &mut Effects,
     ) {
-        // They were accepted where they were made.
-        self.inline_bytes += argument_bytes;
         let function = Function { component, name: Arc::from(new.entry.name()) };
         let task_options = TaskOptions {
             returns: options.returns,
@@ -197,13 +170,8 @@ impl Node {
         let scope = None;
         new.class = self.class_of(ClassSpec { job: new.job, scope, function, options: task_options }, 0);
         let Some((kind, dead)) = self.enter_lane(actor, lane_of(from, lane), group, options) else { return };
-        let puts_as = self.ids.task();
         new.kind = kind;
-        let key = self.register(now, new, argument_bytes, fx);
-        let extra = self.tasks[key].extra();
-        extra.owner = Some(from);
-        extra.puts_as = Some(puts_as);
-        self.counters.foreign_tasks += 1;
+        let key = self.register_foreign(now, from, new, fx);
         self.queue_call(now, key, dead, fx);
     }
 
@@ -251,41 +219,6 @@ impl Node {
             return;
         }
         self.end_now(now, key, error, StopReason::Cancelled, fx);
-    }
-
-    /// Takes an argument that came with a task or call.
-    pub(super) fn take_argument(
-        &mut self,
-        now: Time,
-        from: NodeId,
-        job: crate::ids::JobId,
-        argument: RemoteArgument,
-        held: &mut Held,
-        fx: &mut Effects,
-    ) -> Argument {
-        match argument {
-            RemoteArgument::Value(parcel) => Argument::Value(self.unpack(from, job, parcel, held)),
-            RemoteArgument::Object(object, owner, parcel) => {
-                let value = self.unpack(from, job, parcel, held);
-                self.take_loan(now, (object, owner), job, value, held, fx);
-                Argument::Object(object)
-            }
-            RemoteArgument::Handle(object, owner) => {
-                self.take_handles(from, job, &[Handle::Object(object)], &[owner], held);
-                Argument::Object(object)
-            }
-        }
-    }
-
-    /// Packs an object that is there as an argument.
-    pub(super) fn pack_argument(&mut self, to: NodeId, id: crate::ids::ObjectId) -> RemoteArgument {
-        let object = self.objects.get(&id);
-        let owner = object.and_then(Object::owner).unwrap_or(self.id);
-        let value = object.and_then(|object| object.state.value()).cloned().unwrap_or_else(Value::empty);
-        match value.place.residence() {
-            crate::value::Residence::Inline => RemoteArgument::Value(self.pack(to, &value)),
-            _ => RemoteArgument::Object(id, owner, self.pack_object(to, id, &value)),
-        }
     }
 }
 

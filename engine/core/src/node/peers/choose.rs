@@ -239,7 +239,9 @@ impl Node {
             return true;
         }
         let class = &self.classes[class];
-        self.total.covers(&class.needs) && self.is_elsewhere(class).is_none()
+        let placement = &class.spec.options.placement;
+        let is_meant = !matches!(placement.strategy, Strategy::Node(node, false) if node != self.id);
+        is_meant && self.total.covers(&class.needs) && placement.accepts(&self.labels)
     }
 
     fn head_of(&self, class: ClassKey) -> Option<TaskKey> {
@@ -251,15 +253,13 @@ impl Node {
         let class = &self.classes[class];
         peer.room.free.covers(&class.needs)
             && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
-            && class.spec.options.placement.labels.iter().all(|s| !s.hard || s.matches(&peer.labels))
+            && class.spec.options.placement.accepts(&peer.labels)
     }
 
     fn candidate_here(&self, class: ClassKey) -> Candidate {
-        let spec = &self.classes[class].spec;
-        let labels = spec.options.placement.labels.iter();
         Candidate {
             at: Where::Here,
-            liked: labels.filter(|s| !s.hard && s.matches(&self.labels)).count(),
+            liked: self.classes[class].spec.options.placement.likes(&self.labels),
             used: used(&self.total, &self.free, &self.classes[class].needs),
             bytes: self.argument_bytes_at(class, self.id),
         }
@@ -270,11 +270,9 @@ impl Node {
             return None;
         }
         let peer = self.peers.nodes.get(&node)?;
-        let spec = &self.classes[class].spec;
-        let labels = spec.options.placement.labels.iter();
         Some(Candidate {
             at: Where::There(node),
-            liked: labels.filter(|s| !s.hard && s.matches(&peer.labels)).count(),
+            liked: self.classes[class].spec.options.placement.likes(&peer.labels),
             used: used(&peer.total, &peer.room.free, &self.classes[class].needs),
             bytes: self.argument_bytes_at(class, node),
         })
@@ -297,15 +295,9 @@ impl Node {
         task.arguments.iter().filter_map(Argument::object).filter_map(bytes).sum()
     }
 
-    pub(super) fn note_outstanding(
-        &mut self,
-        node: NodeId,
-        task: TaskId,
-        number: u64,
-        needs: Arc<Resources>,
-    ) {
+    /// A node was given a task that needs so much, with the message of this number.
+    pub(super) fn note_given(&mut self, node: NodeId, number: u64, needs: Arc<Resources>) {
         if let Some(peer) = self.peers.nodes.get_mut(&node) {
-            peer.outstanding.insert(task);
             peer.room.give(number, needs);
         }
     }
@@ -333,12 +325,6 @@ impl Node {
             self.peers.refused_when = self.free.clone();
         }
         self.peers.refused.insert(to);
-    }
-
-    pub(super) fn forget_outstanding(&mut self, node: NodeId, task: TaskId) {
-        if let Some(peer) = self.peers.nodes.get_mut(&node) {
-            peer.outstanding.remove(&task);
-        }
     }
 
     /// For people: what the other nodes lack for tasks of a class; empty when there are none.
@@ -381,9 +367,7 @@ impl Node {
                 Strategy::Node(wanted, false) => wanted == id,
                 _ => true,
             };
-            is_wanted
-                && peer.total.covers(&class.needs)
-                && placement.labels.iter().all(|s| !s.hard || s.matches(&peer.labels))
+            is_wanted && peer.total.covers(&class.needs) && placement.accepts(&peer.labels)
         })
     }
 }

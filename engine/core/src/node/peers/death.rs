@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{NodeId, ObjectId};
 use crate::node::class::Class;
 use crate::node::edges::{Object, State};
-use crate::node::task::Kind;
+use crate::node::task::{Kind, Task};
 use crate::node::{Effects, Node, TaskKey};
 use crate::time::Time;
 use crate::value::{Handle, Residence};
@@ -19,8 +19,8 @@ impl Node {
         if dead == self.id || !self.peers.dead.insert(dead) {
             return;
         }
-        self.peers.nodes.remove(&dead);
         self.peers.set_timer(dead, None);
+        self.peers.nodes.remove(&dead);
         self.peers.refused.remove(&dead);
         self.peers.outbox.retain(|node| *node != dead);
         self.end_foreign_of(now, dead, fx);
@@ -69,7 +69,7 @@ impl Node {
 
     /// The attempts that a dead node was given are lost.
     fn lose_attempts_at(&mut self, now: Time, dead: NodeId, fx: &mut Effects) {
-        let is_there = |task: &crate::node::task::Task| task.away().is_some_and(|away| away.node == dead);
+        let is_there = |task: &Task| task.away() == Some(dead);
         let keys: Vec<TaskKey> =
             self.tasks.iter().filter(|(_, task)| is_there(task)).map(|(key, _)| key).collect();
         for key in keys {

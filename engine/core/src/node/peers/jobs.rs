@@ -68,13 +68,6 @@ impl Node {
         self.tell(job.home, Message::JobHere(job.id));
     }
 
-    /// A task of a job is given to another node.
-    pub(super) fn note_spread(&mut self, id: JobId, to: NodeId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.spread.insert(to);
-        }
-    }
-
     pub(super) fn job_here(&mut self, from: NodeId, id: JobId) {
         match self.jobs.get_mut(&id) {
             Some(job) if !job.is_ending() => {

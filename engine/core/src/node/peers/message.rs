@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::ids::{ActorId, ComponentId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::options::{CallOptions, Function, TaskOptions};
 use crate::resources::Resources;
-use crate::time::Time;
 use crate::value::{Handle, Place, Residence, Value};
 use crate::work::{Entry, StopReason};
 
@@ -35,8 +34,6 @@ pub struct Packet {
 pub struct Load {
     /// Free resources.
     pub free: Resources,
-    /// Tasks in line there.
-    pub queued: u32,
     /// Counts what the node has said of itself: the larger is the newer, whichever way it came.
     pub version: u64,
 }
@@ -277,10 +274,3 @@ pub struct NodeInfo {
 
 /// Handles of one message, each held until the message has been dealt with.
 pub(super) type Held = SmallVec<[Handle; 4]>;
-
-/// When an attempt was given to a node, and which.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::node) struct Away {
-    pub node: NodeId,
-    pub since: Time,
-}

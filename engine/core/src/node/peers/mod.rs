@@ -8,6 +8,7 @@
 //! what its former self still sends has no effect (contract H3).
 
 mod actors;
+mod arguments;
 mod choose;
 mod death;
 mod jobs;
@@ -20,14 +21,13 @@ mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{IdSet, JobId, NodeId, TaskId};
+use crate::ids::{IdSet, JobId, NodeId};
 use crate::node::planted::Planted;
 use crate::node::{Effect, Effects, Node};
 use crate::resources::Resources;
 use crate::time::Time;
 
 pub(super) use choose::Where;
-pub(super) use message::Away;
 pub use message::{
     Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
     RemoteTask,
@@ -44,9 +44,7 @@ pub(super) struct Peers {
     dead: IdSet<NodeId>,
     /// Peers that are to be told something.
     outbox: Vec<NodeId>,
-    /// When each session wants to be looked at; those that do.
-    timers: BTreeMap<NodeId, Time>,
-    /// The same, by time.
+    /// Sessions that want to be looked at, by time.
     due: BTreeSet<(Time, NodeId)>,
     pub references: References,
     /// Tasks of this node that are on another.
@@ -76,9 +74,9 @@ struct Peer {
     total: Resources,
     /// What it is thought to have free.
     room: choose::Room,
-    /// Tasks that it was given and that have not ended.
-    outstanding: IdSet<TaskId>,
     session: Session,
+    /// When the session wants to be looked at.
+    timer: Option<Time>,
     /// It is in the outbox.
     is_queued: bool,
     /// Of what it has free, in its packet that is being dealt with.
@@ -110,11 +108,8 @@ impl Peers {
     }
 
     fn set_timer(&mut self, node: NodeId, at: Option<Time>) {
-        let before = match at {
-            Some(at) => self.timers.insert(node, at),
-            None => self.timers.remove(&node),
-        };
-        if let Some(before) = before {
+        let Some(peer) = self.nodes.get_mut(&node) else { return };
+        if let Some(before) = std::mem::replace(&mut peer.timer, at) {
             self.due.remove(&(before, node));
         }
         if let Some(at) = at {
@@ -131,7 +126,7 @@ impl Node {
         }
         let peer = self.peer(info.id);
         if peer.room.is_unknown() {
-            peer.room.is_said(Load { free: info.total.clone(), queued: 0, version: 0 }, 0);
+            peer.room.is_said(Load { free: info.total.clone(), version: 0 }, 0);
         }
         (peer.labels, peer.total) = (info.labels, info.total);
         self.peers.news.add(info.id);
@@ -151,8 +146,7 @@ impl Node {
     /// What this node has free, for the others.
     pub fn load(&mut self) -> Load {
         self.peers.loads_said += 1;
-        let queued = u32::try_from(self.ready.tasks).unwrap_or(u32::MAX);
-        Load { free: self.free.clone(), queued, version: self.peers.loads_said }
+        Load { free: self.free.clone(), version: self.peers.loads_said }
     }
 
     fn peer(&mut self, node: NodeId) -> &mut Peer {
@@ -160,8 +154,8 @@ impl Node {
             labels: Vec::new(),
             total: Resources::default(),
             room: choose::Room::default(),
-            outstanding: IdSet::default(),
             session: Session::new(),
+            timer: None,
             is_queued: false,
             load_version: 0,
         })

@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::ids::{NodeId, TaskId};
 use crate::node::edges::{Object, State};
 use crate::node::peers::message::{Held, Message, Parcel};
-use crate::node::task::Kind;
 use crate::node::{Caller, Effects, Node, TaskKey, WaitState};
 use crate::options::Returns;
 use crate::time::Time;
@@ -31,7 +30,7 @@ impl Node {
         let task = &mut self.tasks[key];
         let (id, job, index) = (task.id, task.job, task.emitted);
         task.emitted += 1;
-        let attempt = if let Kind::Call(_) = task.kind { 0 } else { task.attempt };
+        let attempt = task.attempt_for_owner();
         let parcel = self.pack_result(now, owner, job, (id.output(index), value), fx);
         self.tell(owner, Message::Emitted { task: id, attempt, index, parcel });
         let mut state = WaitState::Ready;
@@ -105,10 +104,10 @@ impl Node {
     /// The reader of a stream has read on, or is gone: the task hears it when it is elsewhere.
     pub(in crate::node) fn tell_read(&mut self, id: TaskId) {
         let Some(key) = self.task_index.get(&id).copied() else { return };
-        let Some(away) = self.tasks[key].away() else { return };
+        let Some(node) = self.tasks[key].away() else { return };
         let read = self.read_of(id);
         if let Some(read) = read {
-            self.tell(away.node, Message::Read { task: id, read });
+            self.tell(node, Message::Read { task: id, read });
         }
     }
 

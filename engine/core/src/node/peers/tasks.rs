@@ -6,12 +6,9 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{JobId, NodeId, ObjectId, TaskId};
+use crate::ids::{JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
-use crate::node::edges::State;
-use crate::node::peers::message::{
-    Away, Failure, Held, Message, Parcel, RemoteArgument, RemoteJob, RemoteTask,
-};
+use crate::node::peers::message::{Failure, Held, Message, Parcel, RemoteJob, RemoteTask};
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, Task};
 use crate::node::{Effects, Node, TaskKey, TaskState};
@@ -43,28 +40,21 @@ impl Node {
             name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
             read: self.read_of(task.id).unwrap_or(0),
         };
-        let (id, job) = (task.id, task.job);
-        self.note_spread(job, to);
-        self.set_state(key, TaskState::Submitted);
-        let task = &mut self.tasks[key];
-        task.started = now;
-        task.emitted = 0;
-        task.extra().away = Some(Away { node: to, since: now });
-        self.peers.away += 1;
+        self.go_away(now, key, to);
         let number = self.tell(to, Message::Run(Box::new(remote)));
-        self.note_outstanding(to, id, number, needs);
+        self.note_given(to, number, needs);
     }
 
-    fn pack_arguments(&mut self, to: NodeId, key: TaskKey) -> Vec<RemoteArgument> {
-        let arguments = self.tasks[key].arguments.clone();
-        let mut packed = Vec::with_capacity(arguments.len());
-        for argument in &arguments {
-            packed.push(match argument {
-                Argument::Value(value) => RemoteArgument::Value(self.pack(to, value)),
-                Argument::Object(id) => self.pack_argument(to, *id),
-            });
+    /// A task is given to another node.
+    pub(super) fn go_away(&mut self, now: Time, key: TaskKey, to: NodeId) {
+        self.set_state(key, TaskState::Submitted);
+        let task = &mut self.tasks[key];
+        (task.started, task.emitted) = (now, 0);
+        task.extra().away = Some(to);
+        self.peers.away += 1;
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.spread.insert(to);
         }
-        packed
     }
 
     pub(super) fn remote_job(&self, id: JobId) -> RemoteJob {
@@ -81,19 +71,15 @@ impl Node {
     pub(super) fn away_at(&self, node: NodeId, id: TaskId, attempt: u32) -> Option<TaskKey> {
         let key = *self.task_index.get(&id)?;
         let task = &self.tasks[key];
-        (task.attempt == attempt && task.away().is_some_and(|away| away.node == node)).then_some(key)
+        (task.attempt == attempt && task.away() == Some(node)).then_some(key)
     }
 
     /// The task is not at another node any more.
-    pub(in crate::node) fn come_back(&mut self, key: TaskKey) -> Option<NodeId> {
-        let task = &mut self.tasks[key];
-        let extra = task.extra.as_mut()?;
-        let away = extra.away.take()?;
-        extra.ran_on = Some(away.node);
-        let id = task.id;
+    pub(in crate::node) fn come_back(&mut self, key: TaskKey) {
+        let Some(extra) = &mut self.tasks[key].extra else { return };
+        let Some(away) = extra.away.take() else { return };
+        extra.ran_on = Some(away);
         self.peers.away -= 1;
-        self.forget_outstanding(away.node, id);
-        Some(away.node)
     }
 
     /// A node had no room for a task after all.
@@ -158,8 +144,8 @@ impl Node {
         force: bool,
     ) {
         let task = &self.tasks[key];
-        let Some(away) = task.away() else { return };
-        let (node, task, attempt) = (away.node, task.id, task.attempt);
+        let Some(node) = task.away() else { return };
+        let (task, attempt) = (task.id, task.attempt);
         self.tell(node, Message::Cancel { task, attempt, reason, recursive, force });
     }
 
@@ -169,12 +155,9 @@ impl Node {
         let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read } = task;
         let mut held = Held::new();
         let job_id = job.id;
-        let refuse = if self.has_ended(job_id) || self.peers.dead.contains(&job.home) {
-            Some(Some(Error::new(ErrorCode::TaskCancelled, "its job has ended")))
-        } else if self.task_index.contains_key(&id) {
-            Some(Some(Error::internal(format!("{from} gave {id} to a node that has it"))))
-        } else {
-            (!self.takes_foreign(&options)).then_some(None)
+        let refuse = match self.check_foreign(from, &job, id) {
+            Err(error) => Some(Some(error)),
+            Ok(()) => (!self.takes_foreign(&options)).then_some(None),
         };
         if refuse.is_none() {
             self.know_job(&job, function.component);
@@ -193,9 +176,6 @@ impl Node {
             }
             return self.let_go(now, held, fx);
         }
-        let argument_bytes = arguments.iter().map(Argument::inline_bytes).sum();
-        // They were accepted where they were made.
-        self.inline_bytes += argument_bytes;
         let mut options = options;
         options.retries = Retries { system: 0, application: 0, kinds: Vec::new() };
         options.placement.strategy = Strategy::Default;
@@ -211,41 +191,43 @@ impl Node {
             deadline: None,
             name,
         };
-        let puts_as = self.ids.task();
-        let key = self.register(now, new, argument_bytes, fx);
+        let key = self.register_foreign(now, from, new, fx);
         let task = &mut self.tasks[key];
         task.attempt = attempt;
-        task.extra().owner = Some(from);
         task.extra().read = read;
-        task.extra().puts_as = Some(puts_as);
-        self.counters.foreign_tasks += 1;
         self.admit(now, key, fx);
         self.let_go(now, held, fx);
     }
 
-    /// An object that its owner holds for as long as a task of its own runs here.
-    pub(super) fn take_loan(
+    /// Why a task or call of another node's cannot be taken at all.
+    pub(super) fn check_foreign(&self, from: NodeId, job: &RemoteJob, id: TaskId) -> Result<(), Error> {
+        if self.has_ended(job.id) || self.peers.dead.contains(&job.home) {
+            return Err(Error::new(ErrorCode::TaskCancelled, "its job has ended"));
+        }
+        if self.task_index.contains_key(&id) {
+            return Err(Error::internal(format!("{from} sent {id} to a node that has it")));
+        }
+        Ok(())
+    }
+
+    /// Puts a task or call of another node's into the tables.
+    pub(super) fn register_foreign(
         &mut self,
         now: Time,
-        (id, owner): (ObjectId, NodeId),
-        job: JobId,
-        value: Value,
-        held: &mut Held,
+        owner: NodeId,
+        new: NewTask,
         fx: &mut Effects,
-    ) {
-        if owner != self.id {
-            self.know_object(id, owner, job);
-        }
-        let handle = crate::value::Handle::Object(id);
-        self.add_edge(handle);
-        held.push(handle);
-        if self.peers.dead.contains(&owner) {
-            self.owner_is_dead(handle, owner);
-        }
-        let is_here = super::RemotePlace::of(&value.place).is_some_and(|place| place.holder == self.id);
-        if !is_here && matches!(self.objects.get(&id).map(|object| &object.state), Some(State::Pending)) {
-            self.set_outcome(now, id, Ok(value), fx);
-        }
+    ) -> TaskKey {
+        let argument_bytes = new.arguments.iter().map(Argument::inline_bytes).sum();
+        // They were accepted where they were made.
+        self.inline_bytes += argument_bytes;
+        let puts_as = self.ids.task();
+        let key = self.register(now, new, argument_bytes, fx);
+        let extra = self.tasks[key].extra();
+        extra.owner = Some(owner);
+        extra.puts_as = Some(puts_as);
+        self.counters.foreign_tasks += 1;
+        key
     }
 
     /// Whether a task of another node's may come here: it fits now, or few enough are in line.
@@ -255,7 +237,7 @@ impl Node {
         let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max && self.will_have(&needs);
         self.tasks.len() < self.limits.queued_tasks_max
             && self.total.covers(&needs)
-            && options.placement.labels.iter().all(|label| !label.hard || label.matches(&self.labels))
+            && options.placement.accepts(&self.labels)
             && (fits || in_line)
     }
 
@@ -284,9 +266,7 @@ impl Node {
                 Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
             }
         };
-        // Of a call the caller's node knows one attempt: the others are the actor's node's own.
-        let attempt = if let Kind::Call(_) = task.kind { 0 } else { task.attempt };
-        self.tell(owner, Message::Ended { task: task.id, attempt, result });
+        self.tell(owner, Message::Ended { task: task.id, attempt: task.attempt_for_owner(), result });
     }
 
     /// The owner wants an attempt to end.
@@ -302,7 +282,7 @@ impl Node {
         let Some(key) = self.task_index.get(&id).copied() else { return };
         let task = &self.tasks[key];
         let is_call = matches!(task.kind, Kind::Call(_));
-        if (task.attempt != attempt && !is_call) || task.owner() != Some(from) {
+        if task.attempt_for_owner() != attempt || task.owner() != Some(from) {
             return;
         }
         if recursive {

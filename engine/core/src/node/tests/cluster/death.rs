@@ -31,9 +31,7 @@ fn without_retries_it_fails_and_says_which_node_died() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
     let retries = Retries { system: 0, ..Retries::default() };
-    let task = cluster.worlds[0].spawn(root, &[], TaskOptions { retries, ..options() });
-    cluster.settle();
-    let first = cluster.runs_on(task).expect("it runs");
+    let (task, first) = cluster.start(root, &[], TaskOptions { retries, ..options() });
     let id = cluster.id(first);
     cluster.kill(first);
     let error = cluster.worlds[0].error_of(root, task.output(0));
@@ -47,9 +45,7 @@ fn without_retries_it_fails_and_says_which_node_died() {
 fn an_object_that_died_with_its_node_is_made_again_through_the_whole_chain() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let first = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let place = cluster.runs_on(first).expect("it runs");
+    let (first, place) = cluster.start(root, &[], options());
     cluster.worlds[place].finish_with(first, vec![large(4 << 20)]);
     cluster.settle();
     let second = cluster.worlds[0].spawn(root, &[first.output(0)], options());
@@ -81,9 +77,7 @@ fn an_object_that_died_with_its_node_is_made_again_through_the_whole_chain() {
 fn a_copy_of_a_dead_nodes_object_is_kept() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let task = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let place = cluster.runs_on(task).expect("it runs");
+    let (task, place) = cluster.start(root, &[], options());
     cluster.worlds[place].finish_with(task, vec![large(1 << 20)]);
     cluster.settle();
     let object = task.output(0);
@@ -122,9 +116,7 @@ fn an_object_whose_owner_is_dead_fails_at_once() {
 fn the_tasks_of_a_dead_owner_end_with_their_children() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let parent = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let at = cluster.runs_on(parent).expect("it runs");
+    let (parent, at) = cluster.start(root, &[], options());
     let inside = cluster.worlds[at].caller(parent);
     let child = cluster.worlds[at].spawn(inside, &[], options());
     cluster.settle();
@@ -139,9 +131,7 @@ fn the_tasks_of_a_dead_owner_end_with_their_children() {
 fn nothing_that_the_dead_still_say_has_an_effect() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let task = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let first = cluster.runs_on(task).expect("it runs");
+    let (task, first) = cluster.start(root, &[], options());
     cluster.worlds[first].finish(task);
     cluster.collect();
     let late = std::mem::take(&mut cluster.flying);

@@ -13,6 +13,7 @@ use crate::error::ErrorCode;
 use crate::ids::{NodeId, ObjectId, TaskId};
 use crate::node::tests::harness::{World, cpus, error, failure, moved};
 use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, TaskState};
+use crate::options::TaskOptions;
 use crate::resources::{Quantity, Resources};
 use crate::value::{Place, Residence};
 
@@ -124,6 +125,14 @@ impl Cluster {
     pub fn job(&mut self, index: usize) -> Caller {
         let root = self.worlds[index].submit(Quantity::ZERO, None);
         self.worlds[index].caller(root)
+    }
+
+    /// Spawns a task on the first node; it and where it runs.
+    #[track_caller]
+    pub fn start(&mut self, from: Caller, arguments: &[ObjectId], options: TaskOptions) -> (TaskId, usize) {
+        let task = self.worlds[0].spawn(from, arguments, options);
+        self.settle();
+        (task, self.runs_on(task).expect("it runs"))
     }
 
     /// Where a task runs.

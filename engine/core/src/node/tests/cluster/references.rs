@@ -87,9 +87,7 @@ fn a_reference_is_passed_on_to_a_third_node() {
     let root = cluster.job(0);
     let inner = cluster.worlds[0].put(root, value_with(&[]));
     let outer = cluster.worlds[0].put(root, value_with(&[Handle::Object(inner)]));
-    let parent = cluster.worlds[0].spawn(root, &[outer], options());
-    cluster.settle();
-    let second = cluster.runs_on(parent).expect("it runs");
+    let (parent, second) = cluster.start(root, &[outer], options());
     let third = 3 - second;
     let inside = cluster.worlds[second].caller(parent);
     take(&mut cluster, second, inside, inner);

@@ -79,9 +79,7 @@ fn retries_are_the_owners_and_may_go_elsewhere() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
     let retries = Retries { system: 1, application: 1, kinds: Vec::new() };
-    let task = cluster.worlds[0].spawn(root, &[], TaskOptions { retries, ..options() });
-    cluster.settle();
-    let first = cluster.runs_on(task).expect("it runs");
+    let (task, first) = cluster.start(root, &[], TaskOptions { retries, ..options() });
     cluster.worlds[first].fail(task, failure("flaky"));
     cluster.settle();
     let second = cluster.runs_on(task).expect("it is tried again");
@@ -235,9 +233,7 @@ fn what_no_node_has_is_named() {
 fn cancelling_reaches_a_task_elsewhere_and_its_children() {
     let mut cluster = Cluster::new(&[0, 2, 2]);
     let root = cluster.job(0);
-    let parent = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let at = cluster.runs_on(parent).expect("it runs");
+    let (parent, at) = cluster.start(root, &[], options());
     let inside = cluster.worlds[at].caller(parent);
     let children = cluster.worlds[at].spawn_many(inside, 3);
     cluster.settle();
@@ -282,9 +278,7 @@ fn a_deadline_is_kept_by_the_owner() {
 fn a_job_that_ends_takes_what_it_has_elsewhere_with_it() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let parent = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let at = cluster.runs_on(parent).expect("it runs");
+    let (parent, at) = cluster.start(root, &[], options());
     let inside = cluster.worlds[at].caller(parent);
     let child = cluster.worlds[at].spawn(inside, &[], options());
     cluster.settle();
@@ -302,9 +296,7 @@ fn a_job_that_ends_takes_what_it_has_elsewhere_with_it() {
 fn a_task_that_is_on_its_way_when_its_job_ends_does_not_go_on() {
     let mut cluster = Cluster::new(&[0, 1, 1]);
     let root = cluster.job(0);
-    let parent = cluster.worlds[0].spawn(root, &[], options());
-    cluster.settle();
-    let at = cluster.runs_on(parent).expect("it runs");
+    let (parent, at) = cluster.start(root, &[], options());
     let inside = cluster.worlds[at].caller(parent);
     let child = cluster.worlds[at].spawn(inside, &[], options());
     let job = cluster.worlds[0].job_of(root);
