@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 5] = ["common", "handshake", "components", "jobs", "state"];
+const FILES: [&str; 7] = ["cluster", "common", "handshake", "components", "jobs", "state", "peer"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
@@ -11,6 +11,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let descriptors = protox::compile(&files, [&root])?;
     tonic_prost_build::configure()
         .bytes(".engine.v1.UploadRequest.chunk")
+        .bytes(".engine.v1.ComponentChunk.chunk")
+        .bytes(".engine.v1.Parcel.inline")
+        .bytes(".engine.v1.Function.component")
+        .bytes(".engine.v1.RemoteCall.component")
+        .boxed(".engine.v1.PeerMessage.message.run")
+        .boxed(".engine.v1.PeerMessage.message.call")
+        .boxed(".engine.v1.PeerMessage.message.missing")
+        .boxed(".engine.v1.PeerMessage.Ended.result.failure")
+        .boxed(".engine.v1.PeerMessage.Outcome.result.failure")
         .enum_attribute(".engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")
         .enum_attribute(".engine.v1.JobEvent.event", "#[allow(clippy::large_enum_variant)]")
         .compile_fds(descriptors)?;

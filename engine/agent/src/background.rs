@@ -15,7 +15,15 @@ pub(crate) enum Kind {
     /// Writes objects to disk. Ends by itself; a panic fails what was to be written, which stays in
     /// memory.
     Spill,
-    /// Reads objects from disk. Ends by itself; a panic fails what was to be read.
+    /// Keeps the line to the head. Ends with the node, or when the head refuses it; a panic ends the
+    /// process, as without it the node would be declared dead and not know.
+    HeadLine,
+    /// Carries packets to one other node. Ends when that one is dead; a panic ends the process, as
+    /// without it two nodes that live would not hear of one another.
+    PeerLine,
+    /// Asks what a job's guests are granted, or reports a sandbox that was not started. Ends by itself.
+    Prepare,
+    /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
     Restore,
 }
 
@@ -24,14 +32,22 @@ pub(crate) fn spawn<F>(kind: Kind, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    tokio::spawn(async move {
+    spawn_on(&tokio::runtime::Handle::current(), kind, future)
+}
+
+/// The same from a thread that is not of a runtime.
+pub(crate) fn spawn_on<F>(handle: &tokio::runtime::Handle, kind: Kind, future: F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    handle.spawn(async move {
         let task = tokio::spawn(future);
         let abort = AbortOnDrop(task.abort_handle());
         if let Err(error) = task.await
             && error.is_panic()
         {
             tracing::error!(?kind, %error, "a background task panicked");
-            if kind == Kind::Timer {
+            if matches!(kind, Kind::Timer | Kind::HeadLine | Kind::PeerLine) {
                 std::process::abort();
             }
         }

@@ -14,6 +14,7 @@ use engine_runtime::Runtime;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+use crate::cluster::{Network, Starts};
 use crate::jobs::Jobs;
 use crate::storage;
 use crate::timer::Timer;
@@ -28,6 +29,9 @@ pub(crate) struct Driver {
     pub(crate) store: Store,
     pub(crate) head: Arc<Head>,
     pub(crate) jobs: Jobs,
+    /// What it has of its cluster, when it is a node of one.
+    network: OnceLock<Arc<Network>>,
+    pub(crate) starts: Starts,
     pub(crate) waits: Arc<Waits>,
     pub(crate) timer: Arc<Timer>,
     /// What goes to disk and comes back does so on threads of this.
@@ -46,6 +50,8 @@ impl Driver {
             store,
             head,
             jobs,
+            network: OnceLock::new(),
+            starts: Starts::default(),
             waits: Arc::default(),
             timer: Arc::default(),
             background: tokio::runtime::Handle::current(),
@@ -69,6 +75,21 @@ impl Driver {
         }
     }
 
+    /// Gives the driver its way to other nodes. Once, before the first event.
+    pub(crate) fn join(&self, network: Arc<Network>) {
+        if self.network.set(network).is_err() {
+            tracing::error!("a node got a second network, which it does not use");
+        }
+    }
+
+    /// The way to other nodes.
+    ///
+    /// # Errors
+    /// INTERNAL when this node is not one of a cluster.
+    pub(crate) fn network(&self) -> Result<&Arc<Network>, Error> {
+        self.network.get().ok_or_else(|| Error::internal("the node is not one of a cluster"))
+    }
+
     pub(crate) fn runtime(&self) -> Result<&Runtime, Error> {
         self.runtime.get().ok_or_else(|| Error::internal("the node has no runtime"))
     }
@@ -86,7 +107,10 @@ impl Driver {
         // A name is free for whoever comes next to this lock.
         for effect in &effects {
             if let Effect::ReleaseName(actor) = effect {
-                self.head.release_name(*actor);
+                match self.network.get() {
+                    Some(network) => network.release_name(*actor),
+                    None => self.head.release_name(*actor),
+                }
             }
         }
         let turn = self.turn.lock();
@@ -108,15 +132,24 @@ impl Driver {
         match effect {
             Effect::Start(start) => match self.jobs.context(start.job) {
                 Some(context) => runtime.start(*start, context),
-                None => tracing::error!(job = %start.job, "a sandbox of an unknown job is not started"),
+                None => match self.this.upgrade() {
+                    Some(this) if self.network.get().is_some() => self.starts.prepare(&this, *start),
+                    _ => tracing::error!(job = %start.job, "a sandbox of an unknown job is not started"),
+                },
             },
             Effect::Deliver(instance, call) => runtime.deliver(instance, *call),
-            Effect::Stop(instance, reason) => runtime.stop(instance, reason),
+            Effect::Stop(instance, reason) => {
+                let this = self.network.get().and_then(|_| self.this.upgrade());
+                if !this.is_some_and(|this| self.starts.stop(&this, instance)) {
+                    runtime.stop(instance, reason);
+                }
+            }
             Effect::Interrupt(instance, task) => runtime.interrupt(instance, task),
             Effect::Wake(wait) => self.waits.wake(wait),
             Effect::ArmTimer(at) => self.timer.arm(at),
             Effect::JobEnded(job, end) => {
                 let forgotten = self.head.job_ended(self.clock.now(), job, end);
+                self.report_end(job);
                 self.jobs.ended(job);
                 if let Some(forgotten) = forgotten {
                     self.jobs.forget(forgotten);
@@ -128,8 +161,11 @@ impl Driver {
             }
             Effect::ReleaseName(_) => {}
             Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),
-            // A node that was told of no other has nobody to tell anything.
-            Effect::Send(packet) => tracing::error!(to = %packet.to, "a packet has no way to its node"),
+            Effect::Send(packet) => match self.network.get() {
+                Some(network) => network.peers.send(packet),
+                // A node that was told of no other has nobody to tell anything.
+                None => tracing::error!(to = %packet.to, "a packet has no way to its node"),
+            },
             Effect::Restore(id, place) => storage::restore(self.this.clone(), &self.background, id, place),
         }
     }

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use engine_core::head::Claim;
-use engine_core::node::{self, ActorCreation, Next, Spawned, Until, WaitState, Waitable};
+use engine_core::node::{self, Next, Spawned, Until, WaitState, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
@@ -14,6 +13,7 @@ use engine_core::{
 use engine_objects::{Draft, SpillDraft};
 use engine_runtime::host::{Caller, FunctionName, Host, Later, LogLine, Lost, NodeInfo, Wait};
 
+use crate::cluster;
 use crate::driver::Driver;
 use crate::storage;
 
@@ -218,34 +218,29 @@ impl Host for GuestHost {
         class: FunctionName,
         arguments: Vec<Argument>,
         options: ActorOptions,
-    ) -> Result<ActorId, Error> {
-        let driver = self.driver()?;
-        let class = driver.resolve(from, class)?;
-        self.check_concurrency(&driver, class.component, &options)?;
-        let namespace = driver.namespace(from.job, options.namespace.as_deref())?;
-        let head = driver.head.clone();
-        driver.event(|node, now, fx| {
-            let id = node.new_actor_id();
-            if let Some(name) = &options.name {
-                let claim = head.claim_name(&namespace, name, id, options.get_if_exists)?;
-                if let Claim::Existing(actor) = claim {
-                    node.acquire(from.instance, Handle::Actor(actor));
-                    return Ok(actor);
-                }
+    ) -> Later<ActorId> {
+        let prepared = self.driver().and_then(|driver| {
+            let class = driver.resolve(from, class)?;
+            self.check_concurrency(&driver, class.component, &options)?;
+            let namespace = driver.namespace(from.job, options.namespace.as_deref())?;
+            Ok((driver, class, namespace))
+        });
+        match prepared {
+            Ok((driver, class, namespace)) => {
+                Box::pin(cluster::create_actor(driver, from, namespace, (class, arguments, options)))
             }
-            let creation = ActorCreation { id, class, arguments, options };
-            node.create_actor(now, caller(from), creation, fx).inspect_err(|_| head.release_name(id))
-        })
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
-    fn lookup_actor(&self, from: Caller, name: &str, namespace: Option<&str>) -> Result<ActorId, Error> {
-        let driver = self.driver()?;
-        let namespace = driver.namespace(from.job, namespace)?;
-        driver.event(|node, _, _| {
-            let actor = driver.head.lookup_name(&namespace, name)?;
-            node.acquire(from.instance, Handle::Actor(actor));
-            Ok(actor)
-        })
+    fn lookup_actor(&self, from: Caller, name: String, namespace: Option<String>) -> Later<ActorId> {
+        let prepared = self
+            .driver()
+            .and_then(|driver| driver.namespace(from.job, namespace.as_deref()).map(|found| (driver, found)));
+        match prepared {
+            Ok((driver, namespace)) => Box::pin(cluster::lookup_actor(driver, from, namespace, name)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn new_lane(&self) -> LaneId {
@@ -277,21 +272,29 @@ impl Host for GuestHost {
         let Ok(driver) = self.driver() else { return Vec::new() };
         driver.read(|node| {
             let (total, free) = node.ledger();
-            vec![NodeInfo {
+            let here = NodeInfo {
                 id: node.id().to_string(),
                 labels: node.labels().to_vec(),
                 total: amounts(total),
                 available: amounts(free),
-            }]
+            };
+            let others = node.members().into_iter().map(|(info, free)| NodeInfo {
+                id: info.id.to_string(),
+                labels: info.labels,
+                total: amounts(&info.total),
+                available: amounts(&free),
+            });
+            std::iter::once(here).chain(others).collect()
         })
     }
 
     fn log(&self, line: LogLine) {
         let Ok(driver) = self.driver() else { return };
-        if let Some(entry) = driver.jobs.get(line.job) {
-            entry
+        match driver.jobs.get(line.job) {
+            Some(entry) => entry
                 .logs
-                .push(line, std::time::SystemTime::now(), |task| driver.read(|node| node.function_of(task)));
+                .push(line, std::time::SystemTime::now(), |task| driver.read(|node| node.function_of(task))),
+            None => driver.send_log(line),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use engine_core::ids::IdMap;
-use engine_core::{JobId, TaskId};
+use engine_core::{JobId, NodeId, TaskId};
 use engine_proto::v1;
 use engine_runtime::JobContext;
 use parking_lot::Mutex;
@@ -18,6 +18,8 @@ pub(crate) struct Jobs {
     /// What is granted to the sandboxes of jobs of which the core may yet start one: an actor that
     /// outlives its job may be restarted when the job is not listed any more.
     contexts: Mutex<IdMap<JobId, Arc<JobContext>>>,
+    /// Jobs whose root tasks are on other nodes: which.
+    foreign: Mutex<IdMap<JobId, NodeId>>,
     /// Jobs that have ended and still have a log, the oldest first.
     ended: Mutex<VecDeque<JobId>>,
     log_bytes_per_job_max: usize,
@@ -53,6 +55,7 @@ impl Jobs {
         Self {
             entries: Mutex::default(),
             contexts: Mutex::default(),
+            foreign: Mutex::default(),
             ended: Mutex::default(),
             log_bytes_per_job_max,
             ended_job_log_bytes_max,
@@ -84,6 +87,17 @@ impl Jobs {
         entry
     }
 
+    /// Keeps what the guests of a job are granted whose root task is on another node.
+    pub(crate) fn insert_foreign(&self, home: NodeId, context: Arc<JobContext>) {
+        self.foreign.lock().insert(context.job, home);
+        self.contexts.lock().insert(context.job, context);
+    }
+
+    /// The node of a job's root task, when it is another one.
+    pub(crate) fn foreign_home(&self, job: JobId) -> Option<NodeId> {
+        self.foreign.lock().get(&job).copied()
+    }
+
     pub(crate) fn get(&self, job: JobId) -> Option<Arc<Entry>> {
         self.entries.lock().get(&job).cloned()
     }
@@ -95,6 +109,7 @@ impl Jobs {
     /// No sandbox of this job will be started any more.
     pub(crate) fn close(&self, job: JobId) {
         self.contexts.lock().remove(&job);
+        self.foreign.lock().remove(&job);
     }
 
     /// A job has ended: whoever watches it is told, and the logs of those that ended long ago go

@@ -5,6 +5,7 @@
 mod backend;
 mod background;
 mod clock;
+mod cluster;
 mod driver;
 mod host;
 mod jobs;
@@ -16,5 +17,6 @@ mod timer;
 mod waits;
 
 pub use backend::NodeBackend;
-pub use node::Node;
+pub use cluster::{ClusterOptions, Membership, NodePeer};
+pub use node::{Node, random_key};
 pub use options::Options;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-use engine_core::TaskId;
+use engine_core::{JobId, TaskId};
 use engine_proto::v1;
 use engine_runtime::host::{LogLine, LogSource};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// What one line costs beside its text.
@@ -33,11 +33,14 @@ struct Lines {
     last: Option<(TaskId, String, bool)>,
 }
 
-struct Line {
+/// A line and what is said of it.
+pub(crate) struct Line {
     line: LogLine,
     time: SystemTime,
     function: String,
     root: bool,
+    /// The node that it comes from; none: this one.
+    node: Option<String>,
 }
 
 impl LogBook {
@@ -59,7 +62,16 @@ impl LogBook {
             _ => function_of(line.task).unwrap_or_default(),
         };
         lines.last = Some((line.task, function.clone(), root));
-        let line = Line { line, time, function, root };
+        let line = Line::new(line, time, function, root);
+        self.keep(lines, line);
+    }
+
+    /// Keeps a line that comes from another node.
+    pub(crate) fn push_line(&self, line: Line) {
+        self.keep(self.lines.lock(), line);
+    }
+
+    fn keep(&self, mut lines: MutexGuard<'_, Lines>, line: Line) {
         lines.bytes += line.bytes();
         lines.kept.push_back(line);
         lines.next += 1;
@@ -121,6 +133,31 @@ impl LogBook {
 }
 
 impl Line {
+    pub(crate) fn new(line: LogLine, time: SystemTime, function: String, root: bool) -> Self {
+        Self { line, time, function, root, node: None }
+    }
+
+    /// A line as another node has sent it.
+    pub(crate) fn from_view(job: JobId, task: TaskId, view: v1::LogLine) -> Self {
+        let source = match view.source() {
+            v1::LogSource::Stderr => LogSource::Stderr,
+            v1::LogSource::Record => LogSource::Record,
+            v1::LogSource::Stdout | v1::LogSource::Unspecified => LogSource::Stdout,
+        };
+        let level = ["trace", "debug", "info", "warn", "error"].into_iter().find(|name| *name == view.level);
+        let time = view.time.as_ref().and_then(engine_proto::convert::system_time).unwrap_or(SystemTime::UNIX_EPOCH);
+        let line = LogLine {
+            job,
+            task,
+            source,
+            level,
+            target: (!view.target.is_empty()).then_some(view.target),
+            text: view.text,
+            fields: view.fields.into_iter().map(|field| (field.name, field.value)).collect(),
+        };
+        Self { line, time, function: view.function, root: view.root, node: Some(view.node_id) }
+    }
+
     fn bytes(&self) -> usize {
         let fields: usize = self.line.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.line.text.len() + self.function.len() + fields + LINE_OVERHEAD_BYTES
@@ -130,7 +167,8 @@ impl Line {
         task.is_none_or(|task| self.line.task == task)
     }
 
-    fn view(&self, node: &str, sequence: u64) -> v1::LogLine {
+    /// As it is shown, when it comes from this node or from another.
+    pub(crate) fn view(&self, node: &str, sequence: u64) -> v1::LogLine {
         let source = match self.line.source {
             LogSource::Stdout => v1::LogSource::Stdout,
             LogSource::Stderr => v1::LogSource::Stderr,
@@ -140,7 +178,7 @@ impl Line {
             sequence,
             task_id: self.line.task.to_string(),
             function: self.function.clone(),
-            node_id: node.to_owned(),
+            node_id: self.node.clone().unwrap_or_else(|| node.to_owned()),
             time: Some(engine_proto::convert::timestamp(self.time)),
             source: source.into(),
             level: self.line.level.unwrap_or_default().to_owned(),
@@ -193,8 +231,12 @@ mod tests {
         assert_eq!(book.tail(None, 0), 25);
         assert_eq!(book.read("node", 25, None), (Vec::new(), 25));
         assert_eq!(book.read("node", 99, None).0, Vec::new());
+        let elsewhere = Line::from_view(job, a, book.read("another", 24, None).0.remove(0));
+        book.push_line(elsewhere);
+        let (lines, _) = book.read("node", 25, None);
+        assert_eq!((lines[0].node_id.as_str(), lines[0].sequence), ("another", 25));
         book.clear();
         assert_eq!(book.bytes(), 0);
-        assert_eq!(book.read("node", 0, None), (Vec::new(), 25));
+        assert_eq!(book.read("node", 0, None), (Vec::new(), 26));
     }
 }

@@ -9,22 +9,26 @@ use engine_core::resources::Resources;
 use engine_head::{Components, Head};
 use engine_objects::{SpillOptions, Store};
 use engine_runtime::Runtime;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::backend::NodeBackend;
 use crate::background::{self, Kind};
 use crate::clock::Clock;
+use crate::cluster::{Membership, Network, NodePeer, line};
 use crate::driver::Driver;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
 use crate::options::Options;
 
-/// A running node: head and agent in one process.
+/// A running node: with a head of its own in the same process, or one of a cluster.
 pub struct Node {
     driver: Arc<Driver>,
     backend: Arc<NodeBackend>,
     runtime: Runtime,
     timer: JoinHandle<()>,
+    /// The line to the cluster's head, when there is one.
+    line: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -60,18 +64,35 @@ impl Node {
         let components = Components::new(folder, options.component_store_bytes_max);
         let head = Arc::new(Head::new(random_key()?, options.head_limits.clone(), components));
         let jobs = Jobs::new(options.log_bytes_per_job_max, options.ended_job_log_bytes_max);
+        let id = node.id();
         let driver = Driver::new(node, clock, store, head, jobs);
+        if let Some(cluster) = options.cluster.clone() {
+            driver.join(Arc::new(Network::new(cluster, id, Arc::downgrade(&driver))?));
+        }
 
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
         driver.attach(runtime.clone());
         let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
+        let line = driver.network().ok().map(|network| {
+            background::spawn(Kind::HeadLine, line::run(Arc::downgrade(&driver), network.clone()))
+        });
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
-        Ok(Self { driver, backend, runtime, timer })
+        Ok(Self { driver, backend, runtime, timer, line })
     }
 
     /// What the node answers to clients.
     pub fn backend(&self) -> Arc<NodeBackend> {
         self.backend.clone()
+    }
+
+    /// What the node answers to others and to the head of its cluster.
+    pub fn peer(&self) -> Arc<NodePeer> {
+        Arc::new(NodePeer::new(self.driver.clone()))
+    }
+
+    /// How the node stands with its cluster; none: it is one of its own.
+    pub fn membership(&self) -> Option<watch::Receiver<Membership>> {
+        self.driver.network().ok().map(|network| network.membership())
     }
 
     /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
@@ -84,6 +105,9 @@ impl Node {
     /// Ends every sandbox and the node's threads.
     pub async fn shutdown(self) {
         self.timer.abort();
+        if let Some(line) = &self.line {
+            line.abort();
+        }
         let runtime = self.runtime;
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");
@@ -139,7 +163,10 @@ fn labels(options: &Options) -> Vec<(String, String)> {
 }
 
 /// Fresh random bits, so that ids cannot be guessed.
-fn random_key() -> Result<[u8; 16], Error> {
+///
+/// # Errors
+/// INTERNAL when the system gives none.
+pub fn random_key() -> Result<[u8; 16], Error> {
     let mut key = [0; 16];
     let filled = rustix::rand::getrandom(&mut key, rustix::rand::GetRandomFlags::empty());
     match filled {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use engine_core::resources::Quantity;
 
+use crate::cluster::ClusterOptions;
+
 /// What a node has and how much it may use. [`Options::detect`] looks at the machine.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -36,6 +38,8 @@ pub struct Options {
     pub ended_job_log_bytes_max: usize,
     /// Between two reports of a job's progress to whoever watches it.
     pub progress_interval: Duration,
+    /// Where its cluster is; none: it is one of its own.
+    pub cluster: Option<ClusterOptions>,
     /// The limits of the node's state machine.
     pub limits: engine_core::node::Limits,
     /// The limits of the head's state machine.
@@ -69,6 +73,7 @@ impl Options {
             log_bytes_per_job_max: 16 << 20,
             ended_job_log_bytes_max: 64 << 20,
             progress_interval: Duration::from_millis(100),
+            cluster: None,
             limits: engine_core::node::Limits::default(),
             head_limits: engine_core::head::Limits::default(),
             runtime: engine_runtime::Options::default(),

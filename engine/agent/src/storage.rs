@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use engine_core::node::{Room, RoomTicket};
+use engine_core::node::{RemotePlace, Room, RoomTicket};
 use engine_core::{Error, ErrorCode, ObjectId, Place};
 use engine_objects::SpillDraft;
 use engine_runtime::host::Caller;
@@ -28,10 +28,14 @@ pub(crate) fn spill(driver: Weak<Driver>, handle: &Handle, batch: Vec<(ObjectId,
     });
 }
 
-/// Brings an object back into memory.
+/// Brings an object back into memory, from disk or from the node that has its bytes.
 pub(crate) fn restore(driver: Weak<Driver>, handle: &Handle, id: ObjectId, place: Place) {
-    let Some(store) = driver.upgrade().map(|driver| driver.store.clone()) else { return };
-    let work = move || store.restore(&place);
+    let Some(this) = driver.upgrade() else { return };
+    let (store, network) = (this.store.clone(), this.network().cloned());
+    let work = move || match RemotePlace::of(&place) {
+        Some(remote) => network?.fetch(store, remote),
+        None => store.restore(&place),
+    };
     background::detached(Kind::Restore, handle, work, move |result| {
         let result = result.and_then(|restored| restored);
         if let Some(driver) = driver.upgrade() {
@@ -94,8 +98,12 @@ pub(crate) async fn read(
     offset: u64,
     length: u64,
 ) -> Result<Vec<u8>, Error> {
-    let store = driver.store.clone();
-    in_background(driver, Kind::Restore, move || store.read(&place, offset, length)).await
+    let (store, network) = (driver.store.clone(), driver.network().cloned());
+    let read = move || match RemotePlace::of(&place) {
+        Some(remote) => network?.read(remote, offset, length),
+        None => store.read(&place, offset, length),
+    };
+    in_background(driver, Kind::Restore, read).await
 }
 
 /// What work that blocks on the disk gives.

@@ -3,13 +3,16 @@
 use clap::{Parser, Subcommand};
 use engine_client::Address;
 
-use crate::commands::{build, error, explain, get, inspect, job, list, logs, memory, status, submit, up};
+use crate::commands::{
+    agent, build, error, explain, get, head, inspect, job, list, logs, memory, status, submit, up,
+};
 
 const EXAMPLES: &str = "\
 Examples:
   engine submit hello.wasm -- Ada          run a program in an engine that lives as long as it
   engine submit add.wasm --invoke 'add(1, 2)'
   engine up                                keep an engine running on this machine
+  engine up --nodes 3                      … a cluster of three nodes
   engine submit hello.wasm --no-wait       … and give it work
   engine list tasks --filter state=RUNNING
   engine explain task-0123456789abcdef01234567
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     Build(build::Build),
     Inspect(inspect::Inspect),
     Up(up::Up),
+    Head(head::HeadArgs),
+    Agent(Box<agent::AgentArgs>),
     Status(status::Status),
     List(list::List),
     Memory(memory::Memory),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use engine_agent::{Node, Options};
 use engine_client::Address;
-use engine_net::{Server, UnixSocket};
+use engine_net::{Server, Services, UnixSocket};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -107,7 +107,7 @@ impl Embedded {
         let backend = node.backend();
         let server = tokio::spawn(async {
             // A sender that is gone says the same as a message.
-            Server::new().unix(socket).run(backend, async { drop(stopped.await) }).await
+            Server::new().unix(socket).run(Services::new(backend), async { drop(stopped.await) }).await
         });
         Ok(Self { node, address: Address::Unix(path), stop, server, _directory: directory })
     }

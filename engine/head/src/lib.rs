@@ -1,10 +1,14 @@
 //! The control service of the cluster: jobs, names of actors, the component registry.
 //!
-//! It runs inside the node that is the head. What it decides, `engine_core::head` decides; here is
+//! It runs inside the one node of an engine, or as the head of a cluster ([`cluster`]). What it decides, `engine_core::head` decides; here is
 //! the lock around it and what lies on disk.
 
+mod background;
+pub mod cluster;
 mod components;
+mod digest;
 mod service;
 
 pub use components::Components;
+pub use digest::spec_digest;
 pub use service::Head;

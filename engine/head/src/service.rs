@@ -2,8 +2,8 @@
 
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted};
 use engine_core::node::JobEnd;
-use engine_core::{ActorId, Error, JobId, Time};
-use parking_lot::Mutex;
+use engine_core::{ActorId, Error, JobId, NodeId, Time};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
 
@@ -19,6 +19,11 @@ impl Head {
         Self { state: Mutex::new(head::Head::new(id_key, limits)), components }
     }
 
+    /// The state machine.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, head::Head> {
+        self.state.lock()
+    }
+
     /// The component registry.
     pub fn components(&self) -> &Components {
         &self.components
@@ -27,6 +32,11 @@ impl Head {
     /// Accepts a job, or says that it knows it.
     pub fn submit(&self, now: Time, submission: Submission) -> Result<Submitted, Error> {
         self.state.lock().submit(now, submission)
+    }
+
+    /// Accepts a job that another head has accepted; false when it is known.
+    pub fn adopt_job(&self, now: Time, job: JobId, submission: Submission) -> bool {
+        self.state.lock().adopt_job(now, job, submission)
     }
 
     /// A node has taken the job's root task.
@@ -64,7 +74,7 @@ impl Head {
         &self,
         namespace: &str,
         name: &str,
-        actor: ActorId,
+        actor: (ActorId, NodeId),
         get_if_exists: bool,
     ) -> Result<Claim, Error> {
         self.state.lock().claim_name(namespace, name, actor, get_if_exists)
@@ -76,7 +86,7 @@ impl Head {
     }
 
     /// The actor of this name.
-    pub fn lookup_name(&self, namespace: &str, name: &str) -> Result<ActorId, Error> {
+    pub fn lookup_name(&self, namespace: &str, name: &str) -> Result<(ActorId, NodeId), Error> {
         self.state.lock().lookup_name(namespace, name)
     }
 

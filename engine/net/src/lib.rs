@@ -4,9 +4,13 @@
 //! is checked here (sizes, ids, names), so that a backend sees typed and bounded requests only.
 //! Nothing but the same user, or root, may speak on the Unix socket, and nothing listens beyond
 //! loopback.
+//!
+//! The bytes of large objects go another way, over the [`bulk`] port.
 
 mod backend;
+pub mod bulk;
 mod check;
+pub mod cluster;
 mod connection;
 pub mod limits;
 pub mod listen;
@@ -15,4 +19,4 @@ mod services;
 
 pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey};
 pub use listen::{BindError, TcpSocket, UnixSocket};
-pub use server::{Server, ServerError};
+pub use server::{Server, ServerError, Services};

@@ -6,10 +6,18 @@ use std::time::Duration;
 pub const CONNECTIONS_MAX: usize = 1_024;
 /// Requests and streams at once on one connection.
 pub const CONCURRENT_STREAMS_MAX: u32 = 256;
+/// Packets that wait for the line to one node; further ones are lost, and sent again by the core.
+pub const PEER_PACKETS_MAX: usize = 4_096;
+/// Log lines that wait for the line to one node; further ones are lost.
+pub const PEER_LOG_LINES_MAX: usize = 65_536;
+/// Bytes of one frame of packets, as it is received.
+pub const PEER_FRAME_BYTES_MAX: usize = 1 << 30;
 /// Uploads at once; further ones wait.
 pub const UPLOADS_MAX: usize = 4;
 /// How long an upload may bring nothing.
 pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
+/// Bytes under way on a connection before the receiver has read them.
+pub const WINDOW_BYTES: u32 = 16 << 20;
 /// How often a silent connection is probed.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the answer to a probe may take.

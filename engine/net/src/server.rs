@@ -4,18 +4,69 @@ use std::future::Future;
 use std::sync::Arc;
 
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::cluster_server::ClusterServer;
 use engine_proto::v1::components_server::ComponentsServer;
 use engine_proto::v1::handshake_server::HandshakeServer;
 use engine_proto::v1::jobs_server::JobsServer;
+use engine_proto::v1::peer_server::PeerServer;
 use engine_proto::v1::state_server::StateServer;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
 use crate::backend::Backend;
+use crate::cluster::{ClusterBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
-use crate::limits::{CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use crate::limits::{
+    CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_FRAME_BYTES_MAX, WINDOW_BYTES,
+};
 use crate::listen::{TcpSocket, UnixSocket};
-use crate::services::{self, ComponentsService, HandshakeService, JobsService, StateService};
+use crate::services::{
+    self, ClusterService, ComponentsService, HandshakeService, JobsService, PeerService, StateService,
+};
+
+/// What is served: to clients, and when it is asked for to nodes.
+pub struct Services {
+    routes: Routes,
+    stopping: CancellationToken,
+}
+
+impl Services {
+    /// What clients ask for.
+    pub fn new<B: Backend>(backend: Arc<B>) -> Self {
+        let stopping = CancellationToken::new();
+        let components = ComponentsServer::new(ComponentsService::new(backend.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let jobs = JobsServer::new(JobsService { backend: backend.clone(), stopping: stopping.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let state =
+            StateServer::new(StateService { backend: backend.clone() }).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let routes = Routes::new(HandshakeServer::new(HandshakeService { backend }))
+            .add_service(InterceptedService::new(components, services::check_protocol))
+            .add_service(InterceptedService::new(jobs, services::check_protocol))
+            .add_service(InterceptedService::new(state, services::check_protocol));
+        Self { routes, stopping }
+    }
+
+    /// And what other nodes and the head ask of a node.
+    pub fn peer<B: PeerBackend>(mut self, backend: Arc<B>) -> Self {
+        let peer = PeerServer::new(PeerService { backend, stopping: self.stopping.clone() })
+            .max_decoding_message_size(PEER_FRAME_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        self.routes = self.routes.add_service(InterceptedService::new(peer, services::check_protocol));
+        self
+    }
+
+    /// And what nodes ask of the head.
+    pub fn cluster<B: ClusterBackend>(mut self, backend: Arc<B>) -> Self {
+        let cluster = ClusterServer::new(ClusterService { backend, stopping: self.stopping.clone() })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        self.routes = self.routes.add_service(InterceptedService::new(cluster, services::check_protocol));
+        self
+    }
+}
 
 /// The sockets of a node, bound and not yet served.
 #[derive(Default)]
@@ -43,27 +94,19 @@ impl Server {
 
     /// Serves until `shutdown` resolves. Then nothing new is accepted, streams end with NODE_DIED,
     /// and requests in progress have [`DRAIN_MAX`] to end.
-    pub async fn run<B: Backend>(
+    pub async fn run(
         self,
-        backend: Arc<B>,
+        services: Services,
         shutdown: impl Future<Output = ()> + Send,
     ) -> Result<(), ServerError> {
-        let stopping = CancellationToken::new();
-        let handshake = HandshakeServer::new(HandshakeService { backend: backend.clone() });
-        let components = ComponentsServer::new(ComponentsService::new(backend.clone()))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let jobs = JobsServer::new(JobsService { backend: backend.clone(), stopping: stopping.clone() })
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let state = StateServer::new(StateService { backend }).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let Services { routes, stopping } = services;
         let serve = tonic::transport::Server::builder()
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_service(handshake)
-            .add_service(InterceptedService::new(components, services::check_protocol))
-            .add_service(InterceptedService::new(jobs, services::check_protocol))
-            .add_service(InterceptedService::new(state, services::check_protocol))
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .add_routes(routes)
             .serve_with_incoming_shutdown(incoming(self.listeners), stopping.clone().cancelled_owned());
         tokio::pin!(serve);
         tokio::select! {

@@ -5,6 +5,10 @@ use std::sync::Arc;
 use crate::allocator::EXTENT_BYTES;
 use crate::arena::Arena;
 
+/// Up to so many bytes at once reach fresh pages over memory that is used again and again, and the
+/// file: faster by half than the system's faults on each page.
+const DETOUR_BYTES_MAX: usize = 1 << 20;
+
 /// Whole pages of the arena; free again when this is dropped.
 struct Pages {
     arena: Arc<Arena>,
@@ -69,6 +73,8 @@ pub struct ExtentDraft {
     written: usize,
     /// Most of the pages were never used.
     is_fresh: bool,
+    /// Bytes on their way to fresh pages.
+    detour: Vec<u8>,
 }
 
 impl ExtentDraft {
@@ -80,7 +86,7 @@ impl ExtentDraft {
         capacity: usize,
         is_fresh: bool,
     ) -> Self {
-        Self { pages: Pages { arena, offset, capacity }, size, written: 0, is_fresh }
+        Self { pages: Pages { arena, offset, capacity }, size, written: 0, is_fresh, detour: Vec::new() }
     }
 
     /// Bytes written so far.
@@ -113,6 +119,32 @@ impl ExtentDraft {
         }
         self.pages.as_mut_slice()[at + done..at + bytes.len()].copy_from_slice(&bytes[done..]);
         self.written = at + bytes.len();
+    }
+
+    /// Gives the next `length` bytes to be written by `fill`, or as many as there is room for. They count
+    /// as written when it succeeds.
+    ///
+    /// # Errors
+    /// What `fill` returned.
+    pub fn append_with<E>(
+        &mut self,
+        length: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let length = length.min(self.left());
+        if self.is_fresh && length <= DETOUR_BYTES_MAX {
+            let mut detour = std::mem::take(&mut self.detour);
+            detour.resize(length, 0);
+            fill(&mut detour)?;
+            self.append(&detour);
+            self.detour = detour;
+            return Ok(());
+        }
+        let end = self.written + length;
+        let room = self.written..end;
+        fill(&mut self.pages.as_mut_slice()[room])?;
+        self.written = end;
+        Ok(())
     }
 
     /// The bytes that are not written yet, to be filled from elsewhere: then say so with

@@ -33,6 +33,11 @@ impl Filters {
         Ok(Self(filters))
     }
 
+    /// The conditions as they are asked of another node.
+    pub fn to_messages(&self) -> Vec<v1::Filter> {
+        self.0.clone()
+    }
+
     /// Whether there is no condition.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

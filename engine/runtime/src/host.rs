@@ -190,9 +190,9 @@ pub trait Host: Send + Sync + 'static {
         class: FunctionName,
         arguments: Vec<Argument>,
         options: ActorOptions,
-    ) -> Result<ActorId, Error>;
+    ) -> Later<ActorId>;
     /// Finds a named actor; the caller holds a handle to it.
-    fn lookup_actor(&self, from: Caller, name: &str, namespace: Option<&str>) -> Result<ActorId, Error>;
+    fn lookup_actor(&self, from: Caller, name: String, namespace: Option<String>) -> Later<ActorId>;
     /// A lane for a handle that was created, looked up or received.
     fn new_lane(&self) -> LaneId;
     /// Calls a method.

@@ -158,7 +158,7 @@ async fn running() -> Running {
     let socket = UnixSocket::bind(&path).unwrap();
     let backend = Arc::new(Small::default());
     let (stop, stopped) = oneshot::channel();
-    let serve = Server::new().unix(socket).run(backend.clone(), async { drop(stopped.await) });
+    let serve = Server::new().unix(socket).run(Services::new(backend.clone()), async { drop(stopped.await) });
     let server = tokio::spawn(async { serve.await.unwrap() });
     let client = Client::connect(Address::Unix(path)).await.unwrap();
     Running { client, backend, stop, server, _temp: temp }

@@ -33,18 +33,32 @@ pub(super) async fn upload(
 }
 
 /// Makes sure that the runtime has a component that was uploaded, maybe to an earlier process.
-pub(super) async fn load(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
+pub(crate) async fn load(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
     let runtime = driver.runtime()?.clone();
     if let Some(info) = runtime.component(id) {
         return Ok(info);
     }
-    let bytes = driver.head.components().get(id).ok_or_else(|| {
-        Error::new(
-            ErrorCode::NotFound,
-            format!("the component {id} was not uploaded: upload it, then submit the job"),
-        )
-    })?;
+    let bytes = match (driver.head.components().get(id), driver.network()) {
+        (Some(bytes), _) => bytes,
+        (None, Ok(network)) => fetched(driver, id, &network.head.component(id).await?)?,
+        (None, Err(_)) => {
+            return Err(Error::new(
+                ErrorCode::NotFound,
+                format!("the component {id} was not uploaded: upload it, then submit the job"),
+            ));
+        }
+    };
     blocking(Kind::Compile, move || runtime.load(&bytes)).await?
+}
+
+/// Keeps a component that came from the cluster's head; its bytes are those of its id.
+fn fetched(driver: &Driver, id: ComponentId, bytes: &[u8]) -> Result<Arc<[u8]>, Error> {
+    let found = engine_head::Components::id_of(bytes);
+    match driver.head.components().insert(id, bytes) {
+        // A full registry does not stand in the way: it only keeps.
+        Err(error) if found != id => Err(error),
+        Ok(()) | Err(_) => Ok(bytes.into()),
+    }
 }
 
 fn view(info: &ComponentInfo, size_bytes: u64) -> v1::ComponentInfo {

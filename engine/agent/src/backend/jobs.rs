@@ -7,7 +7,7 @@ use engine_core::node::{Progress, TaskState};
 use engine_core::{Error, JobId};
 use engine_net::JobKey;
 use engine_proto::convert::timestamp;
-use engine_proto::v1;
+use engine_proto::v1::{self, node_request};
 
 use crate::driver::Driver;
 
@@ -15,6 +15,15 @@ pub(super) fn record(driver: &Driver, job: &JobKey) -> Result<JobRecord, Error> 
     match job {
         JobKey::Id(id) => driver.head.job(*id),
         JobKey::Submission(text) => driver.head.job_by_submission(text),
+    }
+}
+
+impl Driver {
+    /// Tells the cluster's head of a job's end, when there is one.
+    pub(crate) fn report_end(&self, job: JobId) {
+        if let (Ok(network), Ok(view)) = (self.network(), view(self, job)) {
+            network.requests.tell(node_request::Request::JobEnded(view));
+        }
     }
 }
 

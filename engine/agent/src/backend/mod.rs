@@ -11,12 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine_core::{ComponentId, Error, NodeId, TaskId};
+use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
 use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
 use crate::driver::Driver;
+
+pub(crate) use components::load as load_component;
+pub(crate) use submit::start_job;
 
 /// A node as its clients see it.
 pub struct NodeBackend {
@@ -44,6 +47,12 @@ impl Backend for NodeBackend {
     }
 
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        if let Ok(network) = self.driver.network() {
+            return Err(Error::new(
+                ErrorCode::Unsupported,
+                format!("this is a node of a cluster: submit jobs to its head, --address {}", network.options.head),
+            ));
+        }
         submit::submit(&self.driver, spec).await
     }
 

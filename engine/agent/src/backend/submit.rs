@@ -7,10 +7,10 @@ use std::sync::Arc;
 use engine_core::head::{Submission, Submitted};
 use engine_core::node::{JobEnd, JobSpec, Progress, RootEntry};
 use engine_core::resources::Quantity;
-use engine_core::{ComponentId, Error, ErrorCode, JobId};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, Time};
+use engine_head::Head;
 use engine_proto::v1::{self, job_spec};
 use engine_runtime::{DirectoryGrant, JobContext};
-use sha2::{Digest, Sha256};
 
 use crate::backend::{components, jobs};
 use crate::driver::Driver;
@@ -19,10 +19,33 @@ use crate::driver::Driver;
 const TENANT: &str = "default";
 
 pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    accept(driver, spec, |head, now, submission| head.submit(now, submission)).await
+}
+
+/// Starts a job that the cluster's head has accepted.
+pub(crate) async fn start_job(
+    driver: &Arc<Driver>,
+    job: JobId,
+    spec: v1::JobSpec,
+) -> Result<v1::JobView, Error> {
+    let adopt = |head: &Head, now, submission| {
+        Ok(match head.adopt_job(now, job, submission) {
+            true => Submitted::New(job),
+            false => Submitted::Known(job),
+        })
+    };
+    accept(driver, spec, adopt).await
+}
+
+async fn accept(
+    driver: &Arc<Driver>,
+    spec: v1::JobSpec,
+    enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
+) -> Result<v1::JobView, Error> {
     if spec.job_retries > 0 {
         return Err(Error::new(
             ErrorCode::Unsupported,
-            "not yet: job_retries needs more than one node; leave it at 0",
+            "not yet: a job is not run again when the node of its root task dies; leave job_retries at 0",
         ));
     }
     let mut by_name = BTreeMap::new();
@@ -40,13 +63,13 @@ pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1
     let directories = directories(&spec)?;
     let submission = Submission {
         submission_id: spec.submission_id.clone(),
-        digest: digest(&spec),
+        digest: engine_head::spec_digest(&spec),
         name: spec.name.clone(),
         namespace: spec.namespace.clone(),
         tenant: TENANT.to_owned(),
     };
     let now = driver.clock().now();
-    let job = match driver.head.submit(now, submission)? {
+    let job = match enter(&driver.head, now, submission)? {
         Submitted::Known(job) => return jobs::view(driver, job),
         Submitted::New(job) => job,
     };
@@ -138,38 +161,4 @@ fn directories(spec: &v1::JobSpec) -> Result<Vec<DirectoryGrant>, Error> {
         Ok(DirectoryGrant { host, guest: directory.guest.clone(), read_only: directory.read_only })
     };
     spec.directories.iter().map(grant).collect()
-}
-
-/// A digest of all that a job asks for, but its submission id.
-fn digest(spec: &v1::JobSpec) -> [u8; 32] {
-    let mut spec = spec.clone();
-    spec.submission_id.clear();
-    // A map has no order, and a digest needs one.
-    let mut env: Vec<(String, String)> = std::mem::take(&mut spec.env).into_iter().collect();
-    env.sort();
-    let mut hasher = Sha256::new();
-    hasher.update(engine_proto::prost::Message::encode_to_vec(&spec));
-    for (name, value) in env {
-        for text in [name, value] {
-            hasher.update((text.len() as u64).to_le_bytes());
-            hasher.update(text);
-        }
-    }
-    hasher.finalize().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_digest_does_not_depend_on_the_order_of_a_map() {
-        let spec = |pairs: &[(&str, &str)]| v1::JobSpec {
-            submission_id: pairs.len().to_string(),
-            env: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            ..v1::JobSpec::default()
-        };
-        assert_eq!(digest(&spec(&[("a", "1"), ("b", "2")])), digest(&spec(&[("b", "2"), ("a", "1")])));
-        assert_ne!(digest(&spec(&[("a", "1"), ("b", "2")])), digest(&spec(&[("a", "12"), ("b", "")])));
-    }
 }

@@ -1,14 +1,17 @@
 //! The verbs: one per file.
 
+pub(crate) mod agent;
 pub(crate) mod build;
 pub(crate) mod error;
 pub(crate) mod explain;
 pub(crate) mod get;
+pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod job;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod memory;
+pub(crate) mod node_args;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod up;
@@ -25,6 +28,8 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Up(args) => up::run(args, address).await,
+        Command::Head(args) => head::run(args, address).await,
+        Command::Agent(args) => agent::run(*args).await,
         Command::Status(args) => status::run(&args, address).await,
         Command::List(args) => list::run(args, address).await,
         Command::Memory(args) => memory::run(args, address).await,

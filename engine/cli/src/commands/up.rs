@@ -1,22 +1,25 @@
-//! `engine up`: keeps an engine running on this machine.
+//! `engine up`: keeps an engine running on this machine, of one node or of several.
 
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Stdio;
 
 use clap::Args;
-use engine_agent::Options;
 use engine_client::Address;
-use engine_core::resources::{Quantity, bytes};
-use engine_net::{Backend, Server, TcpSocket, UnixSocket};
+use engine_core::resources::bytes;
+use engine_net::{Backend, Server, Services, TcpSocket, UnixSocket};
+use tokio::process::{Child, ChildStdin, Command};
 
+use crate::commands::head::RunningHead;
+use crate::commands::node_args::NodeArgs;
 use crate::embedded;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
-use crate::parse::{Cpus, Pair, cpus, pair, quantity_pair, size};
 
 const EXAMPLES: &str = "\
 Examples:
   engine up
   engine up --cpus 4 --memory 8GiB --resources licence=2 --labels disk=ssd
+  engine up --nodes 3                       a cluster of three processes, each with a third of the machine
   engine up --address 127.0.0.1:7420        a loopback port instead of a socket
 
 It listens on --address, else $ENGINE_ADDRESS, else $XDG_RUNTIME_DIR/engine/engine.sock, else
@@ -27,66 +30,51 @@ and the jobs in it.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Up {
-    /// CPUs for guests; default: all of this machine's
-    #[arg(long, value_name = "N", value_parser = cpus)]
-    cpus: Option<Cpus>,
-    /// Memory for guests; default: 70 % of this machine's
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    memory: Option<u64>,
-    /// Memory for objects; default: 20 % of this machine's
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    store_memory: Option<u64>,
-    /// Where objects go that memory has no room for: a folder, or s3://bucket/prefix with endpoint,
-    /// region and keys in the environment as AWS_…; default: the user's cache
-    #[arg(long, value_name = "DIR")]
-    spill_dir: Option<PathBuf>,
-    /// A custom resource that tasks can ask for
-    #[arg(long, value_name = "NAME=NUMBER", value_parser = quantity_pair)]
-    resources: Vec<(String, Quantity)>,
-    /// A label that tasks can select the node by
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    labels: Vec<Pair>,
+    /// So many nodes, each a process of its own, and a head. Sizes are then those of each node;
+    /// default: its share of this machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=NODES_MAX))]
+    nodes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
 }
 
-impl Up {
-    fn options(self) -> Options {
-        let mut options = Options::detect();
-        options.data_dir = embedded::data_dir();
-        if let Some(cpus) = self.cpus {
-            options.cpus = cpus;
-        }
-        if let Some(memory) = self.memory {
-            options.memory_bytes = memory;
-        }
-        if let Some(memory) = self.store_memory {
-            options.store_bytes_max = memory;
-        }
-        options.spill_folder = embedded::spill_folder(self.spill_dir, &options);
-        options.resources = self.resources;
-        options.labels = self.labels;
-        options
+/// Nodes of one `engine up`.
+const NODES_MAX: i64 = 1_000;
+
+/// The address that was given, or that of this user on this machine.
+pub(crate) fn address_or_default(address: Option<Address>) -> Result<Address, Failure> {
+    match address {
+        Some(address) => Ok(address),
+        None => Address::default_here().map_err(|error| Failure::Usage(format!("$ENGINE_ADDRESS: {error}"))),
     }
 }
 
+pub(crate) fn signals() -> Result<Interrupts, Failure> {
+    Interrupts::new().map_err(|error| Failure::Other(format!("cannot wait for signals: {error}")))
+}
+
 pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failure> {
-    let address = match address {
-        Some(address) => address,
-        None => {
-            Address::default_here().map_err(|error| Failure::Usage(format!("$ENGINE_ADDRESS: {error}")))?
-        }
-    };
-    let signals = |error| Failure::Other(format!("cannot wait for signals: {error}"));
-    let mut interrupts = Interrupts::new().map_err(signals)?;
-    let (server, address) = bind(address).await?;
+    let interrupts = signals()?;
+    let (server, address) = bind(address_or_default(address)?).await?;
+    match args.nodes {
+        Some(nodes) => several(nodes, &args.node, server, &address, interrupts).await,
+        None => one(args.node, server, &address, interrupts).await,
+    }
+}
+
+async fn one(
+    args: NodeArgs,
+    server: Server,
+    address: &Address,
+    mut interrupts: Interrupts,
+) -> Result<(), Failure> {
     let options = args.options();
     let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
     let node = embedded::start(options)?;
     let backend = node.backend();
     eprintln!("engine {} is running: {} with {has}", env!("CARGO_PKG_VERSION"), backend.node_id());
-    eprintln!("listening on {address}");
-    eprintln!("give it work with:  {}engine submit MODULE.wasm", prefix(&address));
-    eprintln!("stop it with Ctrl-C");
-    let served = server.run(backend, async { interrupts.next().await }).await;
+    usage(address);
+    let served = server.run(Services::new(backend), async { interrupts.next().await }).await;
     eprintln!("stopping; once more to leave at once");
     tokio::select! {
         () = node.shutdown() => {}
@@ -96,7 +84,105 @@ pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failur
     served.map_err(|error| Failure::Other(error.to_string()))
 }
 
-async fn bind(address: Address) -> Result<(Server, Address), Failure> {
+fn usage(address: &Address) {
+    eprintln!("listening on {address}");
+    eprintln!("give it work with:  {}engine submit MODULE.wasm", prefix(address));
+    eprintln!("stop it with Ctrl-C");
+}
+
+/// A head in this process, and nodes that are its children.
+async fn several(
+    count: u32,
+    args: &NodeArgs,
+    server: Server,
+    address: &Address,
+    mut interrupts: Interrupts,
+) -> Result<(), Failure> {
+    let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let running = RunningHead::start(server, any_port).await?;
+    let (head, at) = (running.head.clone(), running.at);
+    let mut nodes = Nodes::start(count, args, at)?;
+    let until = async {
+        tokio::select! {
+            () = head.wait_for_nodes(count as usize) => {
+                eprintln!(
+                    "engine {} is running: {count} nodes, and a head that others join at {at}",
+                    env!("CARGO_PKG_VERSION")
+                );
+                usage(address);
+                tokio::select! {
+                    () = interrupts.next() => {}
+                    () = nodes.all_ended() => eprintln!("no node is left"),
+                }
+            }
+            () = interrupts.next() => {}
+            () = nodes.all_ended() => eprintln!("no node came up"),
+        }
+        eprintln!("stopping; once more to leave at once");
+        // The head is there for its nodes until they have ended.
+        tokio::select! {
+            () = nodes.stop() => {}
+            () = interrupts.next() => {}
+        }
+    };
+    let served = running.serve(until).await;
+    eprintln!("stopped");
+    served
+}
+
+/// The processes of nodes.
+struct Nodes {
+    children: Vec<Child>,
+    /// Apart from them: whoever waits for a child's end closes what it still has of it.
+    inputs: Vec<ChildStdin>,
+}
+
+impl Nodes {
+    fn start(count: u32, args: &NodeArgs, head: SocketAddr) -> Result<Self, Failure> {
+        let failed = |error| Failure::Other(format!("cannot start a node's process: {error}"));
+        let program = std::env::current_exe().map_err(failed)?;
+        let node = || {
+            Command::new(&program)
+                .args(["agent", "--child", "--head", &head.to_string()])
+                .args(args.shared_out(count))
+                // It ends when this end of the pipe is gone, whatever becomes of this process.
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+        };
+        let mut children = (0..count).map(|_| node()).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let inputs = children.iter_mut().filter_map(|child| child.stdin.take()).collect();
+        Ok(Self { children, inputs })
+    }
+
+    /// Resolves when none is left; says so of each that ends.
+    async fn all_ended(&mut self) {
+        while !self.children.is_empty() {
+            let ends = self.children.iter_mut().map(|child| {
+                Box::pin(async move {
+                    let id = child.id();
+                    (id, child.wait().await)
+                })
+            });
+            let ((id, end), at, _) = futures::future::select_all(ends).await;
+            let how = end.map_or_else(|error| error.to_string(), |status| status.to_string());
+            eprintln!("the node of process {} has ended: {how}", id.unwrap_or_default());
+            drop(self.children.remove(at));
+        }
+    }
+
+    async fn stop(&mut self) {
+        self.inputs.clear();
+        for child in &mut self.children {
+            if let Err(error) = child.wait().await {
+                tracing::warn!(%error, "a node's process is lost");
+            }
+        }
+    }
+}
+
+pub(crate) async fn bind(address: Address) -> Result<(Server, Address), Failure> {
     let refuse = |error: engine_net::BindError| Failure::Usage(error.to_string());
     match address {
         Address::Unix(path) => {
@@ -112,7 +198,7 @@ async fn bind(address: Address) -> Result<(Server, Address), Failure> {
 }
 
 /// What has to stand before a command so that it finds this engine; nothing when it looks here.
-fn prefix(address: &Address) -> String {
+pub(crate) fn prefix(address: &Address) -> String {
     match Address::default_here() {
         Ok(default) if default == *address => String::new(),
         _ => format!("ENGINE_ADDRESS={address} "),
@@ -122,19 +208,6 @@ fn prefix(address: &Address) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
-    use clap::Parser;
-
-    #[test]
-    fn the_node_is_sized_by_its_arguments() {
-        let line = "engine up --cpus 1.5 --memory 64MiB --store-memory 1MiB --resources licence=2 --labels disk=ssd --labels zone=a";
-        let Command::Up(up) = Cli::try_parse_from(line.split(' ')).unwrap().command else { panic!("not up") };
-        let options = up.options();
-        assert_eq!(options.cpus, Quantity(15_000));
-        assert_eq!((options.memory_bytes, options.store_bytes_max), (64 << 20, 1 << 20));
-        assert_eq!(options.resources, [("licence".to_owned(), Quantity::units(2))]);
-        assert_eq!(options.labels.len(), 2);
-    }
 
     #[tokio::test]
     async fn a_port_beyond_loopback_is_refused() {

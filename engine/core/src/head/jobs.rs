@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::head::Head;
-use crate::ids::JobId;
+use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{JobEnd, Progress};
 use crate::time::Time;
 use crate::value::{Outcome, Value};
@@ -75,6 +75,8 @@ pub struct JobRecord {
     pub state: JobState,
     /// When it was accepted.
     pub submitted: Time,
+    /// The node of its root task.
+    pub home: Option<NodeId>,
     /// When its root task was handed to a node.
     pub started: Option<Time>,
     /// When it ended.
@@ -129,6 +131,20 @@ impl Head {
             ));
         }
         let id = self.ids.job();
+        self.enter_job(now, id, submission);
+        Ok(Submitted::New(id))
+    }
+
+    /// A job that another head has accepted, and that runs on this one's node. False: it is known.
+    pub fn adopt_job(&mut self, now: Time, id: JobId, submission: Submission) -> bool {
+        let is_new = !self.jobs.contains_key(&id);
+        if is_new {
+            self.enter_job(now, id, submission);
+        }
+        is_new
+    }
+
+    fn enter_job(&mut self, now: Time, id: JobId, submission: Submission) {
         if !submission.submission_id.is_empty() {
             self.by_submission.insert(submission.submission_id.clone(), id);
         }
@@ -137,6 +153,7 @@ impl Head {
             submission,
             state: JobState::Pending,
             submitted: now,
+            home: None,
             started: None,
             ended: None,
             result: None,
@@ -144,7 +161,55 @@ impl Head {
             progress: Progress::default(),
         };
         self.jobs.insert(id, record);
-        Ok(Submitted::New(id))
+    }
+
+    /// Says which node is to have the job's root task: [`Self::least_busy_node`].
+    ///
+    /// # Errors
+    /// UNSCHEDULABLE when there is no node.
+    pub fn place_job(&mut self, id: JobId) -> Result<NodeId, Error> {
+        let home = self.least_busy_node()?;
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.home = Some(home);
+        }
+        Ok(home)
+    }
+
+    /// The node that has the root tasks of the fewest jobs, and of these the one that has most CPUs free.
+    ///
+    /// # Errors
+    /// UNSCHEDULABLE when there is no node.
+    pub fn least_busy_node(&self) -> Result<NodeId, Error> {
+        let mut by_node: IdMap<NodeId, usize> = IdMap::default();
+        for job in self.jobs.values().filter(|job| !job.state.is_end()) {
+            if let Some(home) = job.home {
+                *by_node.entry(home).or_insert(0) += 1;
+            }
+        }
+        let jobs = |id: NodeId| by_node.get(&id).copied().unwrap_or(0);
+        let home = self
+            .nodes()
+            .min_by_key(|(node, load)| (jobs(node.id), std::cmp::Reverse(load.free.cpus), node.id))
+            .map(|(node, _)| node.id);
+        home.ok_or_else(|| {
+            Error::new(
+                ErrorCode::Unschedulable,
+                "the cluster has no node: start one with `engine agent --head ADDRESS`",
+            )
+        })
+    }
+
+    /// The jobs whose root tasks were on a dead node have failed (contract J2).
+    pub(super) fn lose_jobs_of(&mut self, now: Time, dead: NodeId, why: &str) {
+        let is_lost = |job: &&JobRecord| job.home == Some(dead) && !job.state.is_end();
+        let mut lost: Vec<JobId> = self.jobs.values().filter(is_lost).map(|job| job.id).collect();
+        lost.sort();
+        for id in lost {
+            let message = format!("{dead}, the node of the job's root task, is dead: {why}");
+            let error = Arc::new(Error::new(ErrorCode::NodeDied, message));
+            let end = JobEnd { result: Err(error), stopped: false, progress: Progress::default() };
+            self.job_ended(now, id, end);
+        }
     }
 
     /// A node has taken the job's root task.

@@ -11,7 +11,7 @@ pub use nodes::{Effect, Notice, Watch};
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::ids::{ActorId, IdGenerator, IdMap, JobId};
+use crate::ids::{ActorId, IdGenerator, IdMap, JobId, NodeId};
 
 /// What the head's tables are bounded by.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct Head {
     by_submission: BTreeMap<String, JobId>,
     /// Jobs that have ended, in the order in which they did.
     ended: VecDeque<JobId>,
-    names: BTreeMap<(String, String), ActorId>,
+    names: BTreeMap<(String, String), (ActorId, NodeId)>,
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
 }

@@ -2,24 +2,25 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::head::Head;
-use crate::ids::ActorId;
+use crate::ids::{ActorId, NodeId};
 
 /// The answer to a claim of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
     /// The name is the claimant's.
     Granted,
-    /// An actor has it, and the claimant said that it will do.
-    Existing(ActorId),
+    /// An actor on this node has it, and the claimant said that it will do.
+    Existing(ActorId, NodeId),
 }
 
 impl Head {
-    /// Claims a name for an actor that is about to be created.
+    /// Claims a name for an actor that is about to be created on a node. Claiming it again for the same
+    /// actor is safe.
     pub fn claim_name(
         &mut self,
         namespace: &str,
         name: &str,
-        actor: ActorId,
+        (actor, node): (ActorId, NodeId),
         get_if_exists: bool,
     ) -> Result<Claim, Error> {
         if name.is_empty() {
@@ -29,8 +30,9 @@ impl Head {
         self.check_name("namespace", namespace)?;
         let key = (namespace.to_owned(), name.to_owned());
         match self.names.get(&key) {
-            Some(existing) if get_if_exists => return Ok(Claim::Existing(*existing)),
-            Some(existing) => {
+            Some((existing, _)) if *existing == actor => return Ok(Claim::Granted),
+            Some((existing, node)) if get_if_exists => return Ok(Claim::Existing(*existing, *node)),
+            Some((existing, _)) => {
                 return Err(Error::new(
                     ErrorCode::AlreadyExists,
                     format!(
@@ -49,7 +51,7 @@ impl Head {
                 ),
             ));
         }
-        self.names.insert(key.clone(), actor);
+        self.names.insert(key.clone(), (actor, node));
         self.named.insert(actor, key);
         Ok(Claim::Granted)
     }
@@ -61,8 +63,19 @@ impl Head {
         }
     }
 
-    /// The actor of this name.
-    pub fn lookup_name(&self, namespace: &str, name: &str) -> Result<ActorId, Error> {
+    /// The names of actors on a dead node are free again.
+    pub(super) fn release_names_of(&mut self, dead: NodeId) {
+        let named = &mut self.named;
+        self.names.retain(|_, (actor, node)| {
+            if *node == dead {
+                named.remove(actor);
+            }
+            *node != dead
+        });
+    }
+
+    /// The actor of this name, and the node that it lives on.
+    pub fn lookup_name(&self, namespace: &str, name: &str) -> Result<(ActorId, NodeId), Error> {
         self.names.get(&(namespace.to_owned(), name.to_owned())).copied().ok_or_else(|| {
             Error::new(
                 ErrorCode::NotFound,
@@ -88,15 +101,20 @@ mod tests {
     fn a_name_is_unique_in_its_namespace_and_free_again_after() {
         let mut head = Head::new([1; 16], Limits::default());
         let mut ids = IdGenerator::new([2; 16]);
-        let (a, b) = (ids.actor(), ids.actor());
+        let (here, there) = (ids.node(), ids.node());
+        let (a, b) = ((ids.actor(), here), (ids.actor(), there));
         assert_eq!(head.claim_name("x", "n", a, false).expect("free"), Claim::Granted);
+        assert_eq!(head.claim_name("x", "n", a, false).expect("again"), Claim::Granted);
         assert_eq!(head.claim_name("x", "n", b, false).expect_err("taken").code(), ErrorCode::AlreadyExists);
-        assert_eq!(head.claim_name("x", "n", b, true).expect("found"), Claim::Existing(a));
+        assert_eq!(head.claim_name("x", "n", b, true).expect("found"), Claim::Existing(a.0, here));
         assert_eq!(head.claim_name("y", "n", b, false).expect("another namespace"), Claim::Granted);
         assert_eq!(head.lookup_name("x", "n").expect("there"), a);
         assert_eq!(head.lookup_name("z", "n").expect_err("not there").code(), ErrorCode::NotFound);
-        head.release_name(a);
+        head.release_name(a.0);
         assert_eq!(head.lookup_name("x", "n").expect_err("released").code(), ErrorCode::NotFound);
         assert_eq!(head.lookup_name("y", "n").expect("untouched"), b);
+        head.release_names_of(there);
+        assert_eq!(head.lookup_name("y", "n").expect_err("its node died").code(), ErrorCode::NotFound);
+        assert_eq!(head.name_of(b.0), None);
     }
 }

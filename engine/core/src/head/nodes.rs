@@ -18,6 +18,8 @@ use crate::time::Time;
 pub enum Effect {
     /// Tell a node something, in this order.
     Tell(NodeId, Notice),
+    /// A node is dead, and why: its line is to end. Comes before the others are told.
+    Died(NodeId, String),
     /// Call `timer` at this time, whatever was armed before.
     ArmTimer(Time),
 }
@@ -85,18 +87,7 @@ impl Head {
     /// NODE_DIED when it was declared dead; LIMIT_EXCEEDED when there are `nodes_max`.
     pub fn node_joins(&mut self, now: Time, info: NodeInfo, fx: &mut Vec<Effect>) -> Result<(), Error> {
         let id = info.id;
-        if self.nodes.dead.contains(&id) {
-            return Err(Error::new(
-                ErrorCode::NodeDied,
-                format!("{id} was declared dead: what ran there runs elsewhere; start afresh with a new id"),
-            ));
-        }
-        if !self.nodes.alive.contains_key(&id) && self.nodes.alive.len() >= self.limits.watch.nodes_max {
-            return Err(Error::new(
-                ErrorCode::LimitExceeded,
-                format!("nodes_max of {} is reached: drain a node first", self.limits.watch.nodes_max),
-            ));
-        }
+        self.check_join(id)?;
         for (other, alive) in &self.nodes.alive {
             if *other != id {
                 fx.push(Effect::Tell(*other, Notice::Joined(info.clone())));
@@ -113,6 +104,48 @@ impl Head {
         self.nodes.alive.insert(id, Alive { info, load, has_news: false, deadline, is_broken: false });
         self.arm(fx);
         Ok(())
+    }
+
+    /// Whether a node may join.
+    ///
+    /// # Errors
+    /// As [`Self::node_joins`].
+    pub fn check_join(&self, id: NodeId) -> Result<(), Error> {
+        if self.nodes.dead.contains(&id) {
+            return Err(Error::new(
+                ErrorCode::NodeDied,
+                format!("{id} was declared dead: what ran there runs elsewhere; start afresh with a new id"),
+            ));
+        }
+        if !self.nodes.alive.contains_key(&id) && self.nodes.alive.len() >= self.limits.watch.nodes_max {
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!("nodes_max of {} is reached: drain a node first", self.limits.watch.nodes_max),
+            ));
+        }
+        Ok(())
+    }
+
+    /// How often a node is to say what it has free, when that changes.
+    pub fn load_interval(&self) -> Duration {
+        self.limits.watch.loads_every
+    }
+
+    /// Somebody who has joined knows of a node that this head does not: a head that has started afresh
+    /// learns of it. It is watched like one whose connection has just broken.
+    pub fn node_is_known(&mut self, now: Time, info: NodeInfo, fx: &mut Vec<Effect>) {
+        let id = info.id;
+        let is_news = !self.nodes.alive.contains_key(&id) && !self.nodes.dead.contains(&id);
+        if is_news && self.node_joins(now, info, fx).is_ok()
+            && let Some(node) = self.nodes.alive.get_mut(&id)
+        {
+            node.is_broken = true;
+        }
+    }
+
+    /// Whether a node lives, as far as is known.
+    pub fn is_alive(&self, id: NodeId) -> bool {
+        self.nodes.alive.contains_key(&id)
     }
 
     /// A node has said what it has free. False: it was declared dead, or was never here, and is to start
@@ -140,9 +173,9 @@ impl Head {
     }
 
     /// A node says that it leaves, or somebody who knows says that it is gone.
-    pub fn node_leaves(&mut self, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
+    pub fn node_leaves(&mut self, now: Time, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
         if self.nodes.alive.contains_key(&id) {
-            self.declare_dead(id, why, fx);
+            self.declare_dead(now, id, why, fx);
             self.arm(fx);
         }
     }
@@ -182,7 +215,7 @@ impl Head {
                 }
                 false => format!("nothing was heard of it for {:?}", watch.silence_max),
             };
-            self.declare_dead(id, &why, fx);
+            self.declare_dead(now, id, &why, fx);
         }
         if self.nodes.loads_at.is_some_and(|at| at <= now) {
             self.pass_loads_on(fx);
@@ -206,9 +239,12 @@ impl Head {
         }
     }
 
-    fn declare_dead(&mut self, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
+    fn declare_dead(&mut self, now: Time, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
         self.nodes.alive.remove(&id);
         self.nodes.dead.insert(id);
+        self.release_names_of(id);
+        self.lose_jobs_of(now, id, why);
+        fx.push(Effect::Died(id, why.to_owned()));
         for other in self.nodes.alive.keys() {
             fx.push(Effect::Tell(*other, Notice::Dead(id, why.to_owned())));
         }
@@ -315,12 +351,61 @@ mod tests {
     fn who_was_declared_dead_starts_afresh() {
         let (mut head, nodes) = heads_and_nodes();
         let mut fx = Vec::new();
-        head.node_leaves(nodes[0], "it was told to", &mut fx);
+        head.node_leaves(Time(0), nodes[0], "it was told to", &mut fx);
         assert!(!head.heard_of(Time(1), nodes[0], load(1), &mut fx));
         let error = head.node_joins(Time(1), info(nodes[0]), &mut fx).expect_err("fenced");
         assert_eq!(error.code(), ErrorCode::NodeDied);
         assert!(matches!(head.is_dead(nodes[0]), Some(Notice::Dead(id, _)) if id == nodes[0]));
         assert!(head.is_dead(nodes[1]).is_none());
+    }
+
+    // contract: J2
+    #[test]
+    fn a_job_goes_to_the_node_with_the_fewest_and_fails_with_it() {
+        use crate::head::{JobState, Submission, Submitted};
+        let (mut head, nodes) = heads_and_nodes();
+        let mut fx = Vec::new();
+        head.heard_of(Time(0), nodes[1], load(8), &mut fx);
+        let mut submit = |head: &mut Head| {
+            let submission = Submission {
+                submission_id: String::new(),
+                digest: [0; 32],
+                name: String::new(),
+                namespace: String::new(),
+                tenant: String::new(),
+            };
+            let Ok(Submitted::New(id)) = head.submit(Time(0), submission) else { panic!("it is new") };
+            (id, head.place_job(id).expect("there are nodes"))
+        };
+        let (first, home) = submit(&mut head);
+        assert_eq!(home, nodes[1], "it has most free");
+        let (second, other) = submit(&mut head);
+        assert_ne!(other, home, "it has a job already");
+        head.node_leaves(Time(1), home, "it was told to", &mut fx);
+        let record = head.job(first).expect("it is kept");
+        assert_eq!(record.state, JobState::Failed);
+        assert_eq!(record.error.as_ref().map(|error| error.code()), Some(ErrorCode::NodeDied));
+        assert_eq!(head.job(second).expect("it is there").state, JobState::Pending);
+        for node in nodes {
+            head.node_leaves(Time(1), node, "it was told to", &mut fx);
+        }
+        assert_eq!(head.place_job(second).expect_err("no node").code(), ErrorCode::Unschedulable);
+    }
+
+    #[test]
+    fn a_head_that_starts_afresh_learns_of_nodes_from_others() {
+        let mut head = Head::new([1; 16], Limits::default());
+        let mut ids = IdGenerator::new([5; 16]);
+        let (first, second) = (ids.node(), ids.node());
+        let mut fx = Vec::new();
+        head.node_joins(Time(0), info(first), &mut fx).expect("room");
+        head.node_is_known(Time(0), info(second), &mut fx);
+        assert!(head.is_alive(second));
+        head.heard_of(Time(0) + SECOND * 2, first, load(4), &mut fx);
+        head.timer(Time(0) + SECOND * 3, &mut fx);
+        assert_eq!(told(&fx, first), [format!("joined {second}"), format!("dead {second}")].map(String::from));
+        head.node_is_known(Time(0) + SECOND * 3, info(second), &mut fx);
+        assert!(!head.is_alive(second), "who was declared dead stays dead");
     }
 
     #[test]

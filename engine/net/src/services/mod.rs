@@ -1,8 +1,10 @@
 //! The services: from messages to the backend and back.
 
+mod cluster;
 mod components;
 mod handshake;
 mod jobs;
+mod peer;
 mod state;
 
 use engine_core::{Error, ErrorCode};
@@ -13,9 +15,11 @@ use tonic::{Request, Response, Status};
 
 use crate::backend::Replies;
 
+pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
 pub(crate) use handshake::HandshakeService;
 pub(crate) use jobs::JobsService;
+pub(crate) use peer::PeerService;
 pub(crate) use state::StateService;
 
 /// A stream as tonic sends it.

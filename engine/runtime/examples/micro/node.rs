@@ -111,11 +111,11 @@ impl Host for Node {
         _: FunctionName,
         _: Vec<Argument>,
         _: ActorOptions,
-    ) -> Result<ActorId, Error> {
-        Err(Error::internal("not here"))
+    ) -> Later<ActorId> {
+        Box::pin(std::future::ready(Err(Error::internal("not here"))))
     }
-    fn lookup_actor(&self, _from: Caller, _name: &str, _namespace: Option<&str>) -> Result<ActorId, Error> {
-        Err(Error::internal("not here"))
+    fn lookup_actor(&self, _from: Caller, _name: String, _namespace: Option<String>) -> Later<ActorId> {
+        Box::pin(std::future::ready(Err(Error::internal("not here"))))
     }
     fn new_lane(&self) -> LaneId {
         LaneId(0)

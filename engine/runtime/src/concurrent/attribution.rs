@@ -72,10 +72,12 @@ fn shadow_tasks(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()
 
 fn shadow_actors(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Arguments = (tasks::Function, Vec<types::Argument>, actors::ActorOptions);
-    instance.func_wrap("create", |mut store, (class, arguments, options): Arguments| {
-        let guest = asking(&mut store)?;
-        let created = actors::Host::create(guest, class, arguments, options);
-        answer(guest, created)
+    instance.func_wrap_async("create", |mut store, (class, arguments, options): Arguments| {
+        Box::new(async move {
+            let guest = asking(&mut store)?;
+            let created = actors::Host::create(guest, class, arguments, options).await;
+            answer(guest, created)
+        })
     })
 }
 

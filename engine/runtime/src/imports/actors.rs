@@ -45,7 +45,7 @@ impl Guest {
 }
 
 impl wit::Host for Guest {
-    fn create(
+    async fn create(
         &mut self,
         class: Function,
         arguments: Vec<Argument>,
@@ -65,17 +65,17 @@ impl wit::Host for Guest {
         )?;
         let arguments = self.arguments_from_guest(arguments)?;
         let options = self.actor_options_from_guest(options)?;
-        let actor = self.host.create_actor(self.caller(), function_name(class), arguments, options)?;
+        let actor = self.host.create_actor(self.caller(), function_name(class), arguments, options).await?;
         Ok(self.actor_handle(actor))
     }
 
-    fn lookup(
+    async fn lookup(
         &mut self,
         name: String,
         namespace: Option<String>,
     ) -> Result<Resource<ActorHandle>, HostError> {
         self.room_for_handles(1)?;
-        let actor = self.host.lookup_actor(self.caller(), &name, namespace.as_deref())?;
+        let actor = self.host.lookup_actor(self.caller(), name, namespace).await?;
         Ok(self.actor_handle(actor))
     }
 }

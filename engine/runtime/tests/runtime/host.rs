@@ -261,15 +261,16 @@ impl Host for FakeHost {
         _class: FunctionName,
         _arguments: Vec<Argument>,
         _options: ActorOptions,
-    ) -> Result<ActorId, Error> {
+    ) -> Later<ActorId> {
         let mut state = self.state.lock();
         let actor = state.new_actor();
         *state.held.entry(Handle::Actor(actor)).or_insert(0) += 1;
-        Ok(actor)
+        Box::pin(std::future::ready(Ok(actor)))
     }
 
-    fn lookup_actor(&self, _from: Caller, name: &str, _namespace: Option<&str>) -> Result<ActorId, Error> {
-        Err(Error::new(ErrorCode::NotFound, format!("no actor is named {name}")))
+    fn lookup_actor(&self, _from: Caller, name: String, _namespace: Option<String>) -> Later<ActorId> {
+        let error = Error::new(ErrorCode::NotFound, format!("no actor is named {name}"));
+        Box::pin(std::future::ready(Err(error)))
     }
 
     fn new_lane(&self) -> LaneId {

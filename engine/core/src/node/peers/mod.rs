@@ -143,6 +143,20 @@ impl Node {
         }
     }
 
+    /// The other nodes that live, and what each is thought to have free.
+    pub fn members(&self) -> Vec<(NodeInfo, Resources)> {
+        let member = |(id, peer): (&NodeId, &Peer)| {
+            let info = NodeInfo { id: *id, labels: peer.labels.clone(), total: peer.total.clone() };
+            (info, peer.room.free.clone())
+        };
+        self.peers.nodes.iter().map(member).collect()
+    }
+
+    /// The node of a job's root task; none when this node knows nothing of the job.
+    pub fn home_of(&self, job: JobId) -> Option<NodeId> {
+        self.jobs.get(&job).map(|job| job.home.unwrap_or(self.id))
+    }
+
     /// What this node has free, for the others.
     pub fn load(&mut self) -> Load {
         self.peers.loads_said += 1;

@@ -13,7 +13,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ActorId, IdMap, IdSet, JobId, NodeId, ObjectId};
+use crate::error::{Error, ErrorCode};
+use crate::ids::{ActorId, IdMap, IdSet, InstanceId, JobId, NodeId, ObjectId};
 use crate::node::edges::{Object, State};
 use crate::node::peers::message::{Held, Message};
 use crate::node::{Effects, Node};
@@ -178,6 +179,31 @@ impl Node {
         if !std::mem::replace(&mut borrow.asked, true) {
             self.tell(owner, Message::Borrow(handle));
         }
+    }
+
+    /// A sandbox has found a named actor of this node or another: it holds a handle to it. That the actor
+    /// is gone meanwhile, its calls say.
+    ///
+    /// # Errors
+    /// ACTOR_DIED when its node is dead.
+    pub fn found_actor(&mut self, from: InstanceId, actor: ActorId, owner: NodeId) -> Result<(), Error> {
+        let handle = Handle::Actor(actor);
+        if owner != self.id && self.instances.contains_key(&from) {
+            if self.peers.dead.contains(&owner) {
+                let message = format!("{actor} is gone, with its node {owner}");
+                return Err(Error::new(ErrorCode::ActorDied, message));
+            }
+            let references = &mut self.peers.references;
+            references.actors.entry(actor).or_insert(RemoteActor { owner, edges: 0 });
+            let new = Borrow { owner, grants: 0, asked: false, givers: Vec::new(), released: false };
+            let borrow = references.borrows.entry(handle).or_insert(new);
+            borrow.released = false;
+            if borrow.grants == 0 && !std::mem::replace(&mut borrow.asked, true) {
+                self.tell(owner, Message::Borrow(handle));
+            }
+        }
+        self.acquire(from, handle);
+        Ok(())
     }
 
     /// Has an entry for an object of another node.

@@ -260,3 +260,56 @@ fn cancelling_a_task_elsewhere_asks_its_calls_to_end_and_ends_no_actor() {
     scene.cluster.finish(call);
     scene.end();
 }
+
+// contract: A8
+#[test]
+fn a_named_actor_is_found_from_another_node_and_kept_alive() {
+    let mut scene = scene(ActorOptions::default());
+    let stranger = scene.cluster.job(1);
+    let (actor, owner) = (scene.actor, scene.cluster.id(0));
+    let found = |cluster: &mut Cluster| {
+        let found = cluster.worlds[1].event(|node, _, _| node.found_actor(stranger.instance, actor, owner));
+        cluster.settle();
+        found
+    };
+    found(&mut scene.cluster).expect("its node lives");
+    found(&mut scene.cluster).expect("again");
+    let lane = scene.cluster.worlds[1].lane();
+    let call = scene.cluster.worlds[1].call(stranger, actor, lane, &[]);
+    scene.cluster.settle();
+    assert_eq!(scene.cluster.runs_on(call), Some(0));
+    scene.cluster.finish(call);
+    // Whoever had it before lets it go: the one who looked it up holds it.
+    scene.cluster.worlds[0].release(scene.root, Handle::Actor(actor));
+    let task = scene.task;
+    scene.cluster.finish(task);
+    assert_eq!(scene.cluster.worlds[0].actor_state(actor), "ALIVE");
+    for _ in 0..2 {
+        scene.cluster.worlds[1].release(stranger, Handle::Actor(actor));
+    }
+    scene.cluster.settle();
+    assert_eq!(scene.cluster.worlds[0].actor_state(actor), "DEAD");
+    scene.cluster.end();
+}
+
+#[test]
+fn a_named_actor_that_is_gone_when_it_is_found_fails_its_calls() {
+    let mut scene = scene(ActorOptions::default());
+    let stranger = scene.cluster.job(1);
+    let (actor, owner) = (scene.actor, scene.cluster.id(0));
+    scene.cluster.worlds[0].release(scene.root, Handle::Actor(actor));
+    let task = scene.task;
+    scene.cluster.finish(task);
+    scene.cluster.worlds[1]
+        .event(|node, _, _| node.found_actor(stranger.instance, actor, owner))
+        .expect("its node lives");
+    scene.cluster.settle();
+    let lane = scene.cluster.worlds[1].lane();
+    let call = scene.cluster.worlds[1].call(stranger, actor, lane, &[]);
+    scene.cluster.settle();
+    assert_eq!(scene.cluster.worlds[1].code_of(stranger, call), ErrorCode::ActorDied);
+    scene.cluster.kill(0);
+    let found = scene.cluster.worlds[1].event(|node, _, _| node.found_actor(stranger.instance, actor, owner));
+    assert_eq!(found.expect_err("its node is dead").code(), ErrorCode::ActorDied);
+    scene.cluster.end();
+}

@@ -1,0 +1,26 @@
+//! Log lines of guests whose job's root task is on another node.
+
+use std::time::SystemTime;
+
+use engine_proto::v1;
+use engine_runtime::host::LogLine;
+
+use crate::cluster::starts::foreign_home;
+use crate::driver::Driver;
+use crate::logs::Line;
+
+impl Driver {
+    /// Sends a line to the node of its job's root task, when that is another one.
+    pub(crate) fn send_log(&self, line: LogLine) {
+        let Ok(network) = self.network() else { return };
+        let job = line.job;
+        let Some(home) = foreign_home(self, job) else { return };
+        let (id, (function, root)) =
+            self.read(|node| (node.id(), node.function_of(line.task).unwrap_or_default()));
+        let line = Line::new(line, SystemTime::now(), function, root).view(&id.to_string(), 0);
+        let line = v1::PeerLogLine { job_id: job.to_string(), line: Some(line) };
+        if !network.peers.log(home, line) {
+            tracing::warn!(%job, "a log line was lost: the line to the node of its job is full");
+        }
+    }
+}

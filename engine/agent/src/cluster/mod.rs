@@ -1,0 +1,160 @@
+//! A node among others: the lines to them, the bytes of objects, and the line to the head.
+
+mod backend;
+mod bytes;
+pub(crate) mod line;
+mod logs;
+mod names;
+mod requests;
+mod starts;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use ::bytes::Bytes;
+use engine_core::node::NodeInfo;
+use engine_core::{Error, NodeId};
+use engine_net::bulk::{BulkClient, BulkServer};
+use engine_net::cluster::{HeadLink, PeerEvents, Peers};
+use engine_proto::v1;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::background::{self, Kind};
+use crate::driver::Driver;
+
+pub use backend::NodePeer;
+pub(crate) use names::{create_actor, lookup_actor};
+pub(crate) use starts::Starts;
+
+use requests::Requests;
+
+/// Where a node finds its cluster, and where the cluster finds it.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// Where the head serves.
+    pub head: SocketAddr,
+    /// Where this node serves others and clients.
+    pub address: SocketAddr,
+    /// Where it serves the bytes of its objects; port 0 takes a free one.
+    pub bulk_address: SocketAddr,
+}
+
+/// How a node stands with its cluster.
+#[derive(Debug, Clone)]
+pub enum Membership {
+    /// The head was not reached yet.
+    Joining,
+    /// It is a node of the cluster. That the head is away does not change that.
+    Member,
+    /// The head refuses it, or has declared it dead: it is to end, and what it did has no effect.
+    Refused(Error),
+}
+
+/// What a node has of its cluster.
+pub(crate) struct Network {
+    pub(crate) options: ClusterOptions,
+    node: NodeId,
+    pub(crate) peers: Peers,
+    pub(crate) head: HeadLink,
+    pub(crate) bulk: Arc<BulkClient>,
+    bulk_server: BulkServer,
+    /// What the head has told of the others.
+    members: Mutex<HashMap<NodeId, v1::Member>>,
+    pub(crate) requests: Requests,
+    membership: watch::Sender<Membership>,
+}
+
+impl Network {
+    /// Binds the bulk port. Nothing is said to anybody yet.
+    pub(crate) fn new(options: ClusterOptions, node: NodeId, driver: Weak<Driver>) -> Result<Self, Error> {
+        let source = Arc::new(bytes::HeldBytes(driver));
+        let bulk_server = BulkServer::bind(options.bulk_address, node, source)
+            .map_err(|error| Error::invalid_argument(error.to_string()))?;
+        let encode = |place: &engine_core::Place| {
+            Bytes::copy_from_slice(engine_objects::slice(place).unwrap_or_default())
+        };
+        Ok(Self {
+            node,
+            peers: Peers::new(encode),
+            head: HeadLink::new(options.head),
+            options,
+            bulk: Arc::new(BulkClient::new()),
+            bulk_server,
+            members: Mutex::default(),
+            requests: Requests::default(),
+            membership: watch::Sender::new(Membership::Joining),
+        })
+    }
+
+    /// Follows how this node stands with its cluster.
+    pub(crate) fn membership(&self) -> watch::Receiver<Membership> {
+        self.membership.subscribe()
+    }
+
+    /// Where the bytes of a node's objects are.
+    pub(crate) fn bulk_address(&self, node: NodeId) -> Option<SocketAddr> {
+        self.members.lock().get(&node)?.bulk_address.parse().ok()
+    }
+
+    /// This node as it tells of itself.
+    fn member(&self, driver: &Driver) -> v1::Member {
+        let view = driver.read(|node| node.node_view());
+        v1::Member {
+            node_id: view.id.to_string(),
+            total: Some((&view.total).into()),
+            labels: view.labels.into_iter().collect(),
+            address: self.options.address.to_string(),
+            bulk_address: self.bulk_server.address().to_string(),
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            version: engine_proto::version::VERSION.to_owned(),
+        }
+    }
+
+    /// What it says first on its line to the head.
+    fn join(&self, driver: &Driver) -> v1::Join {
+        v1::Join {
+            protocol: engine_proto::version::PROTOCOL,
+            node: Some(self.member(driver)),
+            peers: self.members.lock().values().cloned().collect(),
+        }
+    }
+
+    /// A node is there.
+    fn add(&self, driver: &Arc<Driver>, member: v1::Member) -> Result<(), Error> {
+        let info: NodeInfo = engine_proto::convert::node_info(&member)?;
+        let address: SocketAddr = member.address.parse().map_err(|_| {
+            Error::invalid_argument(format!("Member.address is no address: {:?}", member.address))
+        })?;
+        if info.id == self.node {
+            return Ok(());
+        }
+        self.members.lock().insert(info.id, member);
+        if let Some(line) = self.peers.add(info.id, address) {
+            let events = Arc::new(Reconnected(Arc::downgrade(driver)));
+            drop(background::spawn_on(&driver.background, Kind::PeerLine, line.run(events)));
+        }
+        driver.event(|node, now, fx| node.node_joined(now, info, fx));
+        Ok(())
+    }
+
+    /// A node is dead.
+    fn remove(&self, driver: &Driver, node: NodeId) {
+        self.members.lock().remove(&node);
+        self.peers.remove(node);
+        self.bulk.forget(node);
+        driver.event(|core, now, fx| core.node_dead(now, node, fx));
+    }
+}
+
+/// Tells the core of lines that were made anew.
+struct Reconnected(Weak<Driver>);
+
+impl PeerEvents for Reconnected {
+    fn reconnected(&self, peer: NodeId) {
+        if let Some(driver) = self.0.upgrade() {
+            driver.event(|node, now, fx| node.reconnected(now, peer, fx));
+        }
+    }
+}

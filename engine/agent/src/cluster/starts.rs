@@ -1,0 +1,149 @@
+//! Sandboxes of jobs of which this node does not know yet what they are granted.
+//!
+//! The grants are asked of the node of the job's root task, and its components of the head, once; what
+//! is to start meanwhile waits.
+
+use std::sync::Arc;
+
+use engine_core::ids::IdMap;
+use engine_core::work::{CallReport, GoneReport, Start, Usage};
+use engine_core::{Error, ErrorCode, InstanceId, JobId, NodeId};
+use engine_proto::v1;
+use engine_runtime::{DirectoryGrant, JobContext};
+use parking_lot::Mutex;
+use smallvec::smallvec;
+
+use crate::background::{self, Kind};
+use crate::backend::load_component;
+use crate::driver::Driver;
+
+/// What waits for the grants of its job.
+#[derive(Default)]
+pub(crate) struct Starts(Mutex<IdMap<JobId, Vec<Start>>>);
+
+impl Starts {
+    /// Starts a sandbox when its job's grants are here.
+    pub(crate) fn prepare(&self, driver: &Arc<Driver>, start: Start) {
+        let job = start.job;
+        let mut waiting = self.0.lock();
+        if let Some(others) = waiting.get_mut(&job) {
+            others.push(start);
+            return;
+        }
+        waiting.insert(job, vec![start]);
+        let this = driver.clone();
+        let prepare = async move {
+            let prepared = ask(&this, job).await;
+            let starts = this.starts.0.lock().remove(&job).unwrap_or_default();
+            begin(&this, starts, prepared);
+        };
+        drop(background::spawn_on(&driver.background, Kind::Prepare, prepare));
+    }
+
+    /// A sandbox that waits is not wanted any more. False: it does not wait.
+    pub(crate) fn stop(&self, driver: &Arc<Driver>, instance: InstanceId) -> bool {
+        let mut waiting = self.0.lock();
+        let found = waiting.values_mut().any(|starts| {
+            let at = starts.iter().position(|start| start.instance == instance);
+            at.map(|at| starts.remove(at)).is_some()
+        });
+        if found {
+            // An effect never calls back into the core.
+            let this = driver.clone();
+            let gone = GoneReport { instance, calls: smallvec![], cause: None };
+            let report = async move { this.event(|node, now, fx| node.gone(now, gone, fx)) };
+            drop(background::spawn_on(&driver.background, Kind::Prepare, report));
+        }
+        found
+    }
+}
+
+fn begin(driver: &Driver, starts: Vec<Start>, prepared: Result<Arc<JobContext>, Error>) {
+    let started = prepared.and_then(|context| Ok((context, driver.runtime()?.clone())));
+    for start in starts {
+        match &started {
+            Ok((context, runtime)) => runtime.start(start, context.clone()),
+            Err(error) => {
+                let Start { instance, call, .. } = start;
+                let result = Err(error.clone());
+                let report = CallReport { task: call.task, result, usage: Usage::default() };
+                let cause = Some(error.clone());
+                let gone = GoneReport { instance, calls: smallvec![report], cause };
+                driver.event(|node, now, fx| node.gone(now, gone, fx));
+            }
+        }
+    }
+}
+
+/// Asks what a job's guests are granted, and makes its components ready.
+async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error> {
+    let network = driver.network()?;
+    let home = driver.read(|node| node.home_of(job)).ok_or_else(|| {
+        Error::new(ErrorCode::NodeDied, format!("{job} has ended"))
+    })?;
+    let grants = network.peers.grants(home, job).await?;
+    let context = context(driver, job, grants)?;
+    for component in context.components.values() {
+        load_component(driver, *component).await?;
+    }
+    driver.runtime()?.check_directories(&context)?;
+    // The job may have ended meanwhile, and nobody would forget it.
+    if driver.read(|node| node.home_of(job)).is_none() {
+        return Err(Error::new(ErrorCode::NodeDied, format!("{job} has ended")));
+    }
+    driver.jobs.insert_foreign(home, context.clone());
+    Ok(context)
+}
+
+fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<JobContext>, Error> {
+    let mut env: Vec<(String, String)> = grants.env.into_iter().collect();
+    env.sort();
+    let component = |component: v1::JobComponent| {
+        Ok((component.name, engine_proto::convert::component_id(&component.digest)?))
+    };
+    let directory = |directory: v1::Directory| DirectoryGrant {
+        host: directory.host.into(),
+        guest: directory.guest,
+        read_only: directory.read_only,
+    };
+    Ok(Arc::new(JobContext {
+        job,
+        node: driver.read(|node| node.id()),
+        tenant: grants.tenant,
+        namespace: grants.namespace,
+        components: grants.components.into_iter().map(component).collect::<Result<_, Error>>()?,
+        env,
+        directories: grants.directories.into_iter().map(directory).collect(),
+    }))
+}
+
+/// What a job's guests are granted, for another node.
+pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
+    v1::JobGrants {
+        tenant: context.tenant.clone(),
+        namespace: context.namespace.clone(),
+        components: context
+            .components
+            .iter()
+            .map(|(name, id)| v1::JobComponent {
+                name: name.clone(),
+                digest: engine_proto::convert::digest(*id),
+            })
+            .collect(),
+        env: context.env.iter().cloned().collect(),
+        directories: context
+            .directories
+            .iter()
+            .map(|directory| v1::Directory {
+                host: directory.host.to_string_lossy().into_owned(),
+                guest: directory.guest.clone(),
+                read_only: directory.read_only,
+            })
+            .collect(),
+    }
+}
+
+/// The node of a job's root task, when it is another than this one.
+pub(super) fn foreign_home(driver: &Driver, job: JobId) -> Option<NodeId> {
+    driver.jobs.foreign_home(job)
+}

@@ -1,0 +1,27 @@
+//! Background tasks of a head: each is of a named kind, with what happens when it ends in error.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+/// A kind of background task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Hears what a node says. Ends with its line; after a panic the node is not heard any more, and
+    /// declared dead.
+    NodeLine,
+}
+
+/// Runs a task that ends by itself.
+pub(crate) fn spawn<F>(kind: Kind, future: F) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(async move {
+        if let Err(error) = tokio::spawn(future).await
+            && error.is_panic()
+        {
+            tracing::error!(?kind, %error, "a background task panicked");
+        }
+    })
+}

@@ -1,0 +1,190 @@
+//! What the head of a cluster answers to clients.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
+use engine_net::cluster::NodeClient;
+use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey};
+use engine_proto::filter::Filters;
+use engine_proto::v1;
+use futures::future::join_all;
+
+use crate::cluster::{ClusterHead, merge};
+
+/// The head of a cluster as clients see it.
+pub struct ClusterBackend(pub Arc<ClusterHead>);
+
+impl Backend for ClusterBackend {
+    fn node_id(&self) -> NodeId {
+        self.0.id
+    }
+
+    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+        let registry = self.0.head.components();
+        Ok(components.into_iter().filter(|id| registry.get(*id).is_none()).collect())
+    }
+
+    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+        // What cannot be run is not kept: a node tries.
+        let node = self.0.head.lock().least_busy_node()?;
+        let info = self.0.client(node)?.upload(component, bytes.clone()).await?;
+        self.0.head.components().insert(component, &bytes)?;
+        Ok(info)
+    }
+
+    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        self.0.submit(spec).await
+    }
+
+    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
+        self.0.view(&self.0.record(&job)?).await
+    }
+
+    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
+        Ok(self.0.list_jobs(limit).await)
+    }
+
+    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
+        self.0.stop_job(&job).await
+    }
+
+    async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
+        self.0.delete_job(&job).await
+    }
+
+    async fn watch_job(&self, job: JobKey, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
+        self.0.watch_job(&job, next_sequence).await
+    }
+
+    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
+        self.0.logs(&job, query).await
+    }
+
+    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
+        if kind == v1::Kind::Job {
+            return Ok(self.jobs(&filters, limit).await);
+        }
+        let request = v1::ListRequest {
+            kind: kind.into(),
+            filters: filters.to_messages(),
+            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+        };
+        let mut listings = self.0.ask_all(|client| list(client, request.clone())).await;
+        if kind == v1::Kind::Node {
+            listings.push(self.0.dead_nodes(&filters));
+        }
+        Ok(merge::listings(listings, limit))
+    }
+
+    async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
+        let (kind, id) = match key {
+            StateKey::Job(job) => {
+                let view = self.get_job(job).await?;
+                return Ok(v1::View { view: Some(v1::view::View::Job(view)) });
+            }
+            StateKey::Task(id) => (v1::Kind::Task, id.to_string()),
+            StateKey::Actor(id) => (v1::Kind::Actor, id.to_string()),
+            StateKey::Object(id) => (v1::Kind::Object, id.to_string()),
+            StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
+            StateKey::PlacementGroup(id) => (v1::Kind::PlacementGroup, id.to_string()),
+        };
+        let found = self.0.ask_all(|client| get(client, kind, id.clone())).await;
+        let items = found.into_iter().map(|view| v1::ListResponse { items: vec![view], total: 1 });
+        merge::listings(items.collect(), 1).items.into_iter().next().ok_or_else(|| not_found(&id))
+    }
+
+    async fn status(&self) -> Result<v1::StatusResponse, Error> {
+        let mut status = merge::status(self.0.ask_all(status).await);
+        status.jobs.clear();
+        for job in self.0.head.jobs() {
+            *status.jobs.entry(job.state.to_string()).or_default() += 1;
+        }
+        status.uptime = Some(engine_proto::convert::duration(self.0.clock.start.elapsed()));
+        Ok(status)
+    }
+
+    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
+        let id = task.to_string();
+        let found = self.0.ask_all(|client| explain(client, id.clone())).await;
+        // The owner knows who spawned it, and why it waits; a node that runs it, what it does there.
+        let is_owner = |explanation: &v1::Explanation| {
+            explanation.task.as_ref().is_some_and(|task| !task.parent_task_id.is_empty())
+        };
+        let is_elsewhere = |explanation: &v1::Explanation| {
+            explanation.task.as_ref().is_some_and(|task| task.state() == v1::TaskState::Submitted)
+        };
+        let owner = found.iter().position(|explanation| is_owner(explanation) && !is_elsewhere(explanation));
+        let at = owner.unwrap_or_else(|| found.iter().position(|found| !is_elsewhere(found)).unwrap_or(0));
+        found.into_iter().nth(at).ok_or_else(|| not_found(&id))
+    }
+}
+
+impl ClusterBackend {
+    async fn jobs(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let all = self.0.list_jobs(usize::MAX).await.jobs;
+        let matching: Vec<v1::JobView> = all.into_iter().filter(|job| filters.matches(job)).collect();
+        let total = matching.len() as u64;
+        let view = |job| v1::View { view: Some(v1::view::View::Job(job)) };
+        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total }
+    }
+}
+
+impl ClusterHead {
+    /// The answers of all nodes that have one, in the order of their ids.
+    pub(super) async fn ask_all<T, F>(&self, ask: impl Fn(NodeClient) -> F) -> Vec<T>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let (ids, asked): (Vec<NodeId>, Vec<F>) =
+            self.clients().into_iter().map(|(id, client)| (id, ask(client))).unzip();
+        let mut found = Vec::new();
+        for (id, answer) in ids.into_iter().zip(join_all(asked).await) {
+            match answer {
+                Ok(answer) => found.push(answer),
+                Err(error) if error.code() == ErrorCode::NotFound => {}
+                Err(error) => tracing::warn!(node = %id, %error, "a node does not answer"),
+            }
+        }
+        found
+    }
+
+    fn dead_nodes(&self, filters: &Filters) -> v1::ListResponse {
+        let nodes = self.nodes.lock();
+        let view = |(member, _reason): &(v1::Member, String)| v1::NodeView {
+            node_id: member.node_id.clone(),
+            state: v1::NodeState::Dead.into(),
+            hostname: member.hostname.clone(),
+            total: member.total.clone(),
+            labels: member.labels.clone(),
+            version: member.version.clone(),
+            ..Default::default()
+        };
+        let dead: Vec<v1::NodeView> =
+            nodes.dead.iter().rev().map(view).filter(|node| filters.matches(node)).collect();
+        let total = dead.len() as u64;
+        let view = |node| v1::View { view: Some(v1::view::View::Node(node)) };
+        v1::ListResponse { items: dead.into_iter().map(view).collect(), total }
+    }
+}
+
+pub(super) async fn list(client: NodeClient, request: v1::ListRequest) -> Result<v1::ListResponse, Error> {
+    client.list(request).await
+}
+
+async fn get(client: NodeClient, kind: v1::Kind, id: String) -> Result<v1::View, Error> {
+    client.get(kind, id).await
+}
+
+async fn status(client: NodeClient) -> Result<v1::StatusResponse, Error> {
+    client.status().await
+}
+
+async fn explain(client: NodeClient, task: String) -> Result<v1::Explanation, Error> {
+    client.explain(task).await
+}
+
+fn not_found(what: &str) -> Error {
+    Error::new(ErrorCode::NotFound, format!("there is no {what}, or it is not kept any more"))
+}

@@ -1,0 +1,262 @@
+//! Jobs of a cluster: accepted here, run where their root task is, and looked at there.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::head::{JobRecord, JobState, Submission, Submitted};
+use engine_core::node::{JobEnd, Progress};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, Time};
+use engine_net::{JobKey, LogsQuery, Replies};
+use engine_proto::convert::timestamp;
+use engine_proto::v1::{self, job_event};
+use futures::{StreamExt, stream};
+
+use crate::cluster::ClusterHead;
+use crate::cluster::backend::list;
+
+/// The tenant of every job until there are others.
+const TENANT: &str = "default";
+
+impl ClusterHead {
+    pub(super) fn record(&self, job: &JobKey) -> Result<JobRecord, Error> {
+        match job {
+            JobKey::Id(id) => self.head.job(*id),
+            JobKey::Submission(text) => self.head.job_by_submission(text),
+        }
+    }
+
+    pub(super) async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        for component in &spec.components {
+            let id: ComponentId = engine_proto::convert::component_id(&component.digest)?;
+            if self.head.components().get(id).is_none() {
+                return Err(Error::new(
+                    ErrorCode::NotFound,
+                    format!("the component {id} was not uploaded: upload it, then submit the job"),
+                ));
+            }
+        }
+        let submission = Submission {
+            submission_id: spec.submission_id.clone(),
+            digest: crate::spec_digest(&spec),
+            name: spec.name.clone(),
+            namespace: spec.namespace.clone(),
+            tenant: TENANT.to_owned(),
+        };
+        let job = match self.head.submit(self.clock.now(), submission)? {
+            Submitted::Known(job) => return self.view(&self.head.job(job)?).await,
+            Submitted::New(job) => job,
+        };
+        let started = match self.event(|core, _, _| core.place_job(job)) {
+            Ok(home) => self.start_at(home, job, spec).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &started {
+            let result = Err(Arc::new(error.clone()));
+            let end = JobEnd { result, stopped: false, progress: Progress::default() };
+            self.event(|core, now, _| core.job_ended(now, job, end));
+            self.head.delete_job(job)?;
+        }
+        started
+    }
+
+    async fn start_at(&self, home: NodeId, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        let view = self.client(home)?.start_job(job, spec).await?;
+        self.event(|core, now, _| core.job_started(now, job));
+        Ok(view)
+    }
+
+    /// The way to the node of a job's root task, while the job has not ended.
+    fn home(&self, record: &JobRecord) -> Result<engine_net::cluster::NodeClient, Error> {
+        let gone = || {
+            Error::new(
+                ErrorCode::NodeDied,
+                format!("the node of the root task of {} is not there any more, and its logs went with it", record.id),
+            )
+        };
+        self.client(record.home.ok_or_else(gone)?).map_err(|_| gone())
+    }
+
+    /// A job as it is now: asked of the node of its root task while that runs.
+    pub(super) async fn view(&self, record: &JobRecord) -> Result<v1::JobView, Error> {
+        if !record.state.is_end()
+            && let Ok(home) = self.home(record)
+        {
+            match home.job(record.id).await {
+                Ok(mut view) => {
+                    view.progress = Some(self.progress(record.id, view.progress.unwrap_or_default()).await);
+                    return Ok(view);
+                }
+                // It has died, and the head will know, or it has ended meanwhile.
+                Err(error) => tracing::debug!(job = %record.id, %error, "the node of a job does not answer"),
+            }
+        }
+        Ok(self.own_view(&self.head.job(record.id)?))
+    }
+
+    /// How far a job is on all nodes, of how far it is on that of its root task.
+    async fn progress(&self, _job: JobId, home: v1::JobProgress) -> v1::JobProgress {
+        home
+    }
+
+    /// A job as this head knows it.
+    fn own_view(&self, record: &JobRecord) -> v1::JobView {
+        if let Some(view) = self.ended.lock().get(&record.id) {
+            return view.clone();
+        }
+        let time = |time: Time| timestamp(self.clock.wall + Duration::from_nanos(time.0));
+        let state = match record.state {
+            JobState::Pending => v1::JobState::Pending,
+            JobState::Running => v1::JobState::Running,
+            JobState::Stopped => v1::JobState::Stopped,
+            JobState::Succeeded => v1::JobState::Succeeded,
+            JobState::Failed => v1::JobState::Failed,
+        };
+        v1::JobView {
+            job_id: record.id.to_string(),
+            submission_id: record.submission.submission_id.clone(),
+            name: record.submission.name.clone(),
+            namespace: record.submission.namespace.clone(),
+            tenant: record.submission.tenant.clone(),
+            state: state.into(),
+            error: record.error.as_deref().map(Into::into),
+            submit_time: Some(time(record.submitted)),
+            start_time: record.started.map(time),
+            end_time: record.ended.map(time),
+            ..Default::default()
+        }
+    }
+
+    /// The newest jobs: those that run as the nodes of their roots list them.
+    pub(super) async fn list_jobs(&self, limit: usize) -> v1::ListJobsResponse {
+        let records = self.head.jobs();
+        let listed = v1::ListRequest { kind: v1::Kind::Job.into(), filters: Vec::new(), limit: 10_000 };
+        let mut running: HashMap<String, v1::JobView> = HashMap::new();
+        for listing in self.ask_all(|client| list(client, listed.clone())).await {
+            for item in listing.items {
+                if let Some(v1::view::View::Job(job)) = item.view {
+                    running.insert(job.job_id.clone(), job);
+                }
+            }
+        }
+        let view = |record: &JobRecord| match running.remove(&record.id.to_string()) {
+            Some(view) if !record.state.is_end() => view,
+            _ => v1::JobView { result: None, ..self.own_view(record) },
+        };
+        let total = records.len() as u64;
+        v1::ListJobsResponse { jobs: records.iter().take(limit).map(view).collect(), total }
+    }
+
+    pub(super) async fn stop_job(&self, job: &JobKey) -> Result<v1::JobView, Error> {
+        let record = self.record(job)?;
+        if record.state.is_end() {
+            return Ok(self.own_view(&record));
+        }
+        let stopped = match self.home(&record) {
+            Ok(home) => home.stop_job(record.id).await,
+            Err(error) => Err(error),
+        };
+        match stopped {
+            Ok(view) => Ok(view),
+            // Its node may have died meanwhile, and the job with it.
+            Err(error) => match self.head.job(record.id)? {
+                record if record.state.is_end() => Ok(self.own_view(&record)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    pub(super) async fn delete_job(&self, job: &JobKey) -> Result<(), Error> {
+        let record = self.record(job)?;
+        self.head.delete_job(record.id)?;
+        self.ended.lock().remove(&record.id);
+        if let Ok(home) = self.home(&record)
+            && let Err(error) = home.delete_job(record.id).await
+        {
+            tracing::debug!(job = %record.id, %error, "the node of a job has forgotten it");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn logs(&self, job: &JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
+        let record = self.record(job)?;
+        let request = v1::LogsRequest {
+            job_id: record.id.to_string(),
+            task_id: query.task.map(|task| task.to_string()).unwrap_or_default(),
+            follow: query.follow,
+            tail: query.tail,
+        };
+        self.home(&record)?.logs(request).await
+    }
+
+    /// Follows a job on the node of its root task, and says how it ended when that node dies.
+    pub(super) async fn watch_job(
+        self: &Arc<Self>,
+        job: &JobKey,
+        next_sequence: u64,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
+        let record = self.record(job)?;
+        let follower =
+            Follower { head: self.clone(), job: record.id, next: next_sequence, events: None, done: false };
+        Ok(Box::pin(stream::unfold(follower, |mut follower| async move {
+            Some((Ok(follower.next().await?), follower))
+        })))
+    }
+}
+
+/// Follows one job.
+struct Follower {
+    head: Arc<ClusterHead>,
+    job: JobId,
+    next: u64,
+    events: Option<Replies<v1::JobEvent>>,
+    done: bool,
+}
+
+impl Follower {
+    async fn next(&mut self) -> Option<v1::JobEvent> {
+        let mut news = self.head.news.subscribe();
+        while !self.done {
+            if let Some(events) = &mut self.events {
+                match events.next().await {
+                    Some(Ok(event)) => {
+                        self.heard(&event);
+                        return Some(event);
+                    }
+                    Some(Err(error)) => tracing::debug!(job = %self.job, %error, "a watch broke"),
+                    None => {}
+                }
+                self.events = None;
+            }
+            let Ok(record) = self.head.head.job(self.job) else { return None };
+            let home = self.head.home(&record);
+            if let Ok(home) = &home
+                && let Ok(events) = home.watch_job(self.job, self.next).await
+            {
+                self.events = Some(events);
+                continue;
+            }
+            if record.state.is_end() {
+                self.done = true;
+                let view = self.head.own_view(&record);
+                return Some(v1::JobEvent { event: Some(job_event::Event::Job(view)) });
+            }
+            // The node does not answer: it comes back, or is declared dead.
+            drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
+        }
+        None
+    }
+
+    fn heard(&mut self, event: &v1::JobEvent) {
+        match &event.event {
+            Some(job_event::Event::Logs(batch)) => {
+                self.next = batch.lines.last().map_or(self.next, |line| line.sequence + 1);
+            }
+            Some(job_event::Event::Job(view)) => self.done = view.state().is_final(),
+            Some(job_event::Event::Progress(_)) | None => {}
+        }
+    }
+}
+
+/// Between two looks for a node that does not answer.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

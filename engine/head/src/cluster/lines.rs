@@ -1,0 +1,123 @@
+//! The lines of nodes: joining, signs of life, questions.
+
+use std::sync::Arc;
+
+use engine_core::{ComponentId, Error, ErrorCode, NodeId};
+use engine_net::Replies;
+use engine_net::cluster::{ClusterBackend, NodeClient};
+use engine_proto::convert::{node_info, peer};
+use engine_proto::v1::{self, head_message, node_message};
+use engine_proto::version;
+use futures::StreamExt;
+use futures::channel::mpsc::unbounded;
+use futures::stream::BoxStream;
+
+use crate::background::{self, Kind};
+use crate::cluster::{ClusterHead, Line};
+
+/// The head as nodes see it.
+pub struct ClusterService(pub Arc<ClusterHead>);
+
+type Messages = BoxStream<'static, Result<v1::NodeMessage, Error>>;
+
+impl ClusterBackend for ClusterService {
+    async fn connect(&self, mut messages: Messages) -> Result<Replies<v1::HeadMessage>, Error> {
+        let first = messages.next().await.transpose()?.and_then(|message| message.message);
+        let Some(node_message::Message::Join(join)) = first else {
+            return Err(Error::invalid_argument("the first message of a node's line is not its join"));
+        };
+        version::check(join.protocol)?;
+        let (id, number, replies) = self.0.join(join)?;
+        drop(background::spawn(Kind::NodeLine, listen(self.0.clone(), id, number, messages)));
+        Ok(replies)
+    }
+
+    fn component(&self, id: ComponentId) -> Result<Arc<[u8]>, Error> {
+        self.0.head.components().get(id).ok_or_else(|| {
+            Error::new(ErrorCode::NotFound, format!("the component {id} was not uploaded"))
+        })
+    }
+}
+
+/// Hears what a node says until its line breaks.
+async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: Messages) {
+    while let Some(Ok(message)) = messages.next().await {
+        match message.message {
+            Some(node_message::Message::Load(load)) => match peer::load_from(&load) {
+                Ok(load) => {
+                    if !head.event(|core, now, fx| core.heard_of(now, id, load, fx)) {
+                        break;
+                    }
+                }
+                Err(error) => tracing::warn!(node = %id, %error, "a node says nonsense"),
+            },
+            Some(node_message::Message::Request(request)) => head.request(id, request),
+            Some(node_message::Message::Join(_)) | None => {}
+        }
+    }
+    head.line_broke(id, number);
+}
+
+impl ClusterHead {
+    fn join(&self, join: v1::Join) -> Result<(NodeId, u64, Replies<v1::HeadMessage>), Error> {
+        let missing = || Error::invalid_argument("Join.node is missing");
+        let member = join.node.ok_or_else(missing)?;
+        let info = node_info(&member)?;
+        let id = info.id;
+        let (say, replies) = unbounded();
+        let number = self.event(|core, now, fx| {
+            core.check_join(id)?;
+            let mut nodes = self.nodes.lock();
+            nodes.lines += 1;
+            let number = nodes.lines;
+            let line = Line { number, client: client(id, &member)?, member, say: Some(say) };
+            let welcome = v1::Welcome {
+                members: Vec::new(),
+                load_interval_ms: core.load_interval().as_millis() as u32,
+            };
+            nodes.alive.insert(id, line);
+            for known in join.peers {
+                let Ok(info) = node_info(&known) else { continue };
+                if core.check_join(info.id).is_ok()
+                    && !core.is_alive(info.id)
+                    && let Ok(client) = client(info.id, &known)
+                {
+                    nodes.alive.insert(info.id, Line { number: 0, member: known, client, say: None });
+                    core.node_is_known(now, info, fx);
+                }
+            }
+            let others = nodes.alive.iter().filter(|(other, _)| **other != id);
+            let members = others.map(|(_, line)| line.member.clone()).collect();
+            nodes.alive[&id].say(head_message::Message::Welcome(v1::Welcome { members, ..welcome }));
+            drop(nodes);
+            core.node_joins(now, info, fx)?;
+            Ok::<u64, Error>(number)
+        })?;
+        tracing::info!(node = %id, "a node has joined");
+        self.news.send_modify(|news| *news += 1);
+        Ok((id, number, replies.map(Ok).boxed()))
+    }
+
+    fn line_broke(&self, id: NodeId, number: u64) {
+        let mut nodes = self.nodes.lock();
+        let Some(line) = nodes.alive.get_mut(&id).filter(|line| line.number == number) else { return };
+        line.say = None;
+        drop(nodes);
+        tracing::debug!(node = %id, "the line of a node broke");
+        self.event(|core, now, fx| core.connection_broke(now, id, fx));
+    }
+
+    /// Says something to a node.
+    pub(super) fn say(&self, to: NodeId, message: head_message::Message) {
+        if let Some(line) = self.nodes.lock().alive.get(&to) {
+            line.say(message);
+        }
+    }
+}
+
+fn client(id: NodeId, member: &v1::Member) -> Result<NodeClient, Error> {
+    let address = member.address.parse().map_err(|_| {
+        Error::invalid_argument(format!("Member.address is no address: {:?}", member.address))
+    })?;
+    Ok(NodeClient::new(id, address))
+}

@@ -1,0 +1,246 @@
+//! The head of a cluster: the lines of its nodes, and what clients ask of all of them.
+
+mod backend;
+mod jobs;
+mod lines;
+mod merge;
+mod requests;
+
+pub use backend::ClusterBackend;
+pub use lines::ClusterService;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use engine_core::head::{Effect, Notice};
+use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
+use engine_net::cluster::NodeClient;
+use engine_proto::convert::peer;
+use engine_proto::v1::{self, head_message};
+use futures::channel::mpsc::UnboundedSender;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::service::Head;
+
+/// How a head is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The limits of its state machine.
+    pub limits: engine_core::head::Limits,
+    /// Bytes of all components.
+    pub component_store_bytes_max: u64,
+    /// Where components are kept between runs; none: nowhere.
+    pub data_dir: Option<std::path::PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: engine_core::head::Limits::default(), component_store_bytes_max: 2 << 30, data_dir: None }
+    }
+}
+
+/// Nodes that have died, that listings show.
+const DEAD_NODES_SHOWN_MAX: usize = 100;
+
+/// The head of a cluster. Runs as long as it is held.
+pub struct ClusterHead {
+    id: NodeId,
+    pub(crate) head: Head,
+    clock: Clock,
+    nodes: Mutex<Nodes>,
+    /// The views of jobs that have ended, as the nodes of their roots gave them.
+    ended: Mutex<HashMap<JobId, v1::JobView>>,
+    /// Something has changed that somebody may wait for: a job's end, a node's death.
+    news: watch::Sender<u64>,
+    timer: Timer,
+}
+
+#[derive(Default)]
+struct Nodes {
+    alive: HashMap<NodeId, Line>,
+    dead: VecDeque<(v1::Member, String)>,
+    /// Counts lines, so that the end of an old one is not taken for that of a new one.
+    lines: u64,
+}
+
+/// A node that lives.
+struct Line {
+    number: u64,
+    member: v1::Member,
+    client: NodeClient,
+    /// What is said to it, while there is a line.
+    say: Option<UnboundedSender<v1::HeadMessage>>,
+}
+
+struct Clock {
+    start: Instant,
+    wall: SystemTime,
+}
+
+impl Clock {
+    fn now(&self) -> Time {
+        Time(self.start.elapsed().as_nanos() as u64)
+    }
+}
+
+/// When the state machine wants to be called.
+#[derive(Default)]
+struct Timer {
+    at: Mutex<Option<Time>>,
+    changed: Notify,
+}
+
+impl ClusterHead {
+    /// A head without nodes.
+    ///
+    /// `id_key`: fresh random bits, so that ids cannot be guessed.
+    pub fn new(id_key: [u8; 16], options: &Options) -> Arc<Self> {
+        let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
+        let components = crate::Components::new(folder, options.component_store_bytes_max);
+        let mut ids = engine_core::ids::IdGenerator::new(id_key);
+        let id = ids.node();
+        // Another key than that of its own id.
+        let (high, low) = ids.job().bits();
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&high.to_le_bytes());
+        key[8..].copy_from_slice(&low.rotate_left(13).to_le_bytes());
+        key.iter_mut().zip(id_key).for_each(|(byte, other)| *byte ^= other);
+        Arc::new(Self {
+            id,
+            head: Head::new(key, options.limits.clone(), components),
+            clock: Clock { start: Instant::now(), wall: SystemTime::now() },
+            nodes: Mutex::default(),
+            ended: Mutex::default(),
+            news: watch::Sender::new(0),
+            timer: Timer::default(),
+        })
+    }
+
+    /// Nodes that live.
+    pub fn nodes_alive(&self) -> usize {
+        self.nodes.lock().alive.len()
+    }
+
+    /// Resolves when so many nodes live.
+    pub async fn wait_for_nodes(&self, count: usize) {
+        let mut news = self.news.subscribe();
+        while self.nodes_alive() < count {
+            if news.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Calls the state machine when it asked for it. To be run as long as the head lives.
+    pub fn run(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
+        let this = Arc::downgrade(self);
+        async move {
+            while let Some(head) = this.upgrade() {
+                let at = *head.timer.at.lock();
+                let until = at.map(|at| head.clock.start + Duration::from_nanos(at.0));
+                tokio::select! {
+                    () = head.timer.changed.notified() => {}
+                    () = sleep_until(until) => {
+                        head.timer.at.lock().take();
+                        head.event(|core, now, fx| core.timer(now, fx));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings an event to the state machine and carries out what follows.
+    fn event<R>(&self, event: impl FnOnce(&mut engine_core::head::Head, Time, &mut Vec<Effect>) -> R) -> R {
+        let mut fx = Vec::new();
+        let mut core = self.head.lock();
+        let now = self.clock.now();
+        let result = event(&mut core, now, &mut fx);
+        // In the order of the events: under the lock.
+        for effect in fx {
+            self.carry_out(effect);
+        }
+        drop(core);
+        result
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::ArmTimer(at) => {
+                *self.timer.at.lock() = Some(at);
+                self.timer.changed.notify_one();
+            }
+            Effect::Tell(to, notice) => {
+                let mut nodes = self.nodes.lock();
+                if let Notice::Dead(id, reason) = &notice {
+                    self.bury(&mut nodes, *id, reason);
+                }
+                let message = match notice {
+                    Notice::Joined(info) => match nodes.alive.get(&info.id) {
+                        Some(line) => head_message::Message::Joined(line.member.clone()),
+                        None => return,
+                    },
+                    Notice::Dead(id, reason) => {
+                        head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
+                    }
+                    Notice::Loads(loads) => {
+                        let load = |(id, load): &(NodeId, engine_core::node::Load)| v1::NodeLoad {
+                            node_id: id.to_string(),
+                            load: Some(peer::load(load)),
+                        };
+                        head_message::Message::Loads(v1::Loads { loads: loads.iter().map(load).collect() })
+                    }
+                };
+                if let Some(line) = nodes.alive.get(&to) {
+                    line.say(message);
+                }
+            }
+            Effect::Died(id, reason) => {
+                self.bury(&mut self.nodes.lock(), id, &reason);
+                self.news.send_modify(|news| *news += 1);
+            }
+        }
+    }
+
+    /// A node is dead: its line ends.
+    fn bury(&self, nodes: &mut Nodes, id: NodeId, reason: &str) {
+        let Some(line) = nodes.alive.remove(&id) else { return };
+        tracing::info!(node = %id, reason, "a node is dead");
+        nodes.dead.push_back((line.member, reason.to_owned()));
+        if nodes.dead.len() > DEAD_NODES_SHOWN_MAX {
+            nodes.dead.pop_front();
+        }
+    }
+
+    /// The way to a node.
+    fn client(&self, node: NodeId) -> Result<NodeClient, Error> {
+        let client = self.nodes.lock().alive.get(&node).map(|line| line.client.clone());
+        client.ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{node} is not, or not any more, a node of this cluster")))
+    }
+
+    /// The ways to all nodes, by id.
+    fn clients(&self) -> Vec<(NodeId, NodeClient)> {
+        let nodes = self.nodes.lock();
+        let mut clients: Vec<_> = nodes.alive.iter().map(|(id, line)| (*id, line.client.clone())).collect();
+        clients.sort_by_key(|(id, _)| *id);
+        clients
+    }
+}
+
+impl Line {
+    fn say(&self, message: head_message::Message) {
+        if let Some(say) = &self.say {
+            // A line that has just broken is noticed by whoever reads it.
+            drop(say.unbounded_send(v1::HeadMessage { message: Some(message) }));
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,78 @@
+//! What nodes ask of the head: names of actors, and the ends of jobs.
+
+use std::sync::Arc;
+
+use engine_core::head::Claim;
+use engine_core::ids::ParseIdError;
+use engine_core::node::{JobEnd, Progress};
+use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId, Value};
+use engine_proto::v1::{self, head_message, node_reply, node_request};
+
+use crate::cluster::ClusterHead;
+
+impl ClusterHead {
+    /// Answers what a node asks. Asked again, the answer is the same.
+    pub(super) fn request(&self, from: NodeId, request: v1::NodeRequest) {
+        let id = request.id;
+        let answer = match request.request {
+            Some(node_request::Request::ClaimName(claim)) => self.claim(from, &claim),
+            Some(node_request::Request::ReleaseName(release)) => parsed(&release.actor_id).map(|actor| {
+                self.head.release_name(actor);
+                node_reply::Reply::Done(v1::Done {})
+            }),
+            Some(node_request::Request::LookupName(lookup)) => {
+                self.head.lookup_name(&lookup.namespace, &lookup.name).map(named)
+            }
+            Some(node_request::Request::JobEnded(view)) => {
+                self.job_ended(view).map(|()| node_reply::Reply::Done(v1::Done {}))
+            }
+            None => Err(Error::new(ErrorCode::Unsupported, "this head does not know what is asked: update it")),
+        };
+        let reply = Some(answer.unwrap_or_else(|error| node_reply::Reply::Error((&error).into())));
+        self.say(from, head_message::Message::Reply(v1::NodeReply { id, reply }));
+    }
+
+    fn claim(&self, from: NodeId, claim: &v1::ClaimName) -> Result<node_reply::Reply, Error> {
+        let actor: ActorId = parsed(&claim.actor_id)?;
+        let claimed =
+            self.head.claim_name(&claim.namespace, &claim.name, (actor, from), claim.get_if_exists)?;
+        Ok(match claimed {
+            Claim::Granted => node_reply::Reply::Done(v1::Done {}),
+            Claim::Existing(actor, node) => named((actor, node)),
+        })
+    }
+
+    /// A job has ended on the node of its root task.
+    fn job_ended(&self, view: v1::JobView) -> Result<(), Error> {
+        let id: JobId = parsed(&view.job_id)?;
+        let error = view.error.clone().map(|error| Arc::new(Error::from(error)));
+        let state = view.state();
+        let end = JobEnd {
+            // The view keeps what it gave back.
+            result: match (state, error) {
+                (v1::JobState::Succeeded, _) => Ok(Value::empty()),
+                (_, Some(error)) => Err(error),
+                (_, None) => Err(Arc::new(Error::internal("the job ended without saying why"))),
+            },
+            stopped: state == v1::JobState::Stopped,
+            progress: Progress::default(),
+        };
+        if self.head.job(id).is_ok_and(|record| !record.state.is_end()) {
+            self.ended.lock().insert(id, view);
+        }
+        let forgotten = self.event(|core, now, _| core.job_ended(now, id, end));
+        if let Some(forgotten) = forgotten {
+            self.ended.lock().remove(&forgotten);
+        }
+        self.news.send_modify(|news| *news += 1);
+        Ok(())
+    }
+}
+
+fn named((actor, node): (ActorId, NodeId)) -> node_reply::Reply {
+    node_reply::Reply::Actor(v1::NamedActor { actor_id: actor.to_string(), node_id: node.to_string() })
+}
+
+fn parsed<T: std::str::FromStr<Err = ParseIdError>>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|error: ParseIdError| Error::invalid_argument(error.to_string()))
+}

@@ -1,0 +1,91 @@
+//! The bulk port: the bytes of objects, from the node that holds them to the one that needs them.
+//!
+//! Plain TCP with blocking calls, for threads that may block: it moves five times what gRPC does. A
+//! [`BulkServer`] gives the objects of a [`BulkSource`]; a [`BulkClient`] receives one straight into the
+//! memory of a [`BulkSink`], checks each chunk there, and after a break goes on where it was. Which node
+//! is asked, and what is done when it fails, the caller decides.
+
+mod background;
+mod client;
+pub mod limits;
+mod pool;
+mod protocol;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::io;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use engine_core::{Error, ObjectId};
+use rustix::net::sockopt;
+
+pub use client::BulkClient;
+pub use server::BulkServer;
+
+/// What a holder has.
+pub trait BulkSource: Send + Sync {
+    /// An object, which is kept until the answer is dropped.
+    ///
+    /// # Errors
+    /// Whatever is to be told to the client: code and message are, the rest is not.
+    fn open(&self, object: ObjectId) -> Result<Box<dyn BulkObject>, Error>;
+}
+
+/// An object of a holder, whose bytes do not change.
+pub trait BulkObject: Send {
+    /// Its bytes.
+    fn size(&self) -> u64;
+
+    /// Bytes `offset .. offset + length`, which lie within the object: all of them, at most
+    /// [`limits::CHUNK_BYTES_MAX`]. What is borrowed is sent without a copy.
+    ///
+    /// # Errors
+    /// As [`BulkSource::open`]; it ends the transfer.
+    fn read(&self, offset: u64, length: usize) -> Result<Cow<'_, [u8]>, Error>;
+}
+
+/// Where an object's bytes go.
+pub trait BulkSink {
+    /// The whole object has so many bytes; called once by each fetch, before any of them comes. The
+    /// number is what the holder says: check it before room is made for it.
+    ///
+    /// # Errors
+    /// Ends the fetch, which returns it.
+    fn size(&mut self, bytes: u64) -> Result<(), Error>;
+
+    /// Bytes that were received well, from the object's beginning on. A fetch begins there, so that
+    /// what another holder began can go on.
+    fn written(&self) -> u64;
+
+    /// Gives `fill` the next `length` bytes of room, once; at most [`limits::CHUNK_BYTES_MAX`]. They
+    /// are written when `fill` succeeds, and not when it fails, also where it changed them.
+    ///
+    /// # Errors
+    /// What `fill` returned, or the sink's own, which ends the fetch.
+    fn room(
+        &mut self,
+        length: usize,
+        fill: &mut dyn FnMut(&mut [u8]) -> Result<(), Error>,
+    ) -> Result<(), Error>;
+}
+
+/// What both ends want of a connection. The sizes of its buffers are left to the system: a size that
+/// is set switches off that it adapts them, and is bounded far below what it would reach.
+fn prepare(stream: &TcpStream, read_max: Duration, write_max: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(read_max))?;
+    stream.set_write_timeout(Some(write_max))?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, limits::PROBE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, limits::PROBE_AGAIN_AFTER)?;
+    sockopt::set_tcp_keepcnt(stream, limits::PROBES_MAX)?;
+    Ok(())
+}
+
+/// Whether the other end brought, or took, nothing for too long.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}

@@ -1,0 +1,242 @@
+//! The end that holds objects.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use engine_core::{Error, NodeId};
+
+use super::background::Kind;
+use super::limits::{BULK_CONNECTIONS_MAX, BULK_REFUSALS_MAX, CHUNK_BYTES_MAX, HELLO_MAX, STALL_MAX};
+use super::protocol::{self, ChunkHeader, Hello, Request, TO_THE_END, VERSION, Welcome, write_both};
+use super::{BulkObject, BulkSource, is_timeout, prepare};
+use crate::listen::BindError;
+
+/// After a refusal of the system, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Gives the objects of a source to other nodes, one thread per connection, at most
+/// [`BULK_CONNECTIONS_MAX`]. Dropping it is [`Self::shutdown`].
+#[derive(Debug)]
+pub struct BulkServer {
+    address: SocketAddr,
+    listener: Arc<TcpListener>,
+    is_ending: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+/// What a server bounds.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub connections_max: usize,
+    pub hello: Duration,
+    /// How long a client may take nothing.
+    pub stall: Duration,
+}
+
+/// What all connections share.
+struct Shared {
+    node: NodeId,
+    source: Arc<dyn BulkSource>,
+    bounds: Bounds,
+}
+
+/// A connection whose thread may have ended.
+struct Connection {
+    stream: Weak<TcpStream>,
+    is_served: bool,
+    thread: JoinHandle<()>,
+}
+
+impl BulkServer {
+    /// Listens on a loopback address, as this node; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`BindError::NotLoopback`] beyond loopback, [`BindError::Io`] when the system refuses.
+    pub fn bind(address: SocketAddr, node: NodeId, source: Arc<dyn BulkSource>) -> Result<Self, BindError> {
+        let bounds = Bounds { connections_max: BULK_CONNECTIONS_MAX, hello: HELLO_MAX, stall: STALL_MAX };
+        Self::with_bounds(address, node, source, bounds)
+    }
+
+    pub(super) fn with_bounds(
+        address: SocketAddr,
+        node: NodeId,
+        source: Arc<dyn BulkSource>,
+        bounds: Bounds,
+    ) -> Result<Self, BindError> {
+        if !address.ip().is_loopback() {
+            return Err(BindError::NotLoopback { address });
+        }
+        let io = |source| BindError::Io { action: "listen on", at: address.to_string(), source };
+        let listener = Arc::new(TcpListener::bind(address).map_err(io)?);
+        let address = listener.local_addr().map_err(io)?;
+        let is_ending = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared { node, source, bounds });
+        let acceptor = Kind::Acceptor
+            .start({
+                let (listener, is_ending) = (listener.clone(), is_ending.clone());
+                move || accept_all(&listener, &is_ending, &shared)
+            })
+            .map_err(io)?;
+        Ok(Self { address, listener, is_ending, acceptor: Some(acceptor) })
+    }
+
+    /// The address with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the port and all connections, and waits until their threads have ended: as long as the
+    /// source takes for what it is reading.
+    pub fn shutdown(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(acceptor) = self.acceptor.take() else { return };
+        self.is_ending.store(true, Ordering::Release);
+        // It wakes the acceptor. Where the system does not do that, the connection does.
+        if rustix::net::shutdown(&*self.listener, rustix::net::Shutdown::Both).is_err() {
+            let _ = TcpStream::connect(self.address);
+        }
+        acceptor.thread().unpark();
+        // A panic of it was printed when it happened.
+        let _ = acceptor.join();
+    }
+}
+
+impl Drop for BulkServer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn accept_all(listener: &TcpListener, is_ending: &AtomicBool, shared: &Arc<Shared>) {
+    let mut connections: Vec<Connection> = Vec::new();
+    while !is_ending.load(Ordering::Acquire) {
+        let accepted = listener.accept();
+        if is_ending.load(Ordering::Acquire) {
+            break;
+        }
+        match accepted {
+            Ok((stream, _)) => {
+                connections.retain(|connection| !connection.thread.is_finished());
+                connections.extend(start(stream, &connections, shared));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a bulk connection was not accepted");
+                thread::park_timeout(ACCEPT_PAUSE);
+            }
+        }
+    }
+    for stream in connections.iter().filter_map(|connection| connection.stream.upgrade()) {
+        // It fails when the client has closed it already.
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    for connection in connections {
+        // A panic of it was printed when it happened.
+        let _ = connection.thread.join();
+    }
+}
+
+fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) -> Option<Connection> {
+    let served = connections.iter().filter(|connection| connection.is_served).count();
+    let is_served = served < shared.bounds.connections_max;
+    if !is_served && connections.len() - served >= BULK_REFUSALS_MAX {
+        return None;
+    }
+    let stream = Arc::new(stream);
+    let weak = Arc::downgrade(&stream);
+    let thread = Kind::Connection.start({
+        let shared = shared.clone();
+        move || {
+            if let Err(error) = serve(&stream, is_served, &shared)
+                && error.kind() != io::ErrorKind::UnexpectedEof
+            {
+                tracing::debug!(%error, "a bulk connection ended");
+            }
+        }
+    });
+    match thread {
+        Ok(thread) => Some(Connection { stream: weak, is_served, thread }),
+        Err(error) => {
+            tracing::warn!(%error, "a bulk connection was closed: there is no thread for it");
+            None
+        }
+    }
+}
+
+/// Until the client closes the connection, or something is wrong with it.
+fn serve(mut stream: &TcpStream, is_served: bool, shared: &Shared) -> io::Result<()> {
+    prepare(stream, shared.bounds.hello, shared.bounds.stall)?;
+    // Heard in any case: a connection that is closed with bytes unread may lose what was answered.
+    let hello = Hello::read(&mut stream)?;
+    let welcome = if !is_served {
+        Welcome::Busy
+    } else if hello.version != VERSION {
+        Welcome::WrongVersion { oldest: VERSION, newest: VERSION }
+    } else if hello.node != shared.node {
+        Welcome::AnotherNode
+    } else {
+        Welcome::Ok
+    };
+    welcome.write(&mut stream)?;
+    if welcome != Welcome::Ok {
+        return Ok(());
+    }
+    stream.set_read_timeout(None)?;
+    loop {
+        let request = Request::read(&mut stream)?;
+        match shared.source.open(request.object).and_then(|object| in_range(object, request)) {
+            Ok((object, length)) => send(stream, &*object, request.offset, length)?,
+            Err(error) => io::Write::write_all(&mut stream, &protocol::refusal(&error))?,
+        }
+    }
+}
+
+/// The object with the bytes of it that are to be sent.
+fn in_range(object: Box<dyn BulkObject>, request: Request) -> Result<(Box<dyn BulkObject>, u64), Error> {
+    let (size, Request { offset, length, .. }) = (object.size(), request);
+    let length = match length {
+        TO_THE_END => size.checked_sub(offset),
+        length => offset.checked_add(length).filter(|end| *end <= size).map(|_| length),
+    };
+    let length = length.ok_or_else(|| {
+        Error::invalid_argument(format!(
+            "a value of {size} bytes was asked for bytes from offset {offset} on that it does not have; ask for a \
+             range that lies within it"
+        ))
+    })?;
+    Ok((object, length))
+}
+
+fn send(mut stream: &TcpStream, object: &dyn BulkObject, mut offset: u64, mut left: u64) -> io::Result<()> {
+    // Goes out with the first chunk.
+    let mut head = protocol::reply(object.size());
+    while left > 0 {
+        let length = left.min(CHUNK_BYTES_MAX as u64) as usize;
+        let bytes = match object.read(offset, length) {
+            Ok(bytes) if bytes.len() == length => bytes,
+            other => {
+                let error = other.err().unwrap_or_else(|| {
+                    Error::internal(format!("{length} bytes at {offset} were read as another number"))
+                });
+                head.extend(protocol::broken_off(&error));
+                break;
+            }
+        };
+        head.extend(ChunkHeader::of(&bytes, offset).encode());
+        write_both(&mut stream, &head, &bytes).map_err(stalled)?;
+        head.clear();
+        offset += length as u64;
+        left -= length as u64;
+    }
+    write_both(&mut stream, &head, &[]).map_err(stalled)
+}
+
+fn stalled(error: io::Error) -> io::Error {
+    if is_timeout(&error) { io::Error::new(error.kind(), "the client takes nothing any more") } else { error }
+}

@@ -1,0 +1,6 @@
+//! Both ends against each other, against a bad network between them, and against ends that misbehave.
+
+mod faults;
+mod servers;
+mod support;
+mod transfers;

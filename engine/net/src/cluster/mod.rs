@@ -1,0 +1,95 @@
+//! What the nodes of a cluster and its head say to one another (`proto/engine/v1/cluster.proto`).
+//!
+//! A node implements [`PeerBackend`] and a head [`ClusterBackend`]; [`Services`](crate::Services) serves
+//! them. A node reaches the others by its [`Peers`], its head by a [`HeadLink`], and the head reaches
+//! nodes by a [`NodeClient`].
+
+mod link;
+mod node_client;
+mod peers;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_core::{ComponentId, Error, ErrorCode, JobId};
+use engine_proto::v1;
+use engine_proto::{error_from_status, version};
+use futures::stream::BoxStream;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::backend::Replies;
+use crate::limits::WINDOW_BYTES;
+
+pub use link::{HeadLink, NotConnected};
+pub use node_client::NodeClient;
+pub use peers::{Line, PeerEvents, Peers};
+
+/// What a node offers to the others and to its head, as `service Peer` documents it.
+pub trait PeerBackend: Send + Sync + 'static {
+    /// Packets and log lines have come.
+    fn frame(&self, frame: v1::PeerFrame) -> Result<(), Error>;
+
+    /// What the guests of a job are granted whose root task is on this node.
+    fn grants(&self, job: JobId) -> Result<v1::JobGrants, Error>;
+
+    /// Starts a job with its root task on this node. The specification was checked.
+    fn start_job(
+        &self,
+        job: JobId,
+        spec: v1::JobSpec,
+    ) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+}
+
+/// What a head offers to nodes, as `service Cluster` documents it.
+pub trait ClusterBackend: Send + Sync + 'static {
+    /// A node's line. The answers end when the line does.
+    fn connect(
+        &self,
+        messages: BoxStream<'static, Result<v1::NodeMessage, Error>>,
+    ) -> impl Future<Output = Result<Replies<v1::HeadMessage>, Error>> + Send;
+
+    /// The bytes of a component.
+    fn component(&self, id: ComponentId) -> Result<Arc<[u8]>, Error>;
+}
+
+/// A node that does not take a connection for so long is not reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that is silent is asked for a sign of life so often.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// One that gives none for so long is broken.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A channel that connects when it is first used, and again when it broke.
+pub(crate) fn channel(address: SocketAddr) -> Channel {
+    // An address is always a well-formed authority.
+    Endpoint::from_shared(format!("http://{address}"))
+        .unwrap_or_else(|_| Endpoint::from_static("http://localhost"))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .connect_lazy()
+}
+
+/// A request that says our protocol.
+pub(crate) fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let protocol = MetadataValue::from(version::PROTOCOL);
+    request.metadata_mut().insert(version::PROTOCOL_KEY, protocol);
+    request
+}
+
+/// The engine's error that a refusal carries; NODE_DIED when the other was not reached.
+pub(crate) fn error_of(status: &Status, who: &str) -> Error {
+    error_from_status(status).unwrap_or_else(|| {
+        let message = format!("{who} was not reached: {}", status.message());
+        Error::new(ErrorCode::NodeDied, message)
+    })
+}

@@ -1,0 +1,46 @@
+//! Nodes of a cluster.
+
+use engine_core::node::NodeInfo;
+use engine_core::{Error, NodeId};
+
+use crate::v1;
+
+/// What the core is told of a node.
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is missing or is none.
+pub fn node_info(member: &v1::Member) -> Result<NodeInfo, Error> {
+    let id: NodeId = member
+        .node_id
+        .parse()
+        .map_err(|error| Error::invalid_argument(format!("Member.node_id: {error}")))?;
+    let total =
+        member.total.as_ref().ok_or_else(|| Error::invalid_argument("Member.total is missing"))?.into();
+    let mut labels: Vec<(String, String)> =
+        member.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    labels.sort();
+    Ok(NodeInfo { id, labels, total })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_without_an_id_or_resources_is_refused() {
+        let id = NodeId::from_bits(1, 2 << 32);
+        let labels = [("zone".to_owned(), "a".to_owned())].into();
+        let whole = v1::Member {
+            node_id: id.to_string(),
+            total: Some(v1::Resources { cpus: 20_000, ..Default::default() }),
+            labels,
+            ..Default::default()
+        };
+        let info = node_info(&whole).expect("whole");
+        assert_eq!((info.id, info.total.cpus.0, info.labels.len()), (id, 20_000, 1));
+        let error = node_info(&v1::Member { total: None, ..whole.clone() }).expect_err("no total");
+        assert!(error.message().contains("Member.total"), "{error}");
+        let error = node_info(&v1::Member { node_id: "x".into(), ..whole }).expect_err("no id");
+        assert!(error.message().contains("Member.node_id"), "{error}");
+    }
+}

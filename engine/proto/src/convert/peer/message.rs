@@ -1,0 +1,219 @@
+//! Messages.
+
+use std::sync::Arc;
+
+use engine_core::Error;
+use engine_core::node::{Failure, Message, Parcel};
+use engine_core::work::StopReason;
+
+use crate::convert::peer::value::{
+    failure, failure_from, handle, handle_from, needed_handle, parcel, parcel_from,
+};
+use crate::convert::peer::{MakePlace, ReadPlace, id, id_from, read, task};
+use crate::v1;
+use crate::v1::peer_message as wire;
+
+/// The first index that no object that was yielded has: ids have room for no more.
+const EMITTED_INDEX_END: u32 = (1 << 31) - 1;
+
+/// A message as it travels.
+pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessage {
+    use wire::Message as Wire;
+    let message = match message {
+        Message::Run(run) => Wire::Run(Box::new(task::task(run, bytes))),
+        Message::Refused { task, attempt } => {
+            Wire::Refused(wire::Refused { task: Some(id(*task)), attempt: *attempt })
+        }
+        Message::HasRoom => Wire::HasRoom(wire::HasRoom {}),
+        Message::Ended { task, attempt, result } => Wire::Ended(wire::Ended {
+            task: Some(id(*task)),
+            attempt: *attempt,
+            result: Some(returned(result, bytes)),
+        }),
+        Message::Emitted { task, attempt, index, parcel: value } => Wire::Emitted(wire::Emitted {
+            task: Some(id(*task)),
+            attempt: *attempt,
+            index: *index,
+            parcel: Some(parcel(value, bytes)),
+        }),
+        Message::Read { task, read } => Wire::Read(wire::Read { task: Some(id(*task)), read: *read }),
+        Message::Call(call) => Wire::Call(Box::new(task::call(call, bytes))),
+        Message::CancelCall { task, force, recursive } => {
+            Wire::CancelCall(wire::CancelCall { task: Some(id(*task)), force: *force, recursive: *recursive })
+        }
+        Message::KillActor(actor, may_restart) => {
+            Wire::KillActor(wire::KillActor { actor: Some(id(*actor)), may_restart: *may_restart })
+        }
+        Message::Cancel { task, attempt, reason, recursive, force } => Wire::Cancel(wire::Cancel {
+            task: Some(id(*task)),
+            attempt: *attempt,
+            reason: stop_reason(*reason).into(),
+            recursive: *recursive,
+            force: *force,
+        }),
+        Message::Borrow(what) => Wire::Borrow(handle(*what)),
+        Message::Borrowed(what, is_there) => {
+            Wire::Borrowed(wire::Borrowed { handle: Some(handle(*what)), is_there: *is_there })
+        }
+        Message::Received(what) => Wire::Received(handle(*what)),
+        Message::Release(what, given) => {
+            Wire::Release(wire::Release { handle: Some(handle(*what)), given: *given })
+        }
+        Message::Want(object) => Wire::Want(id(*object)),
+        Message::Outcome(object, result) => {
+            Wire::Outcome(wire::Outcome { object: Some(id(*object)), result: Some(outcome(result, bytes)) })
+        }
+        Message::Missing(object, holder, why) => Wire::Missing(Box::new(wire::Missing {
+            object: Some(id(*object)),
+            holder: Some(id(*holder)),
+            failure: Some(failure(why, bytes)),
+        })),
+        Message::Drop(object) => Wire::Drop(id(*object)),
+        Message::JobHere(job) => Wire::JobHere(id(*job)),
+        Message::EndJob(job, reason) => {
+            Wire::EndJob(wire::EndJob { job: Some(id(*job)), reason: reason.to_string() })
+        }
+        Message::JobGone { job, retains, nodes, holders } => Wire::JobGone(wire::JobGone {
+            job: Some(id(*job)),
+            retains: *retains,
+            nodes: nodes.iter().copied().map(id).collect(),
+            holders: holders.iter().copied().map(id).collect(),
+        }),
+        Message::SweepJob(job) => Wire::SweepJob(id(*job)),
+    };
+    v1::PeerMessage { message: Some(message) }
+}
+
+/// A message from the wire.
+pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Result<Message, Error> {
+    use wire::Message as Wire;
+    Ok(match read::required(message.message, "PeerMessage.message")? {
+        Wire::Run(run) => Message::Run(Box::new(task::task_from(*run, place)?)),
+        Wire::Refused(refused) => {
+            Message::Refused { task: read::id(refused.task, "Refused.task")?, attempt: refused.attempt }
+        }
+        Wire::HasRoom(_) => Message::HasRoom,
+        Wire::Ended(ended) => Message::Ended {
+            task: read::id(ended.task, "Ended.task")?,
+            attempt: ended.attempt,
+            result: returned_from(read::required(ended.result, "Ended.result")?, place)?,
+        },
+        Wire::Emitted(emitted) => Message::Emitted {
+            task: read::id(emitted.task, "Emitted.task")?,
+            attempt: emitted.attempt,
+            index: emitted_index(emitted.index)?,
+            parcel: parcel_from(read::required(emitted.parcel, "Emitted.parcel")?, place)?,
+        },
+        Wire::Read(read) => Message::Read { task: read::id(read.task, "Read.task")?, read: read.read },
+        Wire::Call(call) => Message::Call(Box::new(task::call_from(*call, place)?)),
+        Wire::CancelCall(cancel) => Message::CancelCall {
+            task: read::id(cancel.task, "CancelCall.task")?,
+            force: cancel.force,
+            recursive: cancel.recursive,
+        },
+        Wire::KillActor(kill) => {
+            Message::KillActor(read::id(kill.actor, "KillActor.actor")?, kill.may_restart)
+        }
+        Wire::Cancel(cancel) => Message::Cancel {
+            task: read::id(cancel.task, "Cancel.task")?,
+            attempt: cancel.attempt,
+            reason: stop_reason_from(cancel.reason)?,
+            recursive: cancel.recursive,
+            force: cancel.force,
+        },
+        Wire::Borrow(what) => Message::Borrow(handle_from(what)?),
+        Wire::Borrowed(borrowed) => {
+            Message::Borrowed(needed_handle(borrowed.handle, "Borrowed.handle")?, borrowed.is_there)
+        }
+        Wire::Received(what) => Message::Received(handle_from(what)?),
+        Wire::Release(release) => {
+            Message::Release(needed_handle(release.handle, "Release.handle")?, release.given)
+        }
+        Wire::Want(object) => Message::Want(id_from(object)),
+        Wire::Outcome(outcome) => Message::Outcome(
+            read::id(outcome.object, "Outcome.object")?,
+            outcome_from(read::required(outcome.result, "Outcome.result")?, place)?,
+        ),
+        Wire::Missing(missing) => Message::Missing(
+            read::id(missing.object, "Missing.object")?,
+            read::id(missing.holder, "Missing.holder")?,
+            failure_from(read::required(missing.failure, "Missing.failure")?, place)?,
+        ),
+        Wire::Drop(object) => Message::Drop(id_from(object)),
+        Wire::JobHere(job) => Message::JobHere(id_from(job)),
+        Wire::EndJob(end) => Message::EndJob(read::id(end.job, "EndJob.job")?, Arc::from(end.reason)),
+        Wire::JobGone(gone) => Message::JobGone {
+            job: read::id(gone.job, "JobGone.job")?,
+            retains: gone.retains,
+            nodes: read::ids(&gone.nodes),
+            holders: read::ids(&gone.holders),
+        },
+        Wire::SweepJob(job) => Message::SweepJob(id_from(job)),
+    })
+}
+
+fn returned(result: &Result<Vec<Parcel>, Failure>, bytes: ReadPlace<'_>) -> wire::ended::Result {
+    match result {
+        Ok(values) => wire::ended::Result::Returned(wire::Returned {
+            values: values.iter().map(|value| parcel(value, bytes)).collect(),
+        }),
+        Err(error) => wire::ended::Result::Failure(Box::new(failure(error, bytes))),
+    }
+}
+
+fn returned_from(
+    result: wire::ended::Result,
+    place: MakePlace<'_>,
+) -> Result<Result<Vec<Parcel>, Failure>, Error> {
+    Ok(match result {
+        wire::ended::Result::Returned(returned) => {
+            Ok(read::all(returned.values, |value| parcel_from(value, place))?)
+        }
+        wire::ended::Result::Failure(failure) => Err(failure_from(*failure, place)?),
+    })
+}
+
+fn outcome(result: &Result<Parcel, Failure>, bytes: ReadPlace<'_>) -> wire::outcome::Result {
+    match result {
+        Ok(value) => wire::outcome::Result::Value(parcel(value, bytes)),
+        Err(error) => wire::outcome::Result::Failure(Box::new(failure(error, bytes))),
+    }
+}
+
+fn outcome_from(
+    result: wire::outcome::Result,
+    place: MakePlace<'_>,
+) -> Result<Result<Parcel, Failure>, Error> {
+    Ok(match result {
+        wire::outcome::Result::Value(value) => Ok(parcel_from(value, place)?),
+        wire::outcome::Result::Failure(failure) => Err(failure_from(*failure, place)?),
+    })
+}
+
+fn emitted_index(index: u32) -> Result<u32, Error> {
+    if index >= EMITTED_INDEX_END {
+        return Err(read::wrong("Emitted.index", format_args!("is {index}, not below {EMITTED_INDEX_END}")));
+    }
+    Ok(index)
+}
+
+fn stop_reason(reason: StopReason) -> v1::StopReason {
+    match reason {
+        StopReason::Cancelled => v1::StopReason::Cancelled,
+        StopReason::Deadline => v1::StopReason::Deadline,
+        StopReason::ActorEnded => v1::StopReason::ActorEnded,
+        StopReason::JobEnded => v1::StopReason::JobEnded,
+        StopReason::Retired => v1::StopReason::Retired,
+    }
+}
+
+fn stop_reason_from(number: i32) -> Result<StopReason, Error> {
+    Ok(match read::enumeration(number, "Cancel.reason")? {
+        v1::StopReason::Unspecified => return Err(read::missing("Cancel.reason")),
+        v1::StopReason::Cancelled => StopReason::Cancelled,
+        v1::StopReason::Deadline => StopReason::Deadline,
+        v1::StopReason::ActorEnded => StopReason::ActorEnded,
+        v1::StopReason::JobEnded => StopReason::JobEnded,
+        v1::StopReason::Retired => StopReason::Retired,
+    })
+}
