@@ -41,6 +41,11 @@ impl Up {
             }
         }
         words.extend(options);
+        // For a look at how the tests of one node fare on several.
+        let nodes = std::env::var("ENGINE_TEST_NODES").unwrap_or_default();
+        if !nodes.is_empty() && !options.contains(&"--nodes") {
+            words.extend(["--nodes", &nodes]);
+        }
         let mut running = place.engine(words).start();
         running.wait_for_stderr("listening on ");
         Self { running, place }

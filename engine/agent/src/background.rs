@@ -15,7 +15,10 @@ pub(crate) enum Kind {
     /// Writes objects to disk. Ends by itself; a panic fails what was to be written, which stays in
     /// memory.
     Spill,
-    /// Keeps the line to the head. Ends with the node, or when the head refuses it; a panic ends the
+    /// Does what the head says. Ends with the node; a panic ends the process, as without it the node
+    /// would not know who lives.
+    HeadMessages,
+    /// Keeps the line to the head, on a thread of its own. Ends with the node, or when the head refuses it; a panic ends the
     /// process, as without it the node would be declared dead and not know.
     HeadLine,
     /// Carries packets to one other node. Ends when that one is dead; a panic ends the process, as
@@ -47,12 +50,38 @@ where
             && error.is_panic()
         {
             tracing::error!(?kind, %error, "a background task panicked");
-            if matches!(kind, Kind::Timer | Kind::HeadLine | Kind::PeerLine) {
+            if matches!(kind, Kind::Timer | Kind::HeadLine | Kind::HeadMessages | Kind::PeerLine) {
                 std::process::abort();
             }
         }
         drop(abort);
     })
+}
+
+/// Runs a task on a thread of its own, so that nothing that holds up the others holds it up too. Ends
+/// when the answer is dropped, or by itself.
+///
+/// # Errors
+/// INTERNAL when the system gives no thread.
+pub(crate) fn on_thread(
+    kind: Kind,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> Result<tokio::sync::oneshot::Sender<()>, engine_core::Error> {
+    let failed = |error| engine_core::Error::internal(format!("starting the thread of {kind:?}: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let (alive, ended) = tokio::sync::oneshot::channel();
+    let work = move || {
+        runtime.block_on(async {
+            let task = spawn(kind, future);
+            // A sender that is gone says the same as a message.
+            tokio::select! {
+                _ = ended => {}
+                _ = task => {}
+            }
+        });
+    };
+    std::thread::Builder::new().name(format!("{kind:?}")).spawn(work).map_err(failed)?;
+    Ok(alive)
 }
 
 /// Runs what takes long and does not wait, on a thread for that.

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use engine_core::node::{Effect, Effects, Node};
+use engine_core::node::{Effect, Effects, Load, Node};
 use engine_core::{Error, Time};
 use engine_head::Head;
 use engine_objects::Store;
@@ -125,6 +125,11 @@ impl Driver {
     /// Reads the core's state.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Node) -> R) -> R {
         read(&self.node.lock())
+    }
+
+    /// What the node has free, for the others; none while an event is under way.
+    pub(crate) fn try_load(&self) -> Option<Load> {
+        self.node.try_lock().map(|mut node| node.load())
     }
 
     fn carry_out(&self, effect: Effect) {

@@ -145,7 +145,8 @@ impl Line {
             v1::LogSource::Stdout | v1::LogSource::Unspecified => LogSource::Stdout,
         };
         let level = ["trace", "debug", "info", "warn", "error"].into_iter().find(|name| *name == view.level);
-        let time = view.time.as_ref().and_then(engine_proto::convert::system_time).unwrap_or(SystemTime::UNIX_EPOCH);
+        let time =
+            view.time.as_ref().and_then(engine_proto::convert::system_time).unwrap_or(SystemTime::UNIX_EPOCH);
         let line = LogLine {
             job,
             task,

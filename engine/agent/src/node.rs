@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::backend::NodeBackend;
 use crate::background::{self, Kind};
 use crate::clock::Clock;
-use crate::cluster::{Membership, Network, NodePeer, line};
+use crate::cluster::{HeadLine, Membership, Network, NodePeer};
 use crate::driver::Driver;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
@@ -28,7 +28,7 @@ pub struct Node {
     runtime: Runtime,
     timer: JoinHandle<()>,
     /// The line to the cluster's head, when there is one.
-    line: Option<JoinHandle<()>>,
+    line: Option<HeadLine>,
 }
 
 impl Node {
@@ -73,9 +73,7 @@ impl Node {
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
         driver.attach(runtime.clone());
         let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
-        let line = driver.network().ok().map(|network| {
-            background::spawn(Kind::HeadLine, line::run(Arc::downgrade(&driver), network.clone()))
-        });
+        let line = driver.network().ok().map(|network| HeadLine::start(&driver, network)).transpose()?;
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
         Ok(Self { driver, backend, runtime, timer, line })
     }
@@ -105,9 +103,7 @@ impl Node {
     /// Ends every sandbox and the node's threads.
     pub async fn shutdown(self) {
         self.timer.abort();
-        if let Some(line) = &self.line {
-            line.abort();
-        }
+        drop(self.line);
         let runtime = self.runtime;
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");

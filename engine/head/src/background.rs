@@ -10,6 +10,9 @@ pub(crate) enum Kind {
     /// Hears what a node says. Ends with its line; after a panic the node is not heard any more, and
     /// declared dead.
     NodeLine,
+    /// Calls the state machine when time has come. Ends with the head; a panic ends the process, as
+    /// without it no silent node would ever be declared dead.
+    Timer,
 }
 
 /// Runs a task that ends by itself.
@@ -17,11 +20,15 @@ pub(crate) fn spawn<F>(kind: Kind, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let task = tokio::spawn(future);
     tokio::spawn(async move {
-        if let Err(error) = tokio::spawn(future).await
+        if let Err(error) = task.await
             && error.is_panic()
         {
             tracing::error!(?kind, %error, "a background task panicked");
+            if kind == Kind::Timer {
+                std::process::abort();
+            }
         }
     })
 }

@@ -32,7 +32,13 @@ mod tests {
             env: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             ..v1::JobSpec::default()
         };
-        assert_eq!(spec_digest(&spec(&[("a", "1"), ("b", "2")])), spec_digest(&spec(&[("b", "2"), ("a", "1")])));
-        assert_ne!(spec_digest(&spec(&[("a", "1"), ("b", "2")])), spec_digest(&spec(&[("a", "12"), ("b", "")])));
+        assert_eq!(
+            spec_digest(&spec(&[("a", "1"), ("b", "2")])),
+            spec_digest(&spec(&[("b", "2"), ("a", "1")]))
+        );
+        assert_ne!(
+            spec_digest(&spec(&[("a", "1"), ("b", "2")])),
+            spec_digest(&spec(&[("a", "12"), ("b", "")]))
+        );
     }
 }

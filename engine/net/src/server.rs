@@ -18,7 +18,8 @@ use crate::backend::Backend;
 use crate::cluster::{ClusterBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
 use crate::limits::{
-    CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_FRAME_BYTES_MAX, WINDOW_BYTES,
+    CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_FRAME_BYTES_MAX,
+    WINDOW_BYTES,
 };
 use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::{
@@ -40,8 +41,8 @@ impl Services {
         let jobs = JobsServer::new(JobsService { backend: backend.clone(), stopping: stopping.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let state =
-            StateServer::new(StateService { backend: backend.clone() }).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let state = StateServer::new(StateService { backend: backend.clone() })
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let routes = Routes::new(HandshakeServer::new(HandshakeService { backend }))
             .add_service(InterceptedService::new(components, services::check_protocol))
             .add_service(InterceptedService::new(jobs, services::check_protocol))

@@ -139,6 +139,7 @@ fields!(NodeView of Node, |node|
     "state" => node.state().name(),
     "hostname" => node.hostname,
     "version" => node.version,
+    "process" => node.process_id,
 );
 
 fields!(PlacementGroupView of PlacementGroup, |group|

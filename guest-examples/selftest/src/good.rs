@@ -40,6 +40,13 @@ pub fn pass_on(refs: Vec<ObjectRef<u64>>) -> Vec<ObjectRef<u64>> {
 
 /// Sleeps without using the CPU, and gives the value.
 #[engine::task]
+pub fn say(milliseconds: u64, n: u64) -> u64 {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    println!("number {n}");
+    n
+}
+
+#[engine::task]
 pub fn sleep(milliseconds: u64, value: u64) -> u64 {
     std::thread::sleep(Duration::from_millis(milliseconds));
     value

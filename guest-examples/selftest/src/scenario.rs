@@ -42,6 +42,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "get-many" => large::get_many(args.number(10)?),
         "small-objects" => large::small_objects(args.number(10)?),
         "spin" => got(good::spin::spawn(args.number(100)?)?.get()),
+        "sayings" => sayings(args.number(10)?, args.number(100)?),
         "sleeps" => sleeps(args.number(10)?, args.number(100)?),
         "nested" => nested_refs(args.number(10)?),
         "nest" => got(good::nest::spawn(args.number(5)?)?.get()),
@@ -176,6 +177,11 @@ fn hold(bytes: u64) -> Result<Json> {
 
 fn sleeps(count: u64, milliseconds: u64) -> Result<Json> {
     let refs = (0..count).map(|n| good::sleep::spawn(milliseconds, n)).collect::<Result<Vec<_>>>()?;
+    got(engine::get_all(&refs))
+}
+
+fn sayings(count: u64, milliseconds: u64) -> Result<Json> {
+    let refs = (0..count).map(|n| good::say::spawn(milliseconds, n)).collect::<Result<Vec<_>>>()?;
     got(engine::get_all(&refs))
 }
 

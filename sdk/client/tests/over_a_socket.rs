@@ -9,7 +9,7 @@ use engine_client::messages as v1;
 use engine_client::{Address, Client, ComponentId, ErrorCode, Event, LogOptions, spec};
 use engine_core::ids::IdGenerator;
 use engine_core::{Error, NodeId, TaskId};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, StateKey, UnixSocket};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, UnixSocket};
 use engine_proto::filter::Filters;
 use futures::{StreamExt, stream};
 use tokio::sync::oneshot;

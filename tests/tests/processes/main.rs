@@ -5,6 +5,7 @@ mod bad_guests;
 mod bad_modules;
 mod bad_paths;
 mod clients;
+mod cluster;
 mod concurrent;
 mod embedded;
 mod errors;

@@ -28,6 +28,16 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "carries out the core's effect ArmTimer; what happens at that time the core decides",
     },
     Allowed {
+        path: "engine/agent/src/cluster/line.rs",
+        text: "sleep(RECONNECT_PAUSE)",
+        reason: "a node whose head is away looks for it again; nothing that runs waits for that",
+    },
+    Allowed {
+        path: "engine/agent/src/cluster/line.rs",
+        text: "interval(",
+        reason: "signs of life at the interval that the head has said in its welcome",
+    },
+    Allowed {
         path: "engine/agent/src/node.rs",
         text: "sleep(LEAK_LOOK_INTERVAL)",
         reason: "a node that ends looks whether its store is empty; nothing runs on it any more",

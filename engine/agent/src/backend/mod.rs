@@ -50,7 +50,10 @@ impl Backend for NodeBackend {
         if let Ok(network) = self.driver.network() {
             return Err(Error::new(
                 ErrorCode::Unsupported,
-                format!("this is a node of a cluster: submit jobs to its head, --address {}", network.options.head),
+                format!(
+                    "this is a node of a cluster: submit jobs to its head, --address {}",
+                    network.options.head
+                ),
             ));
         }
         submit::submit(&self.driver, spec).await

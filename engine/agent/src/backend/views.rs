@@ -12,7 +12,8 @@ pub(super) fn task(clock: &Clock, task: &TaskView, pending_reason: Option<String
     let attempts = task.attempts.iter().map(|attempt| v1::Attempt {
         number: attempt.attempt,
         node_id: attempt.node.to_string(),
-        start_time: attempt.instance.map(|_| timestamp(clock.wall(attempt.started))),
+        // Of one on another node: when it was sent there.
+        start_time: Some(timestamp(clock.wall(attempt.started))),
         end_time: attempt.ended.map(|at| timestamp(clock.wall(at))),
         cause: attempt.cause.as_deref().map(Into::into),
     });
@@ -62,7 +63,11 @@ pub(super) fn actor(driver: &Driver, node: NodeId, actor: &ActorView) -> v1::Act
         job_id: actor.job.to_string(),
         class: actor.class.clone(),
         name: actor.name.clone().unwrap_or_default(),
-        namespace: driver.head.namespace_of(actor.id).unwrap_or_default(),
+        namespace: match driver.network() {
+            Ok(network) => network.namespace_of(actor.id),
+            Err(_) => driver.head.namespace_of(actor.id),
+        }
+        .unwrap_or_default(),
         state: state.into(),
         node_id: actor.instance.map(|_| node.to_string()).unwrap_or_default(),
         restarts: actor.restarts,
@@ -105,7 +110,8 @@ fn holder(holder: &Holder) -> v1::ObjectHolder {
 }
 
 pub(super) fn node(driver: &Driver) -> v1::NodeView {
-    let (view, progress) = driver.read(|node| (node.node_view(), node.progress()));
+    let view = driver.read(|node| node.node_view());
+    let here = |state: TaskState| view.by_state[state as usize];
     let waiting = [
         TaskState::PendingArgs,
         TaskState::PendingPlacement,
@@ -118,9 +124,9 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
     let counters = v1::NodeCounters {
         instantiations: runtime.as_ref().map_or(view.counters.instances_started, |c| c.instantiations),
         live_instances: view.instances as u64,
-        queued_tasks: waiting.iter().map(|state| progress.of(*state)).sum(),
-        running_tasks: progress.of(TaskState::Running),
-        blocked_tasks: progress.of(TaskState::Blocked),
+        queued_tasks: waiting.iter().map(|state| here(*state)).sum(),
+        running_tasks: here(TaskState::Running),
+        blocked_tasks: here(TaskState::Blocked),
         actors_alive: view.actors as u64,
         objects: view.objects as u64,
         store_used_bytes: view.inline_bytes + view.stored_bytes,
@@ -139,5 +145,6 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         start_time: Some(timestamp(driver.clock().started())),
         counters: Some(counters),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        process_id: std::process::id(),
     }
 }

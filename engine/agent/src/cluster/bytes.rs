@@ -16,10 +16,8 @@ pub(super) struct HeldBytes(pub(super) Weak<Driver>);
 
 impl BulkSource for HeldBytes {
     fn open(&self, object: ObjectId) -> Result<Box<dyn BulkObject>, Error> {
-        let driver = self
-            .0
-            .upgrade()
-            .ok_or_else(|| Error::new(ErrorCode::NodeDied, "the node is shutting down"))?;
+        let driver =
+            self.0.upgrade().ok_or_else(|| Error::new(ErrorCode::NodeDied, "the node is shutting down"))?;
         let (value, place) = driver.read(|node| node.bytes_of(object)).ok_or_else(|| {
             Error::new(ErrorCode::ObjectLost, format!("the bytes of {object} are not on this node"))
         })?;
@@ -81,7 +79,10 @@ impl BulkSink for Receiving {
 
 fn not_a_node(remote: RemotePlace) -> Error {
     let RemotePlace { object, holder } = remote;
-    Error::new(ErrorCode::ObjectLost, format!("{object}: {holder}, which has its bytes, is no node of the cluster"))
+    Error::new(
+        ErrorCode::ObjectLost,
+        format!("{object}: {holder}, which has its bytes, is no node of the cluster"),
+    )
 }
 
 /// Whatever the holder or the way to it says, the bytes are not to be had there; that there is no room

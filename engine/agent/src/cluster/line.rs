@@ -1,35 +1,70 @@
 //! The line to the head: membership, what the others have free, and answers.
+//!
+//! It is kept on a thread of its own, which never waits for the core: a node that is busy with a long
+//! event still gives its signs of life.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use engine_core::resources::Resources;
-use engine_core::{ErrorCode, NodeId};
+use engine_core::node::Load;
+use engine_core::{Error, ErrorCode, NodeId};
 use engine_net::Replies;
-use engine_net::cluster::NotConnected;
+use engine_net::cluster::{HeadLink, NotConnected};
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, head_message};
 use futures::StreamExt;
-use tokio::time::MissedTickBehavior;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior};
 
+use crate::background::{self, Kind};
 use crate::cluster::{Membership, Network};
 use crate::driver::Driver;
 
 /// Between two looks for a head that is away.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the node looks what it has free, until the head says.
+const TURN: Duration = Duration::from_millis(100);
 /// A node whose resources do not change says so at every so many of its turns.
 const TURNS_PER_SIGN_OF_LIFE: u32 = 5;
+/// A node whose core does not answer for so many turns gives no sign of life any more.
+const BUSY_TURNS_MAX: u32 = 600;
 
-/// Keeps the line as long as the node is one of the cluster.
-pub(crate) async fn run(driver: Weak<Driver>, network: Arc<Network>) {
+/// A line, and what is done with what comes on it. Ends when it is dropped.
+pub(crate) struct HeadLine {
+    _line: oneshot::Sender<()>,
+    messages: JoinHandle<()>,
+}
+
+impl HeadLine {
+    /// Keeps a line as long as the node is one of the cluster.
+    pub(crate) fn start(driver: &Arc<Driver>, network: &Arc<Network>) -> Result<Self, Error> {
+        let (hear, messages) = unbounded();
+        let line = run(Arc::downgrade(driver), network.clone(), hear);
+        let _line = background::on_thread(Kind::HeadLine, line)?;
+        let doing = do_what_is_said(Arc::downgrade(driver), network.clone(), messages);
+        Ok(Self { _line, messages: background::spawn(Kind::HeadMessages, doing) })
+    }
+}
+
+impl Drop for HeadLine {
+    fn drop(&mut self) {
+        self.messages.abort();
+    }
+}
+
+async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<v1::HeadMessage>) {
+    // Of this thread's own: the connection's work is done here too.
+    let head = HeadLink::new(network.options.head);
     loop {
         let messages = match driver.upgrade() {
             Some(driver) => network.requests.open(network.join(&driver)),
             None => return,
         };
-        let end = match network.head.connect(messages).await {
-            Ok(replies) => hold(&driver, &network, replies).await,
+        let end = match head.connect(messages).await {
+            Ok(replies) => hold(&driver, &network, replies, &hear).await,
             Err(refused) => Err(refused),
         };
         network.requests.close();
@@ -45,55 +80,88 @@ pub(crate) async fn run(driver: Weak<Driver>, network: Arc<Network>) {
     }
 }
 
+/// What a node has said of itself on a line.
+#[derive(Default)]
+struct Said {
+    load: Option<Load>,
+    silent_turns: u32,
+    busy_turns: u32,
+}
+
 /// Serves a line until it breaks. An error: the head does not want this node any more.
 async fn hold(
     driver: &Weak<Driver>,
-    network: &Arc<Network>,
+    network: &Network,
     mut replies: Replies<v1::HeadMessage>,
+    hear: &UnboundedSender<v1::HeadMessage>,
 ) -> Result<(), NotConnected> {
-    let mut turns = tokio::time::interval(Duration::from_millis(100));
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut said: Option<Resources> = None;
-    let mut silent = 0;
+    let mut turns = every(TURN);
+    let mut said = Said::default();
     loop {
         tokio::select! {
-            reply = replies.next() => {
-                let Some(driver) = driver.upgrade() else { return Ok(()) };
-                match reply {
-                    Some(Ok(message)) => heard(&driver, network, message, &mut turns)?,
-                    Some(Err(error)) if error.code() == ErrorCode::NodeDied => return Ok(()),
-                    Some(Err(error)) => return Err(NotConnected::Refused(error)),
-                    None => return Ok(()),
+            reply = replies.next() => match reply {
+                Some(Ok(message)) => {
+                    if let Some(head_message::Message::Welcome(welcome)) = &message.message {
+                        turns = every(Duration::from_millis(u64::from(welcome.load_interval_ms.clamp(10, 1_000))));
+                    }
+                    // Whoever hears is gone with the node.
+                    drop(hear.unbounded_send(message));
                 }
-            }
+                Some(Err(error)) if error.code() == ErrorCode::NodeDied => return Ok(()),
+                Some(Err(error)) => return Err(NotConnected::Refused(error)),
+                None => return Ok(()),
+            },
             _ = turns.tick() => {
                 let Some(driver) = driver.upgrade() else { return Ok(()) };
-                let free = driver.read(|node| node.ledger().1.clone());
-                silent += 1;
-                if said.as_ref() != Some(&free) || silent >= TURNS_PER_SIGN_OF_LIFE {
-                    let load = driver.event(|node, _, _| node.load());
+                if let Some(load) = said.next(driver.try_load()) {
                     network.requests.say_load(peer::load(&load));
-                    (said, silent) = (Some(free), 0);
                 }
             }
         }
     }
 }
 
-fn heard(
-    driver: &Arc<Driver>,
-    network: &Network,
-    message: v1::HeadMessage,
-    turns: &mut tokio::time::Interval,
-) -> Result<(), NotConnected> {
-    let nonsense = |error: engine_core::Error| {
+fn every(interval: Duration) -> Interval {
+    let mut turns = tokio::time::interval(interval);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
+
+impl Said {
+    /// What is to be said at this turn: what is free when that has changed, and every so often in any
+    /// case; while the core is busy, what was said last.
+    fn next(&mut self, load: Option<Load>) -> Option<Load> {
+        self.silent_turns += 1;
+        self.busy_turns = if load.is_some() { 0 } else { self.busy_turns + 1 };
+        let free = |load: &Option<Load>| load.as_ref().map(|load| load.free.clone());
+        let is_news = load.is_some() && free(&load) != free(&self.load);
+        let is_time = self.silent_turns >= TURNS_PER_SIGN_OF_LIFE && self.busy_turns <= BUSY_TURNS_MAX;
+        if !is_news && !is_time {
+            return None;
+        }
+        self.silent_turns = 0;
+        self.load = load.or(self.load.take());
+        self.load.clone()
+    }
+}
+
+async fn do_what_is_said(
+    driver: Weak<Driver>,
+    network: Arc<Network>,
+    mut messages: UnboundedReceiver<v1::HeadMessage>,
+) {
+    while let Some(message) = messages.next().await {
+        let Some(driver) = driver.upgrade() else { return };
+        heard(&driver, &network, message);
+    }
+}
+
+fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
+    let nonsense = |error: Error| {
         tracing::error!(%error, "the head says what this node does not understand");
     };
     match message.message {
         Some(head_message::Message::Welcome(welcome)) => {
-            let interval = Duration::from_millis(u64::from(welcome.load_interval_ms.clamp(10, 1_000)));
-            *turns = tokio::time::interval(interval);
-            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
             welcomed(driver, network, welcome.members);
         }
         Some(head_message::Message::Joined(member)) => {
@@ -104,7 +172,7 @@ fn heard(
                 tracing::info!(node = %id, reason = dead.reason, "a node is dead");
                 network.remove(driver, id);
             }
-            Err(error) => nonsense(engine_core::Error::invalid_argument(error.to_string())),
+            Err(error) => nonsense(Error::invalid_argument(error.to_string())),
         },
         Some(head_message::Message::Loads(loads)) => {
             for load in loads.loads {
@@ -112,20 +180,20 @@ fn heard(
                 match said {
                     Some((id, Ok(load))) => driver.event(|node, now, fx| node.node_load(now, id, load, fx)),
                     Some((_, Err(error))) => nonsense(error),
-                    None => nonsense(engine_core::Error::invalid_argument("NodeLoad says nothing")),
+                    None => nonsense(Error::invalid_argument("NodeLoad says nothing")),
                 }
             }
         }
         Some(head_message::Message::Reply(reply)) => network.requests.answered(reply),
         None => {}
     }
-    Ok(())
 }
 
 /// The node is a member: whom it knew and the head does not is dead.
 fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>) {
     let alive: HashSet<&str> = members.iter().map(|member| member.node_id.as_str()).collect();
-    let known: Vec<NodeId> = driver.read(|node| node.members().into_iter().map(|(info, _)| info.id).collect());
+    let known: Vec<NodeId> =
+        driver.read(|node| node.members().into_iter().map(|(info, _)| info.id).collect());
     for id in known {
         if !alive.contains(id.to_string().as_str()) {
             network.remove(driver, id);
@@ -137,4 +205,30 @@ fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>) {
         }
     }
     network.membership.send_replace(Membership::Member);
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_core::resources::Resources;
+
+    use super::*;
+
+    #[test]
+    fn a_node_says_what_has_changed_and_lives_on_while_it_is_busy() {
+        let load = |memory, version| {
+            let mut free = Resources::default();
+            free.memory = memory;
+            Load { free, version }
+        };
+        let mut said = Said::default();
+        assert_eq!(said.next(Some(load(1, 1))), Some(load(1, 1)));
+        for version in 2..=u64::from(TURNS_PER_SIGN_OF_LIFE) {
+            assert_eq!(said.next(Some(load(1, version))), None, "nothing has changed");
+        }
+        assert_eq!(said.next(Some(load(1, 9))), Some(load(1, 9)), "a sign of life");
+        assert_eq!(said.next(Some(load(2, 10))), Some(load(2, 10)));
+        // An event is under way that takes long: what was said last is said again, and not for ever.
+        let signs = (0..10_000).filter(|_| said.next(None) == Some(load(2, 10))).count() as u32;
+        assert_eq!(signs, BUSY_TURNS_MAX / TURNS_PER_SIGN_OF_LIFE);
+    }
 }

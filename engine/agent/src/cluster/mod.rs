@@ -2,7 +2,7 @@
 
 mod backend;
 mod bytes;
-pub(crate) mod line;
+mod line;
 mod logs;
 mod names;
 mod requests;
@@ -13,8 +13,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use ::bytes::Bytes;
+use engine_core::ids::IdMap;
 use engine_core::node::NodeInfo;
-use engine_core::{Error, NodeId};
+use engine_core::{ActorId, Error, NodeId};
 use engine_net::bulk::{BulkClient, BulkServer};
 use engine_net::cluster::{HeadLink, PeerEvents, Peers};
 use engine_proto::v1;
@@ -25,6 +26,7 @@ use crate::background::{self, Kind};
 use crate::driver::Driver;
 
 pub use backend::NodePeer;
+pub(crate) use line::HeadLine;
 pub(crate) use names::{create_actor, lookup_actor};
 pub(crate) use starts::Starts;
 
@@ -64,6 +66,8 @@ pub(crate) struct Network {
     members: Mutex<HashMap<NodeId, v1::Member>>,
     pub(crate) requests: Requests,
     membership: watch::Sender<Membership>,
+    /// The namespaces of the named actors of this node.
+    named: Mutex<IdMap<ActorId, String>>,
 }
 
 impl Network {
@@ -85,6 +89,7 @@ impl Network {
             members: Mutex::default(),
             requests: Requests::default(),
             membership: watch::Sender::new(Membership::Joining),
+            named: Mutex::default(),
         })
     }
 
@@ -109,6 +114,7 @@ impl Network {
             bulk_address: self.bulk_server.address().to_string(),
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             version: engine_proto::version::VERSION.to_owned(),
+            process_id: std::process::id(),
         }
     }
 

@@ -29,8 +29,14 @@ impl Drop for Claimed<'_> {
 }
 
 impl Network {
+    /// The namespace of a named actor of this node.
+    pub(crate) fn namespace_of(&self, actor: ActorId) -> Option<String> {
+        self.named.lock().get(&actor).cloned()
+    }
+
     /// Tells the head that a name is free again.
     pub(crate) fn release_name(&self, actor: ActorId) {
+        self.named.lock().remove(&actor);
         let release = v1::ReleaseName { actor_id: actor.to_string() };
         self.requests.tell(node_request::Request::ReleaseName(release));
     }
@@ -66,7 +72,7 @@ pub(crate) async fn create_actor(
     };
     let id = driver.event(|node, _, _| node.new_actor_id());
     let claim = v1::ClaimName {
-        namespace,
+        namespace: namespace.clone(),
         name,
         actor_id: id.to_string(),
         get_if_exists: options.get_if_exists,
@@ -77,6 +83,7 @@ pub(crate) async fn create_actor(
     match answer {
         Ok(None) => {
             let creation = ActorCreation { id, class, arguments, options };
+            network.named.lock().insert(id, namespace);
             let created = driver.event(|node, now, fx| node.create_actor(now, caller(from), creation, fx));
             claimed.is_used = created.is_ok();
             created

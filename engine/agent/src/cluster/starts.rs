@@ -13,8 +13,8 @@ use engine_runtime::{DirectoryGrant, JobContext};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
-use crate::background::{self, Kind};
 use crate::backend::load_component;
+use crate::background::{self, Kind};
 use crate::driver::Driver;
 
 /// What waits for the grants of its job.
@@ -78,9 +78,9 @@ fn begin(driver: &Driver, starts: Vec<Start>, prepared: Result<Arc<JobContext>, 
 /// Asks what a job's guests are granted, and makes its components ready.
 async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error> {
     let network = driver.network()?;
-    let home = driver.read(|node| node.home_of(job)).ok_or_else(|| {
-        Error::new(ErrorCode::NodeDied, format!("{job} has ended"))
-    })?;
+    let home = driver
+        .read(|node| node.home_of(job))
+        .ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{job} has ended")))?;
     let grants = network.peers.grants(home, job).await?;
     let context = context(driver, job, grants)?;
     for component in context.components.values() {

@@ -8,7 +8,6 @@ use clap::Args;
 use engine_client::Address;
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Options};
 use engine_net::{Server, Services, TcpSocket};
-use tokio::task::JoinHandle;
 
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
@@ -39,7 +38,6 @@ pub(crate) struct RunningHead {
     /// Where nodes join.
     pub(crate) at: SocketAddr,
     server: Server,
-    timer: JoinHandle<()>,
 }
 
 impl RunningHead {
@@ -49,18 +47,15 @@ impl RunningHead {
         let at = socket.address();
         let options = Options { data_dir: embedded::data_dir(), ..Options::default() };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
-        let head = ClusterHead::new(key, &options);
-        let timer = tokio::spawn(head.run());
-        Ok(Self { head, at, server: server.tcp(socket), timer })
+        let head = ClusterHead::start(key, &options);
+        Ok(Self { head, at, server: server.tcp(socket) })
     }
 
     /// Serves it until `shutdown` resolves.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
         let services = Services::new(Arc::new(ClusterBackend(self.head.clone())))
             .cluster(Arc::new(ClusterService(self.head.clone())));
-        let served = self.server.run(services, shutdown).await;
-        self.timer.abort();
-        served.map_err(|error| Failure::Other(error.to_string()))
+        self.server.run(services, shutdown).await.map_err(|error| Failure::Other(error.to_string()))
     }
 }
 

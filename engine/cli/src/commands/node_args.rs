@@ -58,7 +58,8 @@ impl NodeArgs {
         let machine = Options::detect();
         let nodes = u64::from(nodes.max(1));
         let whole = Quantity::units(1);
-        let cpus = self.cpus.unwrap_or_else(|| Quantity(machine.cpus.0 / nodes / whole.0 * whole.0).max(whole));
+        let cpus =
+            self.cpus.unwrap_or_else(|| Quantity(machine.cpus.0 / nodes / whole.0 * whole.0).max(whole));
         let memory = self.memory.unwrap_or(machine.memory_bytes / nodes);
         let store = self.store_memory.unwrap_or(machine.store_bytes_max / nodes);
         let mut words: Vec<OsString> = Vec::new();
@@ -101,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_was_said_is_passed_on_and_the_rest_is_shared_out() {
-        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a").shared_out(4);
+        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a")
+            .shared_out(4);
         let line = ["engine".into(), "up".into()].into_iter().chain(words);
         let Command::Up(up) = Cli::try_parse_from(line).unwrap().command else { panic!("not up") };
         let machine = Options::detect();

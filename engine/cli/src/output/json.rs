@@ -161,6 +161,7 @@ pub(crate) fn node(node: &v1::NodeView) -> Value {
         "node_id": node.node_id,
         "state": node.state().name(),
         "hostname": node.hostname,
+        "process_id": node.process_id,
         "version": node.version,
         "total": node.total.as_ref().map(resources),
         "available": node.available.as_ref().map(resources),

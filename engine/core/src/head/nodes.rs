@@ -136,7 +136,8 @@ impl Head {
     pub fn node_is_known(&mut self, now: Time, info: NodeInfo, fx: &mut Vec<Effect>) {
         let id = info.id;
         let is_news = !self.nodes.alive.contains_key(&id) && !self.nodes.dead.contains(&id);
-        if is_news && self.node_joins(now, info, fx).is_ok()
+        if is_news
+            && self.node_joins(now, info, fx).is_ok()
             && let Some(node) = self.nodes.alive.get_mut(&id)
         {
             node.is_broken = true;
@@ -366,7 +367,7 @@ mod tests {
         let (mut head, nodes) = heads_and_nodes();
         let mut fx = Vec::new();
         head.heard_of(Time(0), nodes[1], load(8), &mut fx);
-        let mut submit = |head: &mut Head| {
+        let submit = |head: &mut Head| {
             let submission = Submission {
                 submission_id: String::new(),
                 digest: [0; 32],
@@ -403,7 +404,10 @@ mod tests {
         assert!(head.is_alive(second));
         head.heard_of(Time(0) + SECOND * 2, first, load(4), &mut fx);
         head.timer(Time(0) + SECOND * 3, &mut fx);
-        assert_eq!(told(&fx, first), [format!("joined {second}"), format!("dead {second}")].map(String::from));
+        assert_eq!(
+            told(&fx, first),
+            [format!("joined {second}"), format!("dead {second}")].map(String::from)
+        );
         head.node_is_known(Time(0) + SECOND * 3, info(second), &mut fx);
         assert!(!head.is_alive(second), "who was declared dead stays dead");
     }

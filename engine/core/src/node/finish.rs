@@ -265,11 +265,16 @@ impl Node {
         if let Some(at) = task.deadline {
             self.timers.remove_deadline(at, key);
         }
-        match state {
-            TaskState::Finished => self.counters.tasks_finished += 1,
-            TaskState::Cancelled => self.counters.tasks_cancelled += 1,
-            _ => self.counters.tasks_failed += 1,
-        }
+        let counted = match state {
+            TaskState::Finished => [&mut self.counters.tasks_finished, &mut self.counters.foreign_finished],
+            TaskState::Cancelled => {
+                [&mut self.counters.tasks_cancelled, &mut self.counters.foreign_cancelled]
+            }
+            _ => [&mut self.counters.tasks_failed, &mut self.counters.foreign_failed],
+        };
+        let [all, foreign] = counted;
+        *all += 1;
+        *foreign += u64::from(owner.is_some());
         let returns = self.classes[task.class].returns();
         let result = result.map_err(|error| self.rebuild_failed(task.id, error));
         let error = result.as_ref().err().cloned();

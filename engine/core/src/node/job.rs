@@ -85,6 +85,10 @@ impl Progress {
 pub(super) struct Job {
     pub spec: JobSpec,
     pub by_state: [u64; TaskState::COUNT],
+    /// Those among them that other nodes own, which count them.
+    pub foreign: [u64; TaskState::COUNT],
+    /// Those among them that are on other nodes.
+    pub away: u64,
     /// Sandboxes that were started for it.
     pub instances: u64,
     /// Classes of its latest spawns.
@@ -120,6 +124,8 @@ impl Job {
         Self {
             spec,
             by_state: [0; TaskState::COUNT],
+            foreign: [0; TaskState::COUNT],
+            away: 0,
             instances: 0,
             recent_classes: [ClassKey::default(); 4],
             objects: 0,
@@ -148,7 +154,14 @@ impl Job {
     }
 
     pub fn progress(&self) -> Progress {
-        Progress { by_state: self.by_state, instances: self.instances }
+        let mut by_state = self.by_state;
+        for (count, foreign) in by_state.iter_mut().zip(self.foreign) {
+            *count -= foreign;
+        }
+        // A node that has no room gives a task back at once: those that are elsewhere run.
+        by_state[TaskState::Submitted as usize] -= self.away;
+        by_state[TaskState::Running as usize] += self.away;
+        Progress { by_state, instances: self.instances }
     }
 
     /// Whether its end was told.
@@ -301,6 +314,7 @@ impl Node {
         let task = &self.tasks[key];
         let (from, class) = (task.job, task.class);
         let (id, instance, state) = (task.id, task.instance, task.state);
+        let is_foreign = u64::from(task.owner().is_some());
         let Kind::Call(call) = &task.kind else { return };
         let Some(actor) = self.actors.get(&call.actor) else { return };
         let (job, scope) = (actor.job, actor.scope);
@@ -315,9 +329,11 @@ impl Node {
         }
         if let Some(job) = self.jobs.get_mut(&from) {
             job.by_state[state as usize] -= 1;
+            job.foreign[state as usize] -= is_foreign;
         }
         if let Some(job) = self.jobs.get_mut(&job) {
             job.by_state[state as usize] += 1;
+            job.foreign[state as usize] += is_foreign;
         }
         self.classes[class].tasks -= 1;
         let from_scope = self.classes[class].spec.scope;

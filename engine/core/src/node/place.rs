@@ -7,6 +7,9 @@ use crate::node::class::Class;
 use crate::node::{Node, TaskKey};
 use crate::options::{LabelOperator, LabelSelector, Strategy};
 
+/// Nodes that an error names.
+const NODES_NAMED_MAX: usize = 8;
+
 impl Node {
     /// Why a task can never run, however long they wait; none when they can
     /// (contract E2).
@@ -21,9 +24,13 @@ impl Node {
     }
 
     fn nodes_looked_at(&self) -> String {
-        match self.peers.len() {
-            0 => format!("1 node: {}", self.id),
-            others => format!("{} nodes", others + 1),
+        let count = self.peers.len() + 1;
+        let ids = std::iter::once(self.id).chain(self.peers.ids()).take(NODES_NAMED_MAX);
+        let ids = ids.map(|id| id.to_string()).collect::<Vec<_>>().join(", ");
+        match count {
+            1 => format!("1 node: {ids}"),
+            2..=NODES_NAMED_MAX => format!("{count} nodes: {ids}"),
+            _ => format!("{count} nodes, among them {ids}"),
         }
     }
 

@@ -214,6 +214,9 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.by_state[was as usize] -= 1;
             job.by_state[state as usize] += 1;
+            let is_foreign = u64::from(task.owner().is_some());
+            job.foreign[was as usize] -= is_foreign;
+            job.foreign[state as usize] += is_foreign;
         }
     }
 

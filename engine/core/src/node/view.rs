@@ -153,6 +153,12 @@ pub struct Counters {
     pub tasks_rebuilt: u64,
     /// Tasks of other nodes that came here.
     pub foreign_tasks: u64,
+    /// Those of them that ended well.
+    pub foreign_finished: u64,
+    /// Those of them that ended with an error.
+    pub foreign_failed: u64,
+    /// Those of them that were cancelled.
+    pub foreign_cancelled: u64,
     /// Times that another node had no room for a task.
     pub tasks_refused: u64,
 }
@@ -168,7 +174,7 @@ pub struct NodeView {
     pub total: Resources,
     /// What is free.
     pub free: Resources,
-    /// Tasks by state, those that have not ended.
+    /// Tasks by state, those that have not ended and are here, whoever owns them.
     pub by_state: [u64; TaskState::COUNT],
     /// Sandboxes alive.
     pub instances: usize,
@@ -194,7 +200,7 @@ impl Node {
     /// This node.
     pub fn node_view(&self) -> NodeView {
         let mut by_state = [0; TaskState::COUNT];
-        for task in self.tasks.values() {
+        for task in self.tasks.values().filter(|task| task.away().is_none()) {
             by_state[task.state as usize] += 1;
         }
         NodeView {
@@ -215,17 +221,23 @@ impl Node {
         }
     }
 
-    /// Tasks and calls by state: those that have not ended, and all that have.
+    /// Tasks and calls that this node owns by state: those that have not ended, and all that have.
     pub fn progress(&self) -> Progress {
         let mut progress = Progress::default();
         for job in self.jobs.values() {
-            for (sum, count) in progress.by_state.iter_mut().zip(job.by_state) {
+            for (sum, count) in progress.by_state.iter_mut().zip(job.progress().by_state) {
                 *sum += count;
             }
         }
-        progress.by_state[TaskState::Finished as usize] = self.counters.tasks_finished;
-        progress.by_state[TaskState::Failed as usize] = self.counters.tasks_failed;
-        progress.by_state[TaskState::Cancelled as usize] = self.counters.tasks_cancelled;
+        let counters = &self.counters;
+        let ended = [
+            (TaskState::Finished, counters.tasks_finished - counters.foreign_finished),
+            (TaskState::Failed, counters.tasks_failed - counters.foreign_failed),
+            (TaskState::Cancelled, counters.tasks_cancelled - counters.foreign_cancelled),
+        ];
+        for (state, count) in ended {
+            progress.by_state[state as usize] = count;
+        }
         progress
     }
 

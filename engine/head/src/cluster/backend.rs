@@ -90,7 +90,11 @@ impl Backend for ClusterBackend {
             StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
             StateKey::PlacementGroup(id) => (v1::Kind::PlacementGroup, id.to_string()),
         };
-        let found = self.0.ask_all(|client| get(client, kind, id.clone())).await;
+        let mut found = self.0.ask_all(|client| get(client, kind, id.clone())).await;
+        if kind == v1::Kind::Node {
+            let by_id = v1::Filter { key: "id".to_owned(), value: id.clone(), negated: false };
+            found.extend(self.0.dead_nodes(&Filters::new(kind, vec![by_id])?).items);
+        }
         let items = found.into_iter().map(|view| v1::ListResponse { items: vec![view], total: 1 });
         merge::listings(items.collect(), 1).items.into_iter().next().ok_or_else(|| not_found(&id))
     }
@@ -159,6 +163,7 @@ impl ClusterHead {
             total: member.total.clone(),
             labels: member.labels.clone(),
             version: member.version.clone(),
+            process_id: member.process_id,
             ..Default::default()
         };
         let dead: Vec<v1::NodeView> =

@@ -71,7 +71,10 @@ impl ClusterHead {
         let gone = || {
             Error::new(
                 ErrorCode::NodeDied,
-                format!("the node of the root task of {} is not there any more, and its logs went with it", record.id),
+                format!(
+                    "the node of the root task of {} is not there any more, and its logs went with it",
+                    record.id
+                ),
             )
         };
         self.client(record.home.ok_or_else(gone)?).map_err(|_| gone())

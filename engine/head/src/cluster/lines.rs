@@ -33,9 +33,11 @@ impl ClusterBackend for ClusterService {
     }
 
     fn component(&self, id: ComponentId) -> Result<Arc<[u8]>, Error> {
-        self.0.head.components().get(id).ok_or_else(|| {
-            Error::new(ErrorCode::NotFound, format!("the component {id} was not uploaded"))
-        })
+        self.0
+            .head
+            .components()
+            .get(id)
+            .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("the component {id} was not uploaded")))
     }
 }
 

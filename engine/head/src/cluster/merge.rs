@@ -138,10 +138,8 @@ mod tests {
         let runner = task("", v1::TaskState::Running);
         let owner = task("p", v1::TaskState::Submitted);
         for order in [[runner.clone(), owner.clone()], [owner, runner]] {
-            let listed = listings(
-                order.map(|item| v1::ListResponse { items: vec![item], total: 1 }).to_vec(),
-                10,
-            );
+            let listed =
+                listings(order.map(|item| v1::ListResponse { items: vec![item], total: 1 }).to_vec(), 10);
             assert_eq!((listed.items.len(), listed.total), (1, 1));
             let Some(v1::view::View::Task(task)) = &listed.items[0].view else { panic!("no task") };
             assert_eq!((task.parent_task_id.as_str(), task.state()), ("p", v1::TaskState::Running));
@@ -151,11 +149,7 @@ mod tests {
     #[test]
     fn what_nodes_have_is_added_up() {
         let node = |cpus| v1::StatusResponse {
-            total: Some(v1::Resources {
-                cpus,
-                custom: [("x".to_owned(), 1)].into(),
-                ..Default::default()
-            }),
+            total: Some(v1::Resources { cpus, custom: [("x".to_owned(), 1)].into(), ..Default::default() }),
             tasks: Some(v1::TaskCounts { running: 2, ..Default::default() }),
             pending: vec![v1::Demand { reason: "r".into(), count: 3, resources: None }],
             nodes: vec![v1::NodeView::default()],

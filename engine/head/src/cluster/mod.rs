@@ -10,7 +10,6 @@ pub use backend::ClusterBackend;
 pub use lines::ClusterService;
 
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +22,7 @@ use futures::channel::mpsc::UnboundedSender;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use crate::background::{self, Kind};
 use crate::service::Head;
 
 /// How a head is started.
@@ -38,14 +38,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: engine_core::head::Limits::default(), component_store_bytes_max: 2 << 30, data_dir: None }
+        Self {
+            limits: engine_core::head::Limits::default(),
+            component_store_bytes_max: 2 << 30,
+            data_dir: None,
+        }
     }
 }
 
 /// Nodes that have died, that listings show.
 const DEAD_NODES_SHOWN_MAX: usize = 100;
 
-/// The head of a cluster. Runs as long as it is held.
+/// The head of a cluster.
 pub struct ClusterHead {
     id: NodeId,
     pub(crate) head: Head,
@@ -94,10 +98,10 @@ struct Timer {
 }
 
 impl ClusterHead {
-    /// A head without nodes.
+    /// A head without nodes. Must be called inside a tokio runtime.
     ///
     /// `id_key`: fresh random bits, so that ids cannot be guessed.
-    pub fn new(id_key: [u8; 16], options: &Options) -> Arc<Self> {
+    pub fn start(id_key: [u8; 16], options: &Options) -> Arc<Self> {
         let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
         let components = crate::Components::new(folder, options.component_store_bytes_max);
         let mut ids = engine_core::ids::IdGenerator::new(id_key);
@@ -108,7 +112,7 @@ impl ClusterHead {
         key[..8].copy_from_slice(&high.to_le_bytes());
         key[8..].copy_from_slice(&low.rotate_left(13).to_le_bytes());
         key.iter_mut().zip(id_key).for_each(|(byte, other)| *byte ^= other);
-        Arc::new(Self {
+        let head = Arc::new(Self {
             id,
             head: Head::new(key, options.limits.clone(), components),
             clock: Clock { start: Instant::now(), wall: SystemTime::now() },
@@ -116,7 +120,9 @@ impl ClusterHead {
             ended: Mutex::default(),
             news: watch::Sender::new(0),
             timer: Timer::default(),
-        })
+        });
+        drop(background::spawn(Kind::Timer, head.clone().keep_time()));
+        head
     }
 
     /// Nodes that live.
@@ -134,19 +140,16 @@ impl ClusterHead {
         }
     }
 
-    /// Calls the state machine when it asked for it. To be run as long as the head lives.
-    pub fn run(self: &Arc<Self>) -> impl Future<Output = ()> + Send + 'static {
-        let this = Arc::downgrade(self);
-        async move {
-            while let Some(head) = this.upgrade() {
-                let at = *head.timer.at.lock();
-                let until = at.map(|at| head.clock.start + Duration::from_nanos(at.0));
-                tokio::select! {
-                    () = head.timer.changed.notified() => {}
-                    () = sleep_until(until) => {
-                        head.timer.at.lock().take();
-                        head.event(|core, now, fx| core.timer(now, fx));
-                    }
+    /// Calls the state machine when it asks for it, as long as the process lives.
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            let at = *self.timer.at.lock();
+            let until = at.map(|at| self.clock.start + Duration::from_nanos(at.0));
+            tokio::select! {
+                () = self.timer.changed.notified() => {}
+                () = sleep_until(until) => {
+                    self.timer.at.lock().take();
+                    self.event(|core, now, fx| core.timer(now, fx));
                 }
             }
         }
@@ -217,7 +220,9 @@ impl ClusterHead {
     /// The way to a node.
     fn client(&self, node: NodeId) -> Result<NodeClient, Error> {
         let client = self.nodes.lock().alive.get(&node).map(|line| line.client.clone());
-        client.ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{node} is not, or not any more, a node of this cluster")))
+        client.ok_or_else(|| {
+            Error::new(ErrorCode::NodeDied, format!("{node} is not, or not any more, a node of this cluster"))
+        })
     }
 
     /// The ways to all nodes, by id.

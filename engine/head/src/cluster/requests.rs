@@ -26,7 +26,9 @@ impl ClusterHead {
             Some(node_request::Request::JobEnded(view)) => {
                 self.job_ended(view).map(|()| node_reply::Reply::Done(v1::Done {}))
             }
-            None => Err(Error::new(ErrorCode::Unsupported, "this head does not know what is asked: update it")),
+            None => {
+                Err(Error::new(ErrorCode::Unsupported, "this head does not know what is asked: update it"))
+            }
         };
         let reply = Some(answer.unwrap_or_else(|error| node_reply::Reply::Error((&error).into())));
         self.say(from, head_message::Message::Reply(v1::NodeReply { id, reply }));

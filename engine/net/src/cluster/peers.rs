@@ -63,6 +63,7 @@ struct Queues {
     packets: mpsc::Receiver<Box<Packet>>,
     logs: mpsc::Receiver<v1::PeerLogLine>,
     /// Taken from the queues and not yet given to the connection.
+    #[expect(clippy::vec_box, reason = "they come boxed, and would be moved once more")]
     batch: Vec<Box<Packet>>,
     lines: Vec<v1::PeerLogLine>,
     encode: Encode,
@@ -162,9 +163,7 @@ impl Line {
     }
 }
 
-async fn next_frame(
-    mut queues: OwnedMutexGuard<Queues>,
-) -> Option<(v1::PeerFrame, OwnedMutexGuard<Queues>)> {
+async fn next_frame(mut queues: OwnedMutexGuard<Queues>) -> Option<(v1::PeerFrame, OwnedMutexGuard<Queues>)> {
     queues.fill().await.then(|| (queues.frame(), queues))
 }
 

@@ -13,7 +13,7 @@ use engine_core::{
 };
 use engine_objects::{Options, Store};
 use engine_runtime::host::{
-    Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
+    Caller, FunctionName, Host, Later, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
 };
 use engine_runtime::{JobContext, Runtime};
 use parking_lot::{Condvar, Mutex};
@@ -105,13 +105,7 @@ impl Host for Node {
     fn emit(&self, _from: Caller, _value: Value) -> Result<Wait, Error> {
         Ok(Wait::Ready)
     }
-    fn create_actor(
-        &self,
-        _: Caller,
-        _: FunctionName,
-        _: Vec<Argument>,
-        _: ActorOptions,
-    ) -> Later<ActorId> {
+    fn create_actor(&self, _: Caller, _: FunctionName, _: Vec<Argument>, _: ActorOptions) -> Later<ActorId> {
         Box::pin(std::future::ready(Err(Error::internal("not here"))))
     }
     fn lookup_actor(&self, _from: Caller, _name: String, _namespace: Option<String>) -> Later<ActorId> {

@@ -14,7 +14,7 @@ use engine_core::{
 };
 use engine_runtime::Runtime;
 use engine_runtime::host::{
-    Caller, FunctionName, Host, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
+    Caller, FunctionName, Host, Later, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;

@@ -211,8 +211,11 @@ impl Node {
         let task = &mut self.tasks[key];
         if let Some(instance) = task.instance {
             let asked = std::mem::replace(&mut task.cancelled, true);
-            let id = task.id;
+            let (id, job, state) = (task.id, task.job, task.state);
             task.extra().owner = None;
+            if let Some(job) = self.jobs.get_mut(&job) {
+                job.foreign[state as usize] -= 1;
+            }
             if !asked {
                 fx.push(Effect::Interrupt(instance, id));
             }

@@ -93,6 +93,11 @@ impl Peers {
         self.nodes.len()
     }
 
+    /// The other nodes.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.keys().copied()
+    }
+
     pub fn is_known(&self, node: NodeId) -> bool {
         self.nodes.contains_key(&node)
     }

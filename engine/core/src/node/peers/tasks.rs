@@ -54,6 +54,7 @@ impl Node {
         self.peers.away += 1;
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.spread.insert(to);
+            job.away += 1;
         }
     }
 
@@ -76,10 +77,14 @@ impl Node {
 
     /// The task is not at another node any more.
     pub(in crate::node) fn come_back(&mut self, key: TaskKey) {
-        let Some(extra) = &mut self.tasks[key].extra else { return };
+        let task = &mut self.tasks[key];
+        let Some(extra) = &mut task.extra else { return };
         let Some(away) = extra.away.take() else { return };
         extra.ran_on = Some(away);
         self.peers.away -= 1;
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.away -= 1;
+        }
     }
 
     /// A node had no room for a task after all.
@@ -226,6 +231,10 @@ impl Node {
         let extra = self.tasks[key].extra();
         extra.owner = Some(owner);
         extra.puts_as = Some(puts_as);
+        let task = &self.tasks[key];
+        if let Some(job) = self.jobs.get_mut(&task.job) {
+            job.foreign[task.state as usize] += 1;
+        }
         self.counters.foreign_tasks += 1;
         key
     }

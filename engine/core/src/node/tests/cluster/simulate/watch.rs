@@ -72,6 +72,8 @@ impl Simulation {
         }
         for effect in fx {
             match effect {
+                // The others are told one by one.
+                head::Effect::Died(..) => {}
                 head::Effect::ArmTimer(at) => self.head_timer = Some(at),
                 head::Effect::Tell(id, notice) => {
                     let to = self.cluster.index(id);
