@@ -11,7 +11,7 @@ use crate::tasks::per_second;
 
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let raw = Raw::new(&plan.guest)?;
-    let engine = Engine::start(Options::detect())?;
+    let engine = Engine::start(Options::detect()).await?;
     engine.run(&plan.guest, &["actor-calls", "1000"]).await?.json()?;
     let count = 200_000 / plan.scale;
     let (mut ratios, mut trips, mut limits, mut rates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -22,8 +22,8 @@ pub(crate) struct Ran {
 }
 
 impl Engine {
-    pub(crate) fn start(options: Options) -> Result<Self> {
-        Ok(Self { node: Node::start(options)? })
+    pub(crate) async fn start(options: Options) -> Result<Self> {
+        Ok(Self { node: Node::start(options).await? })
     }
 
     /// Runs `main` of an SDK component with these arguments, to its end.

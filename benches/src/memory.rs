@@ -16,7 +16,7 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 async fn queued(plan: &Plan, report: &mut Report, count: u64) -> Result<()> {
     let mut options = Options::detect();
     options.limits.root_memory_bytes_default = 1 << 30;
-    let engine = Engine::start(options)?;
+    let engine = Engine::start(options).await?;
     engine.run(&plan.guest, &["warm", "1000"]).await?.json()?;
     let mut bytes = Vec::new();
     let mut seconds = Vec::new();
@@ -45,7 +45,7 @@ async fn queued(plan: &Plan, report: &mut Report, count: u64) -> Result<()> {
 }
 
 async fn idle_actors(plan: &Plan, report: &mut Report, count: u64) -> Result<()> {
-    let engine = Engine::start(Options::detect())?;
+    let engine = Engine::start(Options::detect()).await?;
     engine.run(&plan.guest, &["actors", "10", "0"]).await?.json()?;
     let before = resident_bytes();
     let mut alive = 0;

@@ -12,7 +12,7 @@ use crate::report::{Report, median};
 pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let raw = Raw::new(&plan.guest)?;
-    let engine = Engine::start(Options::detect())?;
+    let engine = Engine::start(Options::detect()).await?;
     engine.run(&plan.guest, &["fresh", "1000"]).await?.json()?;
 
     let count = 100_000 / plan.scale;

@@ -21,6 +21,9 @@ pub(crate) enum Kind {
     /// Keeps the line to the head, on a thread of its own. Ends with the node, or when the head refuses it; a panic ends the
     /// process, as without it the node would be declared dead and not know.
     HeadLine,
+    /// Takes the packets of other nodes. Ends with the node; a panic ends the process, as without it the
+    /// node would not hear of others.
+    PeerPort,
     /// Carries packets to one other node. Ends when that one is dead; a panic ends the process, as
     /// without it two nodes that live would not hear of one another.
     PeerLine,
@@ -28,6 +31,16 @@ pub(crate) enum Kind {
     Prepare,
     /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
     Restore,
+}
+
+impl Kind {
+    /// Whether the node is nothing without it.
+    fn is_vital(self) -> bool {
+        match self {
+            Self::Timer | Self::HeadLine | Self::HeadMessages | Self::PeerPort | Self::PeerLine => true,
+            Self::Compile | Self::Prepare | Self::Spill | Self::Restore => false,
+        }
+    }
 }
 
 /// Runs a task that lives as long as the node.
@@ -50,7 +63,7 @@ where
             && error.is_panic()
         {
             tracing::error!(?kind, %error, "a background task panicked");
-            if matches!(kind, Kind::Timer | Kind::HeadLine | Kind::HeadMessages | Kind::PeerLine) {
+            if kind.is_vital() {
                 std::process::abort();
             }
         }

@@ -27,6 +27,8 @@ pub struct Node {
     backend: Arc<NodeBackend>,
     runtime: Runtime,
     timer: JoinHandle<()>,
+    /// Where the packets of other nodes come in, when there are some.
+    port: Option<JoinHandle<()>>,
     /// The line to the cluster's head, when there is one.
     line: Option<HeadLine>,
 }
@@ -36,7 +38,7 @@ impl Node {
     ///
     /// # Errors
     /// What the system does not give: memory for the arena, threads, randomness.
-    pub fn start(mut options: Options) -> Result<Self, Error> {
+    pub async fn start(mut options: Options) -> Result<Self, Error> {
         let clock = Clock::start();
         let store = Store::new(&engine_objects::Options {
             arena_bytes_max: usize::try_from(options.store_bytes_max).unwrap_or(usize::MAX),
@@ -67,15 +69,19 @@ impl Node {
         let id = node.id();
         let driver = Driver::new(node, clock, store, head, jobs);
         if let Some(cluster) = options.cluster.clone() {
-            driver.join(Arc::new(Network::new(cluster, id, Arc::downgrade(&driver))?));
+            driver.join(Arc::new(Network::new(cluster, id, Arc::downgrade(&driver)).await?));
         }
 
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
         driver.attach(runtime.clone());
         let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
         let line = driver.network().ok().map(|network| HeadLine::start(&driver, network)).transpose()?;
+        let port = driver.network().ok().map(|network| {
+            let backend = Arc::new(NodePeer::new(driver.clone()));
+            background::spawn(Kind::PeerPort, network.take_packets(backend))
+        });
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
-        Ok(Self { driver, backend, runtime, timer, line })
+        Ok(Self { driver, backend, runtime, timer, port, line })
     }
 
     /// What the node answers to clients.
@@ -104,6 +110,9 @@ impl Node {
     pub async fn shutdown(self) {
         self.timer.abort();
         drop(self.line);
+        if let Some(port) = &self.port {
+            port.abort();
+        }
         let runtime = self.runtime;
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");

@@ -102,7 +102,7 @@ impl Embedded {
             .map_err(|error| Failure::Other(format!("cannot make a temporary directory: {error}")))?;
         let path = directory.path().join("engine.sock");
         let socket = UnixSocket::bind(&path).map_err(|error| Failure::Other(error.to_string()))?;
-        let node = start(args.options())?;
+        let node = start(args.options()).await?;
         let (stop, stopped) = oneshot::channel();
         let backend = node.backend();
         let server = tokio::spawn(async {
@@ -136,6 +136,6 @@ impl Embedded {
 }
 
 /// Starts a node.
-pub(crate) fn start(options: Options) -> Result<Node, Failure> {
-    Node::start(options).map_err(|error| Failure::Client(error.into()))
+pub(crate) async fn start(options: Options) -> Result<Node, Failure> {
+    Node::start(options).await.map_err(|error| Failure::Client(error.into()))
 }

@@ -17,10 +17,7 @@ use tonic::service::interceptor::InterceptedService;
 use crate::backend::Backend;
 use crate::cluster::{ClusterBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
-use crate::limits::{
-    CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, PEER_FRAME_BYTES_MAX,
-    WINDOW_BYTES,
-};
+use crate::limits::{CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, WINDOW_BYTES};
 use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::{
     self, ClusterService, ComponentsService, HandshakeService, JobsService, PeerService, StateService,
@@ -52,8 +49,8 @@ impl Services {
 
     /// And what other nodes and the head ask of a node.
     pub fn peer<B: PeerBackend>(mut self, backend: Arc<B>) -> Self {
-        let peer = PeerServer::new(PeerService { backend, stopping: self.stopping.clone() })
-            .max_decoding_message_size(PEER_FRAME_BYTES_MAX)
+        let peer = PeerServer::new(PeerService { backend })
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         self.routes = self.routes.add_service(InterceptedService::new(peer, services::check_protocol));
         self

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use engine::Strategy;
 use engine::prelude::*;
 use serde_json::json;
 
@@ -14,6 +15,12 @@ fn noop() {}
 /// Nothing, in a warm sandbox.
 #[engine::task(reuse = job)]
 fn noop_warm() {}
+
+/// How many bytes there are.
+#[engine::task(reuse = job)]
+fn length(bytes: Bytes) -> u64 {
+    bytes.len() as u64
+}
 
 /// An actor that does nothing.
 struct Idle {
@@ -79,6 +86,42 @@ fn main(args: Vec<String>) -> Result<()> {
             // The host looks at the memory of the process now.
             std::thread::sleep(std::time::Duration::from_millis(number(2)));
         }
+        Some("far-round-trip") => {
+            let far = far()?;
+            let noop = || noop_warm::options().strategy(far[0].clone()).spawn()?.get();
+            (0..100).try_for_each(|_| noop())?;
+            let start = Instant::now();
+            (0..count).try_for_each(|_| noop())?;
+            println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
+            return Ok(());
+        }
+        Some("far-warm") => {
+            let far = far()?;
+            let next = std::cell::Cell::new(0);
+            let noop = || {
+                next.set((next.get() + 1) % far.len());
+                noop_warm::options().strategy(far[next.get()].clone()).spawn()
+            };
+            throughput(1_000, noop)?;
+            let start = Instant::now();
+            throughput(count, noop)?;
+            println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
+            return Ok(());
+        }
+        Some("far-bytes") => {
+            let far = far()?;
+            let bytes = vec![7_u8; number(2) as usize];
+            let mut seconds = Vec::new();
+            for _ in 0..count {
+                let object = engine::put(&Bytes::from(bytes.clone()))?;
+                let start = Instant::now();
+                let length = length::options().strategy(far[0].clone()).spawn(&object)?.get()?;
+                engine::ensure!(length == bytes.len() as u64, "bytes are missing");
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+            println!("{}", json!({ "bytes": bytes.len(), "seconds": seconds }));
+            return Ok(());
+        }
         Some("put-get") => {
             for n in 0..count {
                 let object = engine::put(&n)?;
@@ -86,11 +129,21 @@ fn main(args: Vec<String>) -> Result<()> {
             }
         }
         _ => engine::bail!(
-            "use fresh, warm, queued, actor-calls, actor-calls-async, actors or put-get, and a count"
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm or far-bytes, and a count"
         ),
     }
     println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
     Ok(())
+}
+
+/// The nodes but this one.
+fn far() -> Result<Vec<Strategy>> {
+    let context = engine::context();
+    let here = context.node_id();
+    let others = context.nodes()?.into_iter().filter(|node| node.id != here);
+    let far: Vec<Strategy> = others.map(|node| Strategy::Node { id: node.id, soft: false }).collect();
+    engine::ensure!(!far.is_empty(), "there is no other node: use engine up --nodes 2");
+    Ok(far)
 }
 
 /// Spawns and gets, so many at once as a caller would hold.

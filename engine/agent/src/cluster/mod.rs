@@ -16,8 +16,9 @@ use ::bytes::Bytes;
 use engine_core::ids::IdMap;
 use engine_core::node::NodeInfo;
 use engine_core::{ActorId, Error, NodeId};
+use engine_net::BindError;
 use engine_net::bulk::{BulkClient, BulkServer};
-use engine_net::cluster::{HeadLink, PeerEvents, Peers};
+use engine_net::cluster::{HeadLink, PeerAddress, PeerEvents, PeerPort, Peers};
 use engine_proto::v1;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -62,6 +63,9 @@ pub(crate) struct Network {
     pub(crate) head: HeadLink,
     pub(crate) bulk: Arc<BulkClient>,
     bulk_server: BulkServer,
+    /// Until it is run.
+    peer_port: Mutex<Option<PeerPort>>,
+    peer_address: SocketAddr,
     /// What the head has told of the others.
     members: Mutex<HashMap<NodeId, v1::Member>>,
     pub(crate) requests: Requests,
@@ -71,26 +75,44 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Binds the bulk port. Nothing is said to anybody yet.
-    pub(crate) fn new(options: ClusterOptions, node: NodeId, driver: Weak<Driver>) -> Result<Self, Error> {
+    /// Binds the ports for bytes and packets. Nothing is said to anybody yet.
+    pub(crate) async fn new(
+        options: ClusterOptions,
+        node: NodeId,
+        driver: Weak<Driver>,
+    ) -> Result<Self, Error> {
+        let refused = |error: BindError| Error::invalid_argument(error.to_string());
         let source = Arc::new(bytes::HeldBytes(driver));
-        let bulk_server = BulkServer::bind(options.bulk_address, node, source)
-            .map_err(|error| Error::invalid_argument(error.to_string()))?;
+        let bulk_server = BulkServer::bind(options.bulk_address, node, source).map_err(refused)?;
+        let any_port = SocketAddr::new(options.address.ip(), 0);
+        let peer_port = PeerPort::bind(any_port, node).await.map_err(refused)?;
         let encode = |place: &engine_core::Place| {
             Bytes::copy_from_slice(engine_objects::slice(place).unwrap_or_default())
         };
         Ok(Self {
             node,
-            peers: Peers::new(encode),
+            peers: Peers::new(node, encode),
             head: HeadLink::new(options.head),
             options,
             bulk: Arc::new(BulkClient::new()),
             bulk_server,
+            peer_address: peer_port.address(),
+            peer_port: Mutex::new(Some(peer_port)),
             members: Mutex::default(),
             requests: Requests::default(),
             membership: watch::Sender::new(Membership::Joining),
             named: Mutex::default(),
         })
+    }
+
+    /// Takes what other nodes send, as long as it is run.
+    pub(crate) fn take_packets(&self, backend: Arc<NodePeer>) -> impl Future<Output = ()> + Send + 'static {
+        let port = self.peer_port.lock().take();
+        async move {
+            if let Some(port) = port {
+                port.run(backend).await;
+            }
+        }
     }
 
     /// Follows how this node stands with its cluster.
@@ -115,6 +137,7 @@ impl Network {
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
             version: engine_proto::version::VERSION.to_owned(),
             process_id: std::process::id(),
+            peer_address: self.peer_address.to_string(),
         }
     }
 
@@ -130,9 +153,12 @@ impl Network {
     /// A node is there.
     fn add(&self, driver: &Arc<Driver>, member: v1::Member) -> Result<(), Error> {
         let info: NodeInfo = engine_proto::convert::node_info(&member)?;
-        let address: SocketAddr = member.address.parse().map_err(|_| {
-            Error::invalid_argument(format!("Member.address is no address: {:?}", member.address))
-        })?;
+        let parsed = |text: &str| {
+            text.parse()
+                .map_err(|_| Error::invalid_argument(format!("an address of {} is none: {text:?}", info.id)))
+        };
+        let address =
+            PeerAddress { packets: parsed(&member.peer_address)?, services: parsed(&member.address)? };
         if info.id == self.node {
             return Ok(());
         }

@@ -77,7 +77,7 @@ async fn serve(
     let mut options = options.clone();
     options.cluster = Some(ClusterOptions { head, address, bulk_address });
     let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
-    let node = embedded::start(options)?;
+    let node = embedded::start(options).await?;
     let services = Services::new(node.backend()).peer(node.peer());
     let mut end = End::Stopped;
     let until = async {

@@ -70,7 +70,7 @@ async fn one(
 ) -> Result<(), Failure> {
     let options = args.options();
     let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
-    let node = embedded::start(options)?;
+    let node = embedded::start(options).await?;
     let backend = node.backend();
     eprintln!("engine {} is running: {} with {has}", env!("CARGO_PKG_VERSION"), backend.node_id());
     usage(address);

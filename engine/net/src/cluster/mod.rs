@@ -6,7 +6,9 @@
 
 mod link;
 mod node_client;
+mod peer_port;
 mod peers;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,7 +28,8 @@ use crate::limits::WINDOW_BYTES;
 
 pub use link::{HeadLink, NotConnected};
 pub use node_client::NodeClient;
-pub use peers::{Line, PeerEvents, Peers};
+pub use peer_port::PeerPort;
+pub use peers::{LineTask, PeerAddress, PeerEvents, Peers};
 
 /// What a node offers to the others and to its head, as `service Peer` documents it.
 pub trait PeerBackend: Send + Sync + 'static {

@@ -1,34 +1,37 @@
-//! The lines from this node to the others: packets and log lines, in batches.
+//! The lines from this node to the others: packets and log lines.
 //!
-//! What was given to a line that broke may be lost: the core's sessions send packets again. Each line
-//! is one long-lived stream of frames; what comes while a frame is on its way goes into the next.
+//! Whoever has something to send writes it to the connection itself when that takes it at once, so that
+//! a packet costs no hop; what does not go at once, or comes while another writes, the line's own task
+//! sends on, many packets at once. What was given to a line that broke may be lost: the core's sessions
+//! send packets again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use engine_core::node::Packet;
-use engine_core::{Error, JobId, NodeId, Place};
+use engine_core::{Error, ErrorCode, JobId, NodeId, Place};
 use engine_proto::convert::peer;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
-use engine_proto::prost::Message;
 use engine_proto::v1;
 use engine_proto::v1::peer_client::PeerClient;
-use futures::stream;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tonic::transport::Channel;
 
-use crate::cluster::{channel, error_of, request};
+use crate::cluster::{CONNECT_TIMEOUT, channel, error_of, request, wire};
 use crate::limits::{PEER_LOG_LINES_MAX, PEER_PACKETS_MAX};
 
 /// Packets of one frame.
 const FRAME_PACKETS_MAX: usize = 256;
 /// Log lines of one frame.
 const FRAME_LOG_LINES_MAX: usize = 1_000;
-/// A frame that has so many bytes takes no further packet.
-const FRAME_BYTES: usize = 1 << 20;
+/// Bytes that a frame begins to be written at: no further packet is put before them.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 /// What happens to lines.
 pub trait PeerEvents: Send + Sync + 'static {
@@ -39,88 +42,135 @@ pub trait PeerEvents: Send + Sync + 'static {
 /// Gives the bytes of a value that travels.
 type Encode = Arc<dyn Fn(&Place) -> Bytes + Send + Sync>;
 
+/// Where a node is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Where it takes packets.
+    pub packets: SocketAddr,
+    /// Where it serves what is asked now and then.
+    pub services: SocketAddr,
+}
+
 /// The lines to the other nodes.
 pub struct Peers {
-    encode: Encode,
-    lines: Mutex<HashMap<NodeId, Sender>>,
-}
-
-struct Sender {
-    address: SocketAddr,
-    channel: Channel,
-    packets: mpsc::Sender<Box<Packet>>,
-    logs: mpsc::Sender<v1::PeerLogLine>,
-}
-
-/// The other end of the queues to one node: to be run as long as the node lives.
-pub struct Line {
     node: NodeId,
-    channel: Channel,
-    queues: Arc<tokio::sync::Mutex<Queues>>,
+    encode: Encode,
+    lines: Mutex<HashMap<NodeId, Line>>,
 }
 
-struct Queues {
-    packets: mpsc::Receiver<Box<Packet>>,
-    logs: mpsc::Receiver<v1::PeerLogLine>,
-    /// Taken from the queues and not yet given to the connection.
-    #[expect(clippy::vec_box, reason = "they come boxed, and would be moved once more")]
-    batch: Vec<Box<Packet>>,
-    lines: Vec<v1::PeerLogLine>,
+#[derive(Clone)]
+struct Line {
+    channel: Channel,
+    shared: Arc<Shared>,
+}
+
+/// What senders and the task of a line share.
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Held by whoever writes; the queue's lock is never held for longer than a push.
+    writer: Mutex<Writer>,
+    /// There is something that the task is to see to.
+    work: Notify,
     encode: Encode,
+}
+
+#[derive(Default)]
+struct Queue {
+    packets: VecDeque<Box<Packet>>,
+    logs: VecDeque<v1::PeerLogLine>,
+    is_removed: bool,
+}
+
+#[derive(Default)]
+struct Writer {
+    connection: Option<Arc<TcpStream>>,
+    /// Of a frame that was not taken whole.
+    unsent: BytesMut,
+}
+
+/// What is left to do after a write.
+#[derive(Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The connection takes no more now.
+    Blocked,
+    /// There is none.
+    NotConnected,
+}
+
+/// The task of a line: to be run as long as the node lives.
+pub struct LineTask {
+    from: NodeId,
+    to: NodeId,
+    address: SocketAddr,
+    shared: Arc<Shared>,
 }
 
 impl Peers {
-    /// No lines. `encode` gives the bytes of a value that lies on the heap.
-    pub fn new(encode: impl Fn(&Place) -> Bytes + Send + Sync + 'static) -> Self {
-        Self { encode: Arc::new(encode), lines: Mutex::default() }
+    /// The lines of this node; none yet. `encode` gives the bytes of a value that lies on the heap.
+    pub fn new(node: NodeId, encode: impl Fn(&Place) -> Bytes + Send + Sync + 'static) -> Self {
+        Self { node, encode: Arc::new(encode), lines: Mutex::default() }
     }
 
-    /// A node is there. The line is to be run; it ends when the node is removed. None: it has one.
-    pub fn add(&self, node: NodeId, address: SocketAddr) -> Option<Line> {
+    /// A node is there. The task is to be run; it ends when the node is removed. None: it has a line.
+    pub fn add(&self, node: NodeId, address: PeerAddress) -> Option<LineTask> {
         let mut lines = self.lines.lock();
         if lines.contains_key(&node) {
             return None;
         }
-        let channel = channel(address);
-        let (packets, packets_end) = mpsc::channel(PEER_PACKETS_MAX);
-        let (logs, logs_end) = mpsc::channel(PEER_LOG_LINES_MAX);
-        lines.insert(node, Sender { address, channel: channel.clone(), packets, logs });
-        let queues = Queues {
-            packets: packets_end,
-            logs: logs_end,
-            batch: Vec::new(),
-            lines: Vec::new(),
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            writer: Mutex::default(),
+            work: Notify::new(),
             encode: self.encode.clone(),
-        };
-        Some(Line { node, channel, queues: Arc::new(tokio::sync::Mutex::new(queues)) })
+        });
+        lines.insert(node, Line { channel: channel(address.services), shared: shared.clone() });
+        Some(LineTask { from: self.node, to: node, address: address.packets, shared })
     }
 
     /// A node is dead: its line ends.
     pub fn remove(&self, node: NodeId) {
-        self.lines.lock().remove(&node);
+        if let Some(line) = self.lines.lock().remove(&node) {
+            line.shared.queue.lock().is_removed = true;
+            line.shared.work.notify_one();
+        }
+    }
+
+    fn line(&self, node: NodeId) -> Option<Line> {
+        self.lines.lock().get(&node).cloned()
     }
 
     /// Sends a packet. One to a node without a line, or whose queue is full, is lost like one on a line
     /// that breaks.
     pub fn send(&self, packet: Box<Packet>) {
-        let lines = self.lines.lock();
-        let Some(line) = lines.get(&packet.to) else {
+        let Some(Line { shared, .. }) = self.line(packet.to) else {
             tracing::debug!(to = %packet.to, "a packet for a node that has no line");
             return;
         };
-        if line.packets.try_send(packet).is_err() {
-            tracing::debug!("a packet for a node whose line is full");
+        {
+            let mut queue = shared.queue.lock();
+            if queue.packets.len() >= PEER_PACKETS_MAX {
+                tracing::debug!(to = %packet.to, "a packet for a node whose line is full");
+                return;
+            }
+            queue.packets.push_back(packet);
         }
+        shared.write_or_leave();
     }
 
     /// Sends a log line. False: there is no room, and it is lost.
     pub fn log(&self, node: NodeId, line: v1::PeerLogLine) -> bool {
-        self.lines.lock().get(&node).is_some_and(|to| to.logs.try_send(line).is_ok())
-    }
-
-    /// Where a node is.
-    pub fn address(&self, node: NodeId) -> Option<SocketAddr> {
-        self.lines.lock().get(&node).map(|line| line.address)
+        let Some(Line { shared, .. }) = self.line(node) else { return false };
+        {
+            let mut queue = shared.queue.lock();
+            if queue.logs.len() >= PEER_LOG_LINES_MAX {
+                return false;
+            }
+            queue.logs.push_back(line);
+        }
+        // Nobody waits for it: many go at once.
+        shared.work.notify_one();
+        true
     }
 
     /// What the guests of a job are granted, asked of the node of its root task.
@@ -128,86 +178,153 @@ impl Peers {
     /// # Errors
     /// NODE_DIED when that node is not reached, NOT_FOUND when it does not know the job.
     pub async fn grants(&self, home: NodeId, job: JobId) -> Result<v1::JobGrants, Error> {
-        let channel = self.lines.lock().get(&home).map(|line| line.channel.clone());
-        let channel = channel.ok_or_else(|| {
-            Error::new(engine_core::ErrorCode::NodeDied, format!("{home} is not among the nodes"))
-        })?;
+        let not_there = || Error::new(ErrorCode::NodeDied, format!("{home} is not among the nodes"));
+        let Line { channel, .. } = self.line(home).ok_or_else(not_there)?;
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let asked = client.grants(request(v1::GrantsRequest { job_id: job.to_string() })).await;
         asked.map(tonic::Response::into_inner).map_err(|status| error_of(&status, &home.to_string()))
     }
 }
 
-impl Line {
-    /// Carries what is sent until the node is removed.
-    pub async fn run(self, events: Arc<dyn PeerEvents>) {
-        let Self { node, channel, queues } = self;
-        let mut is_first = true;
+impl Shared {
+    /// Writes what is there, unless somebody does so already, who will see it.
+    fn write_or_leave(&self) {
         loop {
-            // A connection is made when there is something to say.
-            if !queues.clone().lock_owned().await.fill().await {
-                return;
+            let Some(mut writer) = self.writer.try_lock() else { return };
+            let written = writer.write(self);
+            drop(writer);
+            match written {
+                Written::All if self.queue.lock().packets.is_empty() => return,
+                // It came after the writer had looked.
+                Written::All => {}
+                Written::Blocked | Written::NotConnected => return self.work.notify_one(),
             }
-            if !std::mem::replace(&mut is_first, false) {
-                events.reconnected(node);
-            }
-            let frames = stream::unfold(queues.clone().lock_owned().await, next_frame);
-            let mut client = PeerClient::new(channel.clone());
-            match client.send(request(frames)).await {
-                Ok(_) => tracing::debug!(%node, "the line was closed by the other side"),
-                Err(status) => tracing::debug!(%node, %status, "the line broke"),
-            }
-            // What was meant for a line that broke is sent again when its time has come.
-            queues.clone().lock_owned().await.drop_packets();
         }
-    }
-}
-
-async fn next_frame(mut queues: OwnedMutexGuard<Queues>) -> Option<(v1::PeerFrame, OwnedMutexGuard<Queues>)> {
-    queues.fill().await.then(|| (queues.frame(), queues))
-}
-
-impl Queues {
-    /// Waits until there is something to send; false when there will be nothing any more.
-    async fn fill(&mut self) -> bool {
-        if !self.batch.is_empty() || !self.lines.is_empty() {
-            return true;
-        }
-        let Self { packets, logs, batch, lines, .. } = self;
-        let count = tokio::select! {
-            biased;
-            count = packets.recv_many(batch, FRAME_PACKETS_MAX) => count,
-            count = logs.recv_many(lines, FRAME_LOG_LINES_MAX) => count,
-        };
-        count > 0
     }
 
     /// What is there, as much as goes into one frame.
-    fn frame(&mut self) -> v1::PeerFrame {
-        let mut bytes = 0;
-        let mut packets = Vec::new();
-        let mut taken = 0;
-        for packet in &self.batch {
-            if bytes >= FRAME_BYTES {
-                break;
-            }
-            let packet = peer::packet(packet, &*self.encode);
-            bytes += packet.encoded_len();
-            packets.push(packet);
-            taken += 1;
+    fn next_frame(&self) -> Option<v1::PeerFrame> {
+        let mut queue = self.queue.lock();
+        let count = queue.packets.len().min(FRAME_PACKETS_MAX);
+        let packets: Vec<Box<Packet>> = queue.packets.drain(..count).collect();
+        // Taken with the packets: what a call wrote before its end goes no later than that.
+        let lines = queue.logs.len().min(FRAME_LOG_LINES_MAX);
+        let logs: Vec<v1::PeerLogLine> = queue.logs.drain(..lines).collect();
+        drop(queue);
+        if packets.is_empty() && logs.is_empty() {
+            return None;
         }
-        self.batch.drain(..taken);
-        // After the packets were taken: the lines that a call wrote before its end go no later than it.
-        while self.lines.len() < FRAME_LOG_LINES_MAX
-            && let Ok(line) = self.logs.try_recv()
-        {
-            self.lines.push(line);
-        }
-        v1::PeerFrame { packets, logs: std::mem::take(&mut self.lines) }
+        let packets = packets.iter().map(|packet| peer::packet(packet, &*self.encode)).collect();
+        Some(v1::PeerFrame { packets, logs })
     }
 
-    fn drop_packets(&mut self) {
-        self.batch.clear();
-        while self.packets.try_recv().is_ok() {}
+    fn has_work(&self) -> bool {
+        let queue = self.queue.lock();
+        !queue.packets.is_empty() || !queue.logs.is_empty()
+    }
+}
+
+impl Writer {
+    /// Writes until nothing is left or the connection takes no more.
+    fn write(&mut self, shared: &Shared) -> Written {
+        let Some(connection) = self.connection.clone() else { return Written::NotConnected };
+        loop {
+            while self.unsent.len() < UNSENT_BYTES_MAX {
+                match shared.next_frame() {
+                    Some(frame) => wire::put_frame(&frame, &mut self.unsent),
+                    None => break,
+                }
+            }
+            if self.unsent.is_empty() {
+                return Written::All;
+            }
+            match connection.try_write(&self.unsent) {
+                Ok(count) => self.unsent.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+                Err(error) => {
+                    tracing::debug!(%error, "a line broke");
+                    self.broke();
+                    return Written::NotConnected;
+                }
+            }
+        }
+    }
+
+    fn broke(&mut self) {
+        self.connection = None;
+        self.unsent.clear();
+    }
+}
+
+impl LineTask {
+    /// Carries what is sent until the node is removed.
+    pub async fn run(self, events: Arc<dyn PeerEvents>) {
+        let Self { from, to, address, shared } = self;
+        let mut is_first = true;
+        while !shared.queue.lock().is_removed {
+            if !shared.has_work() {
+                shared.work.notified().await;
+                continue;
+            }
+            // A connection is made when there is something to say.
+            match connect(from, to, address).await {
+                Ok(connection) => {
+                    let connection = Arc::new(connection);
+                    shared.writer.lock().connection = Some(connection.clone());
+                    if !std::mem::replace(&mut is_first, false) {
+                        events.reconnected(to);
+                    }
+                    hold(&shared, &connection).await;
+                    shared.writer.lock().broke();
+                }
+                Err(error) => tracing::debug!(%to, %error, "a node is not reached"),
+            }
+            // What was meant for a line that broke is sent again when its time has come.
+            shared.queue.lock().packets.clear();
+        }
+        shared.writer.lock().broke();
+    }
+}
+
+/// Sends on what senders leave until the connection breaks or the node is removed.
+async fn hold(shared: &Shared, connection: &TcpStream) {
+    // The other side says nothing on it: what comes is its end.
+    let mut nothing = [0; 16];
+    loop {
+        let written = shared.writer.lock().write(shared);
+        if written == Written::NotConnected || shared.queue.lock().is_removed {
+            return;
+        }
+        tokio::select! {
+            ready = connection.writable(), if written == Written::Blocked => {
+                if ready.is_err() {
+                    return;
+                }
+            }
+            () = shared.work.notified() => {}
+            ready = connection.readable() => match (ready, connection.try_read(&mut nothing)) {
+                (Ok(()), Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+async fn connect(from: NodeId, to: NodeId, address: SocketAddr) -> io::Result<TcpStream> {
+    let connect = async {
+        let mut connection = TcpStream::connect(address).await?;
+        connection.set_nodelay(true)?;
+        connection.write_all(&wire::hello(from, to)).await?;
+        let why = match connection.read_u8().await? {
+            wire::WELCOME => return Ok(connection),
+            wire::OTHER_PROTOCOL => "it does not speak this node's protocol: update the older of the two",
+            wire::OTHER_NODE => "another node listens there",
+            _ => "it takes no line",
+        };
+        Err(io::Error::new(io::ErrorKind::ConnectionRefused, why))
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+        Ok(connected) => connected,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }

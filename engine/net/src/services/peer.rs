@@ -1,42 +1,21 @@
 use std::sync::Arc;
 
 use engine_core::Error;
-use engine_proto::status_from_error;
 use engine_proto::v1::peer_server::Peer;
-use engine_proto::v1::{GrantsRequest, JobGrants, JobView, PeerFrame, SendResponse, StartJobRequest};
-use futures::StreamExt;
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use engine_proto::v1::{GrantsRequest, JobGrants, JobView, StartJobRequest};
+use tonic::{Request, Response, Status};
 
 use super::answer;
 use crate::check;
 use crate::cluster::PeerBackend;
 
-/// Takes what other nodes send.
+/// Answers what other nodes and the head ask.
 pub(crate) struct PeerService<B> {
     pub(crate) backend: Arc<B>,
-    pub(crate) stopping: CancellationToken,
 }
 
 #[tonic::async_trait]
 impl<B: PeerBackend> Peer for PeerService<B> {
-    async fn send(&self, request: Request<Streaming<PeerFrame>>) -> Result<Response<SendResponse>, Status> {
-        let mut frames = request.into_inner();
-        loop {
-            let frame = tokio::select! {
-                frame = frames.next() => frame,
-                () = self.stopping.cancelled() => None,
-            };
-            match frame {
-                None => return Ok(Response::new(SendResponse {})),
-                Some(Err(status)) => return Err(status),
-                Some(Ok(frame)) => {
-                    self.backend.frame(frame).map_err(|error| status_from_error(&error))?;
-                }
-            }
-        }
-    }
-
     async fn grants(&self, request: Request<GrantsRequest>) -> Result<Response<JobGrants>, Status> {
         answer(check::id(&request.get_ref().job_id).and_then(|job| self.backend.grants(job)))
     }

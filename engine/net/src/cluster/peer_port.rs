@@ -1,0 +1,220 @@
+//! Where the packets of other nodes come in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use engine_core::NodeId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::cluster::{CONNECT_TIMEOUT, PeerBackend, wire};
+use crate::limits::PEER_LINES_MAX;
+use crate::listen::{BindError, TcpSocket};
+
+/// Bytes that there is room for at each read.
+const READ_BYTES: usize = 256 << 10;
+
+/// A port where the packets of other nodes come in.
+pub struct PeerPort {
+    socket: TcpSocket,
+    node: NodeId,
+}
+
+impl PeerPort {
+    /// Listens on a loopback address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When it cannot, or the address lies beyond this machine.
+    pub async fn bind(address: SocketAddr, node: NodeId) -> Result<Self, BindError> {
+        Ok(Self { socket: TcpSocket::bind(address).await?, node })
+    }
+
+    /// The address with the port that was taken.
+    pub fn address(&self) -> SocketAddr {
+        self.socket.address()
+    }
+
+    /// Gives what comes to the backend, as long as it is run.
+    pub async fn run<B: PeerBackend>(self, backend: Arc<B>) {
+        let mut lines = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = self.socket.listener.accept() => match accepted {
+                    Ok((connection, _)) => {
+                        let is_welcome = lines.len() < PEER_LINES_MAX;
+                        lines.spawn(line(connection, self.node, is_welcome, backend.clone()));
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a line of another node was not accepted");
+                        tokio::task::yield_now().await;
+                    }
+                },
+                Some(_) = lines.join_next() => {}
+            }
+        }
+    }
+}
+
+/// Takes what comes on one line.
+async fn line<B: PeerBackend>(mut connection: TcpStream, node: NodeId, is_welcome: bool, backend: Arc<B>) {
+    let begun = tokio::time::timeout(CONNECT_TIMEOUT, begin(&mut connection, node, is_welcome)).await;
+    let Ok(Some(from)) = begun else { return };
+    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        loop {
+            let taken = match wire::take_frame(&mut bytes) {
+                Ok(Some(frame)) => backend.frame(frame).map_err(|error| error.to_string()),
+                Ok(None) => break,
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = taken {
+                tracing::warn!(%from, error, "a node says what this one does not understand: its line is closed");
+                return;
+            }
+        }
+        bytes.reserve(READ_BYTES);
+        match connection.read_buf(&mut bytes).await {
+            Ok(count) if count > 0 => {}
+            _ => return,
+        }
+    }
+}
+
+/// Answers the hello; who sends, when it is welcome.
+async fn begin(connection: &mut TcpStream, node: NodeId, is_welcome: bool) -> Option<NodeId> {
+    connection.set_nodelay(true).ok()?;
+    let mut hello = [0; wire::HELLO_BYTES];
+    connection.read_exact(&mut hello).await.ok()?;
+    let answer = match is_welcome {
+        true => wire::answer(&hello, node),
+        false => Err(wire::REFUSED),
+    };
+    connection.write_u8(answer.err().unwrap_or(wire::WELCOME)).await.ok()?;
+    answer.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use engine_core::node::{Load, Packet};
+    use engine_core::{Error, JobId};
+    use engine_proto::v1;
+    use parking_lot::Mutex;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::cluster::{PeerAddress, PeerEvents, Peers};
+
+    struct Heard {
+        packets: watch::Sender<Vec<u64>>,
+        logs: Mutex<Vec<String>>,
+    }
+
+    impl PeerBackend for Heard {
+        fn frame(&self, frame: v1::PeerFrame) -> Result<(), Error> {
+            self.logs.lock().extend(frame.logs.into_iter().map(|line| line.job_id));
+            let first = frame.packets.iter().map(|packet| packet.first);
+            self.packets.send_modify(|heard| heard.extend(first));
+            Ok(())
+        }
+
+        fn grants(&self, _job: JobId) -> Result<v1::JobGrants, Error> {
+            Err(Error::internal("not asked"))
+        }
+
+        async fn start_job(&self, _job: JobId, _spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+            Err(Error::internal("not asked"))
+        }
+    }
+
+    #[derive(Default)]
+    struct Again(AtomicUsize);
+
+    impl PeerEvents for Again {
+        fn reconnected(&self, _node: NodeId) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn node(n: u64) -> NodeId {
+        NodeId::from_bits(n, 0)
+    }
+
+    fn packet(first: u64) -> Box<Packet> {
+        let (from, to) = (node(1), node(2));
+        Box::new(Packet { from, to, first, messages: Vec::new(), received: 0, load: Load::default() })
+    }
+
+    async fn port(at: &str) -> (PeerPort, Arc<Heard>) {
+        let heard = Heard { packets: watch::Sender::default(), logs: Mutex::default() };
+        (PeerPort::bind(at.parse().unwrap(), node(2)).await.unwrap(), Arc::new(heard))
+    }
+
+    #[tokio::test]
+    async fn packets_arrive_in_order_and_lines_before_them() {
+        let (port, heard) = port("127.0.0.1:0").await;
+        let peers = Peers::new(node(1), |_| Bytes::new());
+        let address = PeerAddress { packets: port.address(), services: port.address() };
+        let line = peers.add(node(2), address).expect("new");
+        assert!(peers.add(node(2), address).is_none());
+        let sending = async {
+            for first in 1..=3_000 {
+                if first == 3_000 {
+                    assert!(peers.log(node(2), v1::PeerLogLine { job_id: "said".into(), line: None }));
+                }
+                peers.send(packet(first));
+                if first % 100 == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let mut packets = heard.packets.subscribe();
+            packets.wait_for(|heard| heard.len() == 3_000).await.expect("it is there");
+            assert_eq!(*heard.logs.lock(), ["said"]);
+            peers.remove(node(2));
+        };
+        let line = line.run(Arc::new(Again::default()));
+        tokio::select! {
+            ((), ()) = async { tokio::join!(sending, line) } => {}
+            () = port.run(heard.clone()) => unreachable!("it runs for ever"),
+        }
+        assert_eq!(*heard.packets.borrow(), (1..=3_000).collect::<Vec<u64>>());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_broke_is_made_anew_and_that_is_told() {
+        let (first, heard) = port("127.0.0.1:0").await;
+        let at = first.address();
+        let peers = Peers::new(node(1), |_| Bytes::new());
+        let line = peers.add(node(2), PeerAddress { packets: at, services: at }).expect("new");
+        let again = Arc::new(Again::default());
+        let scene = async {
+            let mut packets = heard.packets.subscribe();
+            peers.send(packet(1));
+            tokio::select! {
+                () = first.run(heard.clone()) => {}
+                heard = packets.wait_for(|heard| heard.len() == 1) => drop(heard.expect("it is there")),
+            }
+            // The port is gone, and the connections with it.
+            let (second, heard) = port(&at.to_string()).await;
+            let mut packets = heard.packets.subscribe();
+            let sending = async {
+                while packets.borrow_and_update().is_empty() {
+                    peers.send(packet(2));
+                    drop(tokio::time::timeout(Duration::from_millis(20), packets.changed()).await);
+                }
+            };
+            tokio::select! {
+                () = second.run(heard.clone()) => {}
+                () = sending => {}
+            }
+            peers.remove(node(2));
+        };
+        tokio::join!(scene, line.run(again.clone()));
+        assert_eq!(again.0.load(Ordering::Relaxed), 1);
+    }
+}
