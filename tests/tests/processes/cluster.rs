@@ -191,6 +191,8 @@ fn work_goes_on_while_the_head_is_away_and_nodes_come_back_to_it() {
         let running = place.engine(running.iter().chain(&["--format", "json"])).run().exits(0).json();
         if running["total"] == 2 { Ok(()) } else { Err(format!("{job}: {running}")) }
     });
+    let named = place.submit_with("selftest", &["--namespace", "ours"], &["detach", "keeper"]);
+    assert_eq!(named.run().exits(0).last_json()["value"], 6);
     head.kill();
     let (_head, again) = start_head(&place, &at);
     assert_eq!(again, at);
@@ -198,6 +200,16 @@ fn work_goes_on_while_the_head_is_away_and_nodes_come_back_to_it() {
         let nodes = place.engine(["list", "nodes", "--format", "json"]).run().exits(0).json();
         if nodes["total"] == 2 { Ok(()) } else { Err(nodes.to_string()) }
     });
+    // The job went on, and the head knows it again, and who has which name.
+    let ended = until("the job ends", || {
+        let view = place.engine(["job", "status", &job, "--format", "json"]).run().exits(0).json();
+        if view["state"] == "SUCCEEDED" { Ok(view) } else { Err(view.to_string()) }
+    });
+    assert_eq!(ended["job_id"], job.as_str());
+    let log = place.engine(["logs", &job]).run().exits(0);
+    assert!(log.stdout.contains("[0,1,2,3,4,5]"), "{log}");
+    let named = place.submit_with("selftest", &["--namespace", "ours"], &["attach", "keeper"]);
+    assert_eq!(named.run().exits(0).last_json()["value"], 7);
     let outcome = place.submit("selftest", &["sleeps", "6", "100"]).run().exits(0);
     assert_eq!(outcome.last_json()["value"], (0..6).collect::<Value>());
 }

@@ -22,9 +22,30 @@ impl Driver {
     /// Tells the cluster's head of a job's end, when there is one.
     pub(crate) fn report_end(&self, job: JobId) {
         if let (Ok(network), Ok(view)) = (self.network(), view(self, job)) {
-            network.requests.tell(node_request::Request::JobEnded(view));
+            network.requests.tell(node_request::Request::JobEnded(for_head(view)));
         }
     }
+}
+
+/// Bytes of a result that the head keeps too; larger ones it asks for here.
+const RESULT_BYTES_AT_HEAD_MAX: usize = 64 << 10;
+
+fn for_head(mut view: v1::JobView) -> v1::JobView {
+    let bytes =
+        view.result.as_ref().and_then(|result| result.value.as_ref()).map_or(0, |value| value.bytes.len());
+    if bytes > RESULT_BYTES_AT_HEAD_MAX {
+        view.result = None;
+    }
+    view
+}
+
+/// The jobs whose root tasks this node has or had.
+pub(crate) fn known(driver: &Driver) -> Vec<v1::KnownJob> {
+    let job = |record: &JobRecord| v1::KnownJob {
+        job: Some(for_head(view_of(driver, record))),
+        digest: record.submission.digest.to_vec(),
+    };
+    driver.head.jobs().iter().map(job).collect()
 }
 
 pub(super) fn get(driver: &Driver, job: &JobKey) -> Result<v1::JobView, Error> {
@@ -63,23 +84,31 @@ pub(super) fn delete(driver: &Driver, job: &JobKey) -> Result<(), Error> {
 
 /// How far a job is: from the node while it runs, from the head when it has ended.
 pub(super) fn progress(driver: &Driver, record: &JobRecord) -> v1::JobProgress {
-    let live = driver.read(|node| {
-        let progress = node.job_progress(record.id)?;
-        let root = driver.jobs.get(record.id).and_then(|entry| entry.root());
-        let root_state = root.and_then(|root| node.task(root)).map(|task| task.state.as_str().to_owned());
-        let alive = node.job_counts(record.id)?;
-        Some((progress, alive, root_state.unwrap_or_default()))
-    });
-    let (progress, (actors, instances), root_state) = match live {
+    match live(driver, record.id) {
         Some(live) if !record.state.is_end() => live,
-        _ => (record.progress, (0, record.progress.instances), String::new()),
-    };
-    v1::JobProgress {
-        tasks: Some(counts(&progress)),
-        actors_alive: actors,
-        instantiations: instances,
-        root_state,
+        _ => v1::JobProgress {
+            tasks: Some(counts(&record.progress)),
+            actors_alive: 0,
+            instantiations: record.progress.instances,
+            root_state: String::new(),
+        },
     }
+}
+
+/// How far what this node owns of a job is; none when it knows nothing of it.
+pub(crate) fn live(driver: &Driver, job: JobId) -> Option<v1::JobProgress> {
+    let root = driver.jobs.get(job).and_then(|entry| entry.root());
+    driver.read(|node| {
+        let progress = node.job_progress(job)?;
+        let root_state = root.and_then(|root| node.task(root)).map(|task| task.state.as_str().to_owned());
+        let (actors_alive, instantiations) = node.job_counts(job)?;
+        Some(v1::JobProgress {
+            tasks: Some(counts(&progress)),
+            actors_alive,
+            instantiations,
+            root_state: root_state.unwrap_or_default(),
+        })
+    })
 }
 
 pub(super) fn counts(progress: &Progress) -> v1::TaskCounts {

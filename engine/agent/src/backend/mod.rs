@@ -19,6 +19,7 @@ use engine_proto::v1;
 use crate::driver::Driver;
 
 pub(crate) use components::load as load_component;
+pub(crate) use jobs::{known as known_jobs, live as job_progress};
 pub(crate) use submit::start_job;
 
 /// A node as its clients see it.

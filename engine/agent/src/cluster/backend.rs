@@ -7,7 +7,7 @@ use engine_net::cluster::PeerBackend;
 use engine_proto::convert::peer;
 use engine_proto::v1;
 
-use crate::backend::start_job;
+use crate::backend::{job_progress, start_job};
 use crate::cluster::starts;
 use crate::driver::Driver;
 
@@ -49,6 +49,10 @@ impl PeerBackend for NodePeer {
             Error::new(ErrorCode::NotFound, format!("{job} is not known on this node any more"))
         })?;
         Ok(starts::grants(&context))
+    }
+
+    fn progress(&self, job: JobId) -> v1::JobProgress {
+        job_progress(&self.driver, job).unwrap_or_default()
     }
 
     async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {

@@ -70,8 +70,8 @@ pub(crate) struct Network {
     members: Mutex<HashMap<NodeId, v1::Member>>,
     pub(crate) requests: Requests,
     membership: watch::Sender<Membership>,
-    /// The namespaces of the named actors of this node.
-    named: Mutex<IdMap<ActorId, String>>,
+    /// The names of this node's actors.
+    named: Mutex<IdMap<ActorId, v1::ClaimName>>,
 }
 
 impl Network {
@@ -147,6 +147,8 @@ impl Network {
             protocol: engine_proto::version::PROTOCOL,
             node: Some(self.member(driver)),
             peers: self.members.lock().values().cloned().collect(),
+            names: self.named.lock().values().cloned().collect(),
+            jobs: crate::backend::known_jobs(driver),
         }
     }
 

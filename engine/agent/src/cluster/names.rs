@@ -31,7 +31,7 @@ impl Drop for Claimed<'_> {
 impl Network {
     /// The namespace of a named actor of this node.
     pub(crate) fn namespace_of(&self, actor: ActorId) -> Option<String> {
-        self.named.lock().get(&actor).cloned()
+        self.named.lock().get(&actor).map(|name| name.namespace.clone())
     }
 
     /// Tells the head that a name is free again.
@@ -79,11 +79,11 @@ pub(crate) async fn create_actor(
     };
     // Whoever asks may be stopped meanwhile.
     let mut claimed = Claimed { network, actor: id, is_used: false };
-    let answer = network.requests.ask(node_request::Request::ClaimName(claim)).await;
+    let answer = network.requests.ask(node_request::Request::ClaimName(claim.clone())).await;
     match answer {
         Ok(None) => {
             let creation = ActorCreation { id, class, arguments, options };
-            network.named.lock().insert(id, namespace);
+            network.named.lock().insert(id, v1::ClaimName { get_if_exists: false, ..claim });
             let created = driver.event(|node, now, fx| node.create_actor(now, caller(from), creation, fx));
             claimed.is_used = created.is_ok();
             created

@@ -144,6 +144,18 @@ impl Head {
         is_new
     }
 
+    /// A node that has joined has a job's root task, or had it, and this head does not know the job: it has
+    /// started afresh. False: it is known.
+    pub fn job_is_known(&mut self, now: Time, id: JobId, submission: Submission, home: NodeId) -> bool {
+        let is_new = self.adopt_job(now, id, submission);
+        if is_new && let Some(job) = self.jobs.get_mut(&id) {
+            job.home = Some(home);
+            job.state = JobState::Running;
+            job.started = Some(now);
+        }
+        is_new
+    }
+
     fn enter_job(&mut self, now: Time, id: JobId, submission: Submission) {
         if !submission.submission_id.is_empty() {
             self.by_submission.insert(submission.submission_id.clone(), id);

@@ -387,6 +387,15 @@ mod tests {
         assert_eq!(record.state, JobState::Failed);
         assert_eq!(record.error.as_ref().map(|error| error.code()), Some(ErrorCode::NodeDied));
         assert_eq!(head.job(second).expect("it is there").state, JobState::Pending);
+        // Another head, which has started afresh, hears of it from its node, once.
+        let mut afresh = Head::new([9; 16], Limits::default());
+        afresh.node_joins(Time(0), info(other), &mut fx).expect("room");
+        let submission = head.job(second).expect("it is there").submission.clone();
+        assert!(afresh.job_is_known(Time(0), second, submission.clone(), other));
+        assert!(!afresh.job_is_known(Time(0), second, submission, other));
+        assert_eq!(afresh.job(second).expect("known").state, JobState::Running);
+        afresh.node_leaves(Time(1), other, "it was told to", &mut fx);
+        assert_eq!(afresh.job(second).expect("known").state, JobState::Failed);
         for node in nodes {
             head.node_leaves(Time(1), node, "it was told to", &mut fx);
         }

@@ -7,13 +7,15 @@ use std::time::Duration;
 use engine_core::head::{JobRecord, JobState, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, Time};
+use engine_net::cluster::NodeClient;
 use engine_net::{JobKey, LogsQuery, Replies};
 use engine_proto::convert::timestamp;
 use engine_proto::v1::{self, job_event};
+use futures::future::join_all;
 use futures::{StreamExt, stream};
 
-use crate::cluster::ClusterHead;
 use crate::cluster::backend::list;
+use crate::cluster::{ClusterHead, merge};
 
 /// The tenant of every job until there are others.
 const TENANT: &str = "default";
@@ -67,7 +69,7 @@ impl ClusterHead {
     }
 
     /// The way to the node of a job's root task, while the job has not ended.
-    fn home(&self, record: &JobRecord) -> Result<engine_net::cluster::NodeClient, Error> {
+    fn home(&self, record: &JobRecord) -> Result<NodeClient, Error> {
         let gone = || {
             Error::new(
                 ErrorCode::NodeDied,
@@ -82,12 +84,15 @@ impl ClusterHead {
 
     /// A job as it is now: asked of the node of its root task while that runs.
     pub(super) async fn view(&self, record: &JobRecord) -> Result<v1::JobView, Error> {
-        if !record.state.is_end()
-            && let Ok(home) = self.home(record)
-        {
+        let kept = self.ended.lock().get(&record.id).cloned();
+        // Of one that has ended all is known here, but a large result.
+        let is_known = kept.is_some_and(|view| view.result.is_some() || view.error.is_some());
+        if !is_known && let Ok(home) = self.home(record) {
             match home.job(record.id).await {
                 Ok(mut view) => {
-                    view.progress = Some(self.progress(record.id, view.progress.unwrap_or_default()).await);
+                    if !view.state().is_final() {
+                        view.progress = Some(self.progress(record, view.progress.unwrap_or_default()).await);
+                    }
                     return Ok(view);
                 }
                 // It has died, and the head will know, or it has ended meanwhile.
@@ -98,8 +103,11 @@ impl ClusterHead {
     }
 
     /// How far a job is on all nodes, of how far it is on that of its root task.
-    async fn progress(&self, _job: JobId, home: v1::JobProgress) -> v1::JobProgress {
-        home
+    async fn progress(&self, record: &JobRecord, home: v1::JobProgress) -> v1::JobProgress {
+        let others = self.clients().into_iter().filter(|(id, _)| Some(*id) != record.home);
+        let asked = others.map(|(_, client)| progress_at(client, record.id));
+        // What a node does not say is missing for a moment.
+        merge::progress(home, join_all(asked).await.into_iter().filter_map(Result::ok))
     }
 
     /// A job as this head knows it.
@@ -207,6 +215,10 @@ impl ClusterHead {
     }
 }
 
+async fn progress_at(client: NodeClient, job: JobId) -> Result<v1::JobProgress, Error> {
+    client.progress(job).await
+}
+
 /// Follows one job.
 struct Follower {
     head: Arc<ClusterHead>,
@@ -222,10 +234,7 @@ impl Follower {
         while !self.done {
             if let Some(events) = &mut self.events {
                 match events.next().await {
-                    Some(Ok(event)) => {
-                        self.heard(&event);
-                        return Some(event);
-                    }
+                    Some(Ok(event)) => return Some(self.heard(event).await),
                     Some(Err(error)) => tracing::debug!(job = %self.job, %error, "a watch broke"),
                     None => {}
                 }
@@ -250,14 +259,20 @@ impl Follower {
         None
     }
 
-    fn heard(&mut self, event: &v1::JobEvent) {
-        match &event.event {
+    async fn heard(&mut self, mut event: v1::JobEvent) -> v1::JobEvent {
+        match &mut event.event {
             Some(job_event::Event::Logs(batch)) => {
                 self.next = batch.lines.last().map_or(self.next, |line| line.sequence + 1);
             }
             Some(job_event::Event::Job(view)) => self.done = view.state().is_final(),
-            Some(job_event::Event::Progress(_)) | None => {}
+            Some(job_event::Event::Progress(progress)) => {
+                if let Ok(record) = self.head.head.job(self.job) {
+                    *progress = self.head.progress(&record, std::mem::take(progress)).await;
+                }
+            }
+            None => {}
         }
+        event
     }
 }
 

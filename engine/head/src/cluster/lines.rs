@@ -61,7 +61,7 @@ async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: M
 }
 
 impl ClusterHead {
-    fn join(&self, join: v1::Join) -> Result<(NodeId, u64, Replies<v1::HeadMessage>), Error> {
+    fn join(&self, mut join: v1::Join) -> Result<(NodeId, u64, Replies<v1::HeadMessage>), Error> {
         let missing = || Error::invalid_argument("Join.node is missing");
         let member = join.node.ok_or_else(missing)?;
         let info = node_info(&member)?;
@@ -78,7 +78,7 @@ impl ClusterHead {
                 load_interval_ms: core.load_interval().as_millis() as u32,
             };
             nodes.alive.insert(id, line);
-            for known in join.peers {
+            for known in std::mem::take(&mut join.peers) {
                 let Ok(info) = node_info(&known) else { continue };
                 if core.check_join(info.id).is_ok()
                     && !core.is_alive(info.id)
@@ -95,9 +95,24 @@ impl ClusterHead {
             core.node_joins(now, info, fx)?;
             Ok::<u64, Error>(number)
         })?;
+        self.remember(id, join.names, join.jobs);
         tracing::info!(node = %id, "a node has joined");
         self.news.send_modify(|news| *news += 1);
         Ok((id, number, replies.map(Ok).boxed()))
+    }
+
+    /// What a node knows that a head knew which has started afresh. One that goes on knows it already.
+    fn remember(&self, node: NodeId, names: Vec<v1::ClaimName>, jobs: Vec<v1::KnownJob>) {
+        for name in names {
+            if let Err(error) = self.claim(node, &name) {
+                tracing::warn!(%node, name = name.name, %error, "an actor has lost its name");
+            }
+        }
+        for job in jobs {
+            if let Err(error) = self.remember_job(node, job) {
+                tracing::warn!(%node, %error, "a node tells of a job that cannot be understood");
+            }
+        }
     }
 
     fn line_broke(&self, id: NodeId, number: u64) {

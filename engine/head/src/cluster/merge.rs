@@ -32,10 +32,25 @@ fn add_counters(sum: &mut v1::NodeCounters, more: Option<&v1::NodeCounters>) {
 }
 
 /// Adds the tasks of a node to those of the others.
-pub(super) fn add_tasks(sum: &mut v1::TaskCounts, more: Option<&v1::TaskCounts>) {
+fn add_tasks(sum: &mut v1::TaskCounts, more: Option<&v1::TaskCounts>) {
     for (state, count) in more.into_iter().flat_map(v1::TaskCounts::by_state) {
         sum.add(state, count);
     }
+}
+
+/// How far a job is on all nodes.
+pub(super) fn progress(
+    home: v1::JobProgress,
+    others: impl Iterator<Item = v1::JobProgress>,
+) -> v1::JobProgress {
+    let mut sum = home;
+    let mut tasks = sum.tasks.unwrap_or_default();
+    for other in others {
+        add_tasks(&mut tasks, other.tasks.as_ref());
+        sum.actors_alive += other.actors_alive;
+        sum.instantiations += other.instantiations;
+    }
+    v1::JobProgress { tasks: Some(tasks), ..sum }
 }
 
 /// The cluster at a glance, of its nodes' answers.

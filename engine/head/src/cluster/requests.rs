@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::head::Claim;
+use engine_core::head::{Claim, Submission};
 use engine_core::ids::ParseIdError;
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId, Value};
@@ -34,7 +34,29 @@ impl ClusterHead {
         self.say(from, head_message::Message::Reply(v1::NodeReply { id, reply }));
     }
 
-    fn claim(&self, from: NodeId, claim: &v1::ClaimName) -> Result<node_reply::Reply, Error> {
+    pub(super) fn remember_job(&self, home: NodeId, job: v1::KnownJob) -> Result<(), Error> {
+        let view = job.job.ok_or_else(|| Error::invalid_argument("KnownJob.job is missing"))?;
+        let digest = job
+            .digest
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::invalid_argument("KnownJob.digest has not 32 bytes"))?;
+        let id: JobId = parsed(&view.job_id)?;
+        let submission = Submission {
+            submission_id: view.submission_id.clone(),
+            digest,
+            name: view.name.clone(),
+            namespace: view.namespace.clone(),
+            tenant: view.tenant.clone(),
+        };
+        let is_new = self.event(|core, now, _| core.job_is_known(now, id, submission, home));
+        match is_new && view.state().is_final() {
+            true => self.job_ended(view),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn claim(&self, from: NodeId, claim: &v1::ClaimName) -> Result<node_reply::Reply, Error> {
         let actor: ActorId = parsed(&claim.actor_id)?;
         let claimed =
             self.head.claim_name(&claim.namespace, &claim.name, (actor, from), claim.get_if_exists)?;

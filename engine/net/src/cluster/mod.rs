@@ -39,6 +39,9 @@ pub trait PeerBackend: Send + Sync + 'static {
     /// What the guests of a job are granted whose root task is on this node.
     fn grants(&self, job: JobId) -> Result<v1::JobGrants, Error>;
 
+    /// What the tasks of a job that this node owns are doing.
+    fn progress(&self, job: JobId) -> v1::JobProgress;
+
     /// Starts a job with its root task on this node. The specification was checked.
     fn start_job(
         &self,

@@ -71,6 +71,12 @@ impl NodeClient {
         self.answer(client.start(request(start)).await)
     }
 
+    /// What the tasks of a job that this node owns are doing.
+    pub async fn progress(&self, job: JobId) -> Result<v1::JobProgress, Error> {
+        let mut client = PeerClient::new(self.channel.clone());
+        self.answer(client.progress(request(v1::ProgressRequest { job_id: job.to_string() })).await)
+    }
+
     /// One job.
     pub async fn job(&self, job: JobId) -> Result<v1::JobView, Error> {
         self.answer(self.jobs().get(request(v1::GetJobRequest { job_id: job.to_string() })).await)

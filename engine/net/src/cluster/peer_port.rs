@@ -127,6 +127,10 @@ mod tests {
             Err(Error::internal("not asked"))
         }
 
+        fn progress(&self, _job: JobId) -> v1::JobProgress {
+            v1::JobProgress::default()
+        }
+
         async fn start_job(&self, _job: JobId, _spec: v1::JobSpec) -> Result<v1::JobView, Error> {
             Err(Error::internal("not asked"))
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use engine_core::Error;
 use engine_proto::v1::peer_server::Peer;
-use engine_proto::v1::{GrantsRequest, JobGrants, JobView, StartJobRequest};
+use engine_proto::v1::{GrantsRequest, JobGrants, JobProgress, JobView, ProgressRequest, StartJobRequest};
 use tonic::{Request, Response, Status};
 
 use super::answer;
@@ -18,6 +18,10 @@ pub(crate) struct PeerService<B> {
 impl<B: PeerBackend> Peer for PeerService<B> {
     async fn grants(&self, request: Request<GrantsRequest>) -> Result<Response<JobGrants>, Status> {
         answer(check::id(&request.get_ref().job_id).and_then(|job| self.backend.grants(job)))
+    }
+
+    async fn progress(&self, request: Request<ProgressRequest>) -> Result<Response<JobProgress>, Status> {
+        answer(check::id(&request.get_ref().job_id).map(|job| self.backend.progress(job)))
     }
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
