@@ -73,6 +73,7 @@ impl Simulation {
         for effect in fx {
             match effect {
                 head::Effect::ArmTimer(at) => self.head_timer = Some(at),
+                head::Effect::Died(..) => {}
                 head::Effect::Tell(id, notice) => {
                     let to = self.cluster.index(id);
                     let at = self.after(30);
@@ -103,6 +104,7 @@ impl Simulation {
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
                     Notice::Joined(info) => node.node_joined(now, info, fx),
                     Notice::Dead(id, _) => node.node_dead(now, id, fx),
+                    Notice::Group(notice) => node.group_notice(now, notice, fx),
                     Notice::Loads(loads) => {
                         loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
                     }
