@@ -181,6 +181,8 @@ pub struct GroupNews {
     pub group: PlacementGroupId,
     /// The node that asked for it; none when the group is not known any more.
     pub owner: Option<NodeId>,
+    /// Counts what was said of it: what is older than what was heard has no effect.
+    pub version: u64,
     /// Where it stands.
     pub state: GroupState,
     /// Its bundles: what each is, and the node that has it. Empty when it is removed.

@@ -114,6 +114,8 @@ struct Group {
     /// Nodes that hear what becomes of it.
     watchers: BTreeSet<NodeId>,
     created: Time,
+    /// Counts what was said of it.
+    version: u64,
     /// Whether the nodes could never hold it; none: it was not looked at.
     is_hopeless: Option<bool>,
     why: Arc<str>,
@@ -150,13 +152,15 @@ impl Group {
         Arc::new(GroupNews {
             group: self.spec.id,
             owner: Some(self.spec.owner),
+            version: self.version,
             state: self.state,
             bundles: if is_gone { Vec::new() } else { bundles.map(place).collect() },
             why: self.why.clone(),
         })
     }
 
-    fn tell_watchers(&self, fx: &mut Vec<Effect>) {
+    fn tell_watchers(&mut self, fx: &mut Vec<Effect>) {
+        self.version += 1;
         let news = self.news();
         for node in &self.watchers {
             fx.push(tell(*node, GroupNotice::News(news.clone())));
@@ -196,6 +200,7 @@ impl Head {
             holds_up: None,
             watchers: BTreeSet::from([owner]),
             created: now,
+            version: 1,
             is_hopeless: None,
             why: Arc::from(""),
         };
@@ -369,6 +374,7 @@ impl Groups {
             None => Arc::new(GroupNews {
                 group: id,
                 owner: None,
+                version: u64::MAX,
                 state: GroupState::Removed,
                 bundles: Vec::new(),
                 why: Arc::from("it is not known, or not any more"),

@@ -199,6 +199,10 @@ impl Groups {
         let ids: Vec<PlacementGroupId> = self.table.keys().copied().collect();
         for id in ids {
             let Some(group) = self.table.get(&id) else { continue };
+            if group.spec.owner == from && group.is_there() {
+                // It may have given it up, in what was lost.
+                fx.push(tell(from, GroupNotice::News(group.news())));
+            }
             let places = group.places.iter().flatten().filter(|place| place.node == from);
             let generations: BTreeSet<u64> = places.map(|place| place.generation).collect();
             for generation in generations {
@@ -245,6 +249,7 @@ impl Groups {
         } else if generation == group.generation && !group.asked.is_empty() {
             self.abort(id, fx);
         } else {
+            fx.push(tell(from, GroupNotice::Return { group: id, generation }));
             self.place_again(id, |place| place.node == from && place.generation == generation, fx);
         }
     }

@@ -164,6 +164,7 @@ impl Node {
     pub(super) fn commit_bundles(&mut self, group: PlacementGroupId, generation: u64) {
         let is_careless = self.has_planted(Planted::CommitAfterRemoval);
         for (_, bundle) in self.groups.of_group_mut(group) {
+            // One that is given back is not wanted any more, whatever comes late.
             let is_wanted = bundle.phase == Phase::Prepared || is_careless;
             if bundle.generation == generation && is_wanted {
                 bundle.phase = Phase::Committed;

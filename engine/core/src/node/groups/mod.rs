@@ -47,6 +47,8 @@ struct Known {
     request: Option<Box<GroupSpec>>,
     /// Where it stands; none: the head has not said.
     state: Option<GroupState>,
+    /// Of what was heard last.
+    version: u64,
     /// By bundle: what it is, the node that has it, and what tasks of this node take of it there.
     bundles: Vec<Place>,
     /// Handles.
@@ -234,9 +236,18 @@ impl Node {
             self.group_gone(now, id, &news.why, fx);
             return self.forget_group_if_unused(id);
         }
-        if known.is_removed() {
+        let is_given_up = known.owned.is_none() || known.is_removed();
+        if news.owner == Some(self.id) && is_given_up {
+            // The same, and somebody here still knows it.
+            if !std::mem::replace(&mut known.is_removing, true) {
+                self.groups.outbox.push(GroupMessage::Remove(id));
+            }
+            return self.group_gone(now, id, "it was removed", fx);
+        }
+        if known.is_removed() || news.version < known.version {
             return;
         }
+        known.version = news.version;
         known.state = Some(news.state);
         known.why = news.why.clone();
         known.place(&news.bundles);
