@@ -13,7 +13,7 @@ pub(super) enum Planted {
     SequenceReset,
     /// What a task that is cancelled while it fetches its arguments has pinned stays pinned.
     PinsLeft,
-    /// A commit that comes after its group was removed is obeyed.
+    /// A bundle is committed after its group was removed.
     CommitAfterRemoval,
 }
 

@@ -162,11 +162,9 @@ impl Node {
     }
 
     pub(super) fn commit_bundles(&mut self, group: PlacementGroupId, generation: u64) {
-        let is_careless = self.has_planted(Planted::CommitAfterRemoval);
         for (_, bundle) in self.groups.of_group_mut(group) {
             // One that is given back is not wanted any more, whatever comes late.
-            let is_wanted = bundle.phase == Phase::Prepared || is_careless;
-            if bundle.generation == generation && is_wanted {
+            if bundle.generation == generation && bundle.phase == Phase::Prepared {
                 bundle.phase = Phase::Committed;
             }
         }
@@ -197,7 +195,12 @@ impl Node {
         error: &Error,
         fx: &mut Effects,
     ) {
-        let ids: Vec<BundleId> = self.groups.of_group_mut(group).map(|(id, _)| *id).collect();
+        // A planted bug: what is prepared is left to the head, which may be about to commit it.
+        let is_careless = self.has_planted(Planted::CommitAfterRemoval)
+            && self.groups.known.get(&group).is_some_and(|known| known.is_removing);
+        let goes = |bundle: &Reserved| !is_careless || bundle.was_committed();
+        let bundles = self.groups.of_group(group).filter(|(_, bundle)| goes(bundle));
+        let ids: Vec<BundleId> = bundles.map(|(id, _)| *id).collect();
         for id in ids {
             self.leave_bundle(now, id, error, fx);
         }
@@ -330,6 +333,10 @@ impl Node {
         let mut reserved = Resources::default();
         for (id, bundle) in &self.groups.bundles {
             reserved.give(&bundle.total);
+            let known = self.groups.known.get(&id.group);
+            if bundle.is_committed() && known.is_some_and(super::Known::is_removed) {
+                return Err(format!("{id:?} may be used, and its group is removed"));
+            }
             let mut sum = bundle.free.clone();
             let mut sandboxes = 0;
             for instance in self.instances.values().filter(|instance| instance.bundle == Some(*id)) {
