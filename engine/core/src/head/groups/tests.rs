@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use super::choose::{Room, Wanted, choose};
 use super::*;
+use crate::group::GroupStrategy;
 use crate::head::Limits;
 use crate::ids::IdGenerator;
 use crate::node::{Load, NodeInfo};
@@ -296,9 +299,8 @@ fn every_group_that_waits_is_looked_at() {
     }
     scene.has(0, 0);
     let last = scene.ask(GroupStrategy::Pack, counts(&[2])).expect("accepted");
-    for round in 0..10 {
-        // More and more is free.
-        let _ = round;
+    for _ in 0..10 {
+        // More is free each time.
         scene.has(0, 1);
         scene.has(0, 2);
     }

@@ -44,7 +44,7 @@ impl Node {
         let mut bundles = self.groups.of_group(group).filter(|(id, _)| wanted.is_none_or(|i| id.index == i));
         bundles
             .next()
-            .map_or(Vec::new(), |(_, bundle)| bundle.free.lacking(&inside(bundle.total(), &class.needs)))
+            .map_or(Vec::new(), |(_, bundle)| bundle.free.lacking(&inside(&bundle.total, &class.needs)))
     }
 }
 

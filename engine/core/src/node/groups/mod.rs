@@ -7,6 +7,7 @@
 mod bundles;
 mod explain;
 mod guests;
+mod invariants;
 mod place;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -166,11 +167,6 @@ impl Node {
         assert!(known.edges > 0, "{id} was released more often than it was held");
         known.edges -= 1;
         self.forget_group_if_unused(id);
-    }
-
-    /// The groups that are known, each with how many hold it.
-    pub(super) fn group_edges(&self) -> impl Iterator<Item = (PlacementGroupId, u32)> {
-        self.groups.known.iter().map(|(id, known)| (*id, known.edges))
     }
 
     /// A scheduling class of a group is there.

@@ -64,7 +64,7 @@ impl Node {
         let needs = &class.needs;
         let has_room = |(id, bundle): &(&BundleId, &Reserved)| {
             let is_awaited = needs.cpus.0 > 0 && self.groups.awaited.contains(id);
-            !is_awaited && bundle.has_room(needs) && self.free.covers(&outside(bundle.total(), needs))
+            !is_awaited && bundle.has_room(needs) && self.free.covers(&outside(&bundle.total, needs))
         };
         self.bundles_for(class.group?).find(has_room).map(|(id, _)| *id)
     }

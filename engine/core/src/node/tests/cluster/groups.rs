@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::headed::{Headed, bundle, inside};
 use crate::error::ErrorCode;
 use crate::group::{GroupNotice, GroupState, GroupStrategy};
-use crate::node::TaskState;
 use crate::node::tests::harness::options;
+use crate::node::{Limits, TaskState};
 use crate::options::{ActorOptions, Retries, Strategy, TaskOptions};
 use crate::resources::Quantity;
 use crate::value::Handle;
@@ -377,5 +377,74 @@ fn a_blocked_task_in_a_bundle_lends_its_cpus_to_the_bundle_alone() {
     assert!(all.cluster.worlds[0].is_awake(wait));
     all.remove(0, root, group).expect("it holds it");
     assert!(all.cluster.runs_on(plain).is_some());
+    all.end();
+}
+
+#[test]
+fn a_large_task_in_a_bundle_is_passed_a_bounded_number_of_times() {
+    let limits = Limits { passed_over_max: 2, ..Limits::default() };
+    let mut all = Headed::of(&[3], &limits);
+    let root = all.cluster.job(0);
+    let group = all.group(0, root, GroupStrategy::Pack, &[2]);
+    let first = all.cluster.worlds[0].spawn(root, &[], inside(group, None));
+    let mut large = inside(group, None);
+    large.placement.cpus = Some(Quantity::units(2));
+    let large = all.cluster.worlds[0].spawn(root, &[], large);
+    let small: Vec<_> =
+        (0..6).map(|_| all.cluster.worlds[0].spawn(root, &[], inside(group, Some(0)))).collect();
+    let plain = all.cluster.worlds[0].spawn(root, &[], options());
+    assert!(all.cluster.runs_on(plain).is_some(), "who is not in the group is not held up");
+    let mut passed = 0;
+    while let Some(task) = small.iter().copied().find(|task| all.cluster.runs_on(*task).is_some()) {
+        all.cluster.finish(task);
+        passed += 1;
+    }
+    assert!((1..=3).contains(&passed), "{passed} have passed it");
+    all.cluster.finish(first);
+    assert!(all.cluster.runs_on(large).is_some());
+    all.end();
+}
+
+// contract: T2
+#[test]
+fn a_call_that_goes_on_comes_before_new_ones_of_its_bundle() {
+    let mut all = Headed::new(&[3]);
+    let root = all.cluster.job(0);
+    let group = all.group(0, root, GroupStrategy::Pack, &[2]);
+    let mut large = inside(group, None);
+    large.placement.cpus = Some(Quantity::units(2));
+    let parent = all.cluster.worlds[0].spawn(root, &[], large);
+    let guest = all.cluster.worlds[0].caller(parent);
+    all.cluster.worlds[0].acquire(guest, Handle::PlacementGroup(group));
+    let child = all.cluster.worlds[0].spawn(guest, &[], inside(group, None));
+    let others: Vec<_> =
+        (0..3).map(|_| all.cluster.worlds[0].spawn(root, &[], inside(group, None))).collect();
+    let wait = all.cluster.worlds[0].block_on(guest, child);
+    assert!(all.cluster.runs_on(child).is_some() && all.cluster.runs_on(others[0]).is_some());
+    all.cluster.finish(child);
+    assert!(!all.cluster.worlds[0].is_awake(wait), "it lacks a CPU");
+    assert!(all.cluster.runs_on(others[1]).is_none(), "which is for it first");
+    all.cluster.finish(others[0]);
+    assert!(all.cluster.worlds[0].is_awake(wait));
+    all.end();
+}
+
+// contract: P2, T5
+#[test]
+fn a_bundle_comes_back_when_its_last_sandbox_has_ended() {
+    let mut all = Headed::new(&[2]);
+    all.cluster.worlds[0].slow_stops = true;
+    let root = all.cluster.job(0);
+    let group = all.group(0, root, GroupStrategy::Pack, &[2]);
+    let task = all.cluster.worlds[0].spawn(root, &[], inside(group, None));
+    let instance = all.cluster.worlds[0].caller(task).instance;
+    all.remove(0, root, group).expect("it holds it");
+    assert_eq!(all.free(0), 0.0, "its sandbox has not ended");
+    assert_eq!(all.cluster.worlds[0].node.bundles()[0].state, "LEAVING");
+    all.repeat(0, GroupNotice::Commit { group, generation: 1 });
+    assert_eq!(all.cluster.worlds[0].node.bundles()[0].state, "LEAVING");
+    all.cluster.worlds[0].gone(instance);
+    assert_eq!(all.free(0), 2.0);
+    all.cluster.worlds[0].slow_stops = false;
     all.end();
 }

@@ -45,8 +45,12 @@ pub fn inside(group: PlacementGroupId, bundle: Option<u32>) -> TaskOptions {
 
 impl Headed {
     pub fn new(counts: &[u64]) -> Self {
+        Self::of(counts, &Limits::default())
+    }
+
+    pub fn of(counts: &[u64], limits: &Limits) -> Self {
         let nodes: Vec<Resources> = counts.iter().map(|count| cpus(*count)).collect();
-        let cluster = Cluster::of(&nodes, &Limits::default());
+        let cluster = Cluster::of(&nodes, limits);
         let head = Head::new([9; 16], head::Limits::default());
         let mut all = Self { cluster, head, lines: BTreeMap::new(), timer: None };
         for index in 0..counts.len() {

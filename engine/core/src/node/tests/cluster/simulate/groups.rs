@@ -29,6 +29,8 @@ pub(super) struct Lines {
     pub placed_again: u64,
     pub in_bundles: u64,
     pub removed: u64,
+    /// How often head and nodes were found to agree.
+    pub agreed: u64,
     seen: BTreeSet<(PlacementGroupId, u64)>,
 }
 
@@ -148,6 +150,34 @@ impl Simulation {
             let at = queue.back().map_or(now, |(at, _)| *at);
             queue.push_back((at, Notice::Group(notice)));
         }
+    }
+
+    /// Once nothing goes wrong any more, and nothing is on the way, head and nodes say the same of groups.
+    pub(super) fn check_agreement(&mut self, round: usize) {
+        let is_quiet = self.lines.is_empty() && self.notices.values().all(VecDeque::is_empty);
+        if !(150..200).contains(&round) || !is_quiet {
+            return;
+        }
+        let mut here = BTreeSet::new();
+        for index in self.alive() {
+            let id = self.cluster.id(index);
+            for bundle in self.cluster.worlds[index].node.bundles() {
+                assert_eq!(bundle.state, "COMMITTED", "{:?} on {id}", bundle.id);
+                here.insert((bundle.id.group, bundle.id.index, id));
+            }
+        }
+        let mut said = BTreeSet::new();
+        for group in self.head.groups().iter().filter(|group| group.state != GroupState::Removed) {
+            assert!(
+                group.state != GroupState::Created || group.nodes.iter().all(Option::is_some),
+                "{} is created, and a bundle has no node",
+                group.spec.id
+            );
+            let nodes = (0..).zip(&group.nodes);
+            said.extend(nodes.filter_map(|(index, node)| node.map(|node| (group.spec.id, index, node))));
+        }
+        assert_eq!(here, said, "what nodes have, and what the head says that they have");
+        self.lines.agreed += 1;
     }
 
     // ---- the guests ----

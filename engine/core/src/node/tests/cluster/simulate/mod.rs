@@ -101,6 +101,7 @@ struct Summary {
     groups: u64,
     placed_again: u64,
     in_bundles: u64,
+    agreed: u64,
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -444,6 +445,7 @@ impl Simulation {
                 }
             }
             self.look_around();
+            self.check_agreement(round);
             if round > 300 && self.is_empty() {
                 return self.summary();
             }
@@ -487,6 +489,7 @@ impl Simulation {
         self.summary.groups = self.lines.created;
         self.summary.placed_again = self.lines.placed_again;
         self.summary.in_bundles = self.lines.in_bundles;
+        self.summary.agreed = self.lines.agreed;
         self.summary
     }
 }
@@ -529,12 +532,13 @@ fn random_nodes() {
         sum.groups += summary.groups;
         sum.placed_again += summary.placed_again;
         sum.in_bundles += summary.in_bundles;
+        sum.agreed += summary.agreed;
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.read, sum.fetched, sum.deaths, sum.fenced]);
-    let counts: Vec<u64> = counts.chain([sum.groups, sum.placed_again, sum.in_bundles]).collect();
+    let counts: Vec<u64> = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,
