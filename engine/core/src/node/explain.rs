@@ -139,9 +139,10 @@ impl Node {
             .map(|lack| format!("{} of {} where {} is free", lack.wanted, lack.resource, lack.had))
             .collect();
         let lent = self.lent();
+        let reserved = self.explain_reserved(needs);
         let elsewhere = self.explain_elsewhere(self.tasks[key].class);
         format!(
-            "wants {} on {}{elsewhere}, behind {before} tasks of its kind{}",
+            "wants {} on {}{reserved}{elsewhere}, behind {before} tasks of its kind{}",
             what.join(" and "),
             self.id,
             if lent.0 > 0 { format!(" ({lent} CPUs of blocked tasks are lent out)") } else { String::new() }

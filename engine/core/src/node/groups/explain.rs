@@ -3,7 +3,7 @@
 use super::bundles::inside;
 use crate::group::GroupState;
 use crate::node::{ClassKey, Node};
-use crate::resources::Lack;
+use crate::resources::{Lack, Resources};
 
 impl Node {
     /// What a class that waits for its group lacks.
@@ -35,6 +35,24 @@ impl Node {
             })
             .collect();
         format!("waits for room in its placement group {group}: {}", bundles.join("; "))
+    }
+
+    /// What of that which something lacks here is reserved by placement groups; empty when nothing is.
+    pub(in crate::node) fn explain_reserved(&self, needs: &Resources) -> String {
+        let mut reserved = Resources::default();
+        self.groups.bundles.values().for_each(|bundle| reserved.give(&bundle.total));
+        let mut then = self.free.clone();
+        then.give(&reserved);
+        let missed = self.free.lacking(needs).len() > then.lacking(needs).len();
+        match missed {
+            true => format!(
+                " ({} of its {} CPUs are reserved by {} bundles of placement groups)",
+                reserved.cpus,
+                self.total.cpus,
+                self.groups.bundles.len()
+            ),
+            false => String::new(),
+        }
     }
 
     /// What a class lacks of where it is to run.

@@ -325,8 +325,8 @@ fn what_no_bundle_can_hold_fails_with_the_numbers() {
     large.placement.cpus = Some(Quantity::units(3));
     let large = all.cluster.worlds[0].spawn(root, &[], large);
     let none = all.cluster.worlds[0].spawn(root, &[], inside(group, Some(2)));
-    let mut actor = ActorOptions::default();
-    actor.placement = inside(group, Some(elsewhere)).placement;
+    let placement = inside(group, Some(elsewhere)).placement;
+    let actor = ActorOptions { placement, ..ActorOptions::default() };
     let actor = all.cluster.worlds[0].create(root, actor);
     let error = all.cluster.worlds[0].error_of(root, large.output(0));
     assert_eq!(error.code(), ErrorCode::Unschedulable);
@@ -373,6 +373,8 @@ fn a_blocked_task_in_a_bundle_lends_its_cpus_to_the_bundle_alone() {
     let wait = all.cluster.worlds[0].block_on(guest, child);
     assert!(all.cluster.runs_on(child).is_some(), "it runs on what its parent lends");
     assert!(all.cluster.runs_on(plain).is_none());
+    let why = all.cluster.worlds[0].node.explain(plain).expect("it is known");
+    assert!(why.contains("1 of its 1 CPUs are reserved by 1 bundles"), "{why}");
     all.cluster.finish(child);
     assert!(all.cluster.worlds[0].is_awake(wait));
     all.remove(0, root, group).expect("it holds it");
