@@ -166,6 +166,10 @@ impl Driver {
             }
             Effect::ReleaseName(_) => {}
             Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),
+            // Guests cannot ask for groups yet: nobody has made one.
+            Effect::ToHead(_) | Effect::GroupAnswered(..) => {
+                tracing::error!("what a placement group says has no way to the head");
+            }
             Effect::Send(packet) => match self.network.get() {
                 Some(network) => network.peers.send(packet),
                 // A node that was told of no other has nobody to tell anything.

@@ -198,6 +198,12 @@ impl IdGenerator {
         JobId { high, low }
     }
 
+    /// A new placement group's id.
+    pub fn placement_group(&mut self) -> PlacementGroupId {
+        let (high, low) = self.next();
+        PlacementGroupId { high, low }
+    }
+
     /// A new node's id.
     pub fn node(&mut self) -> NodeId {
         let (high, low) = self.next();

@@ -5,6 +5,7 @@
 //! the very code that runs in production.
 
 pub mod error;
+pub mod group;
 pub mod head;
 pub mod ids;
 pub mod node;
@@ -15,6 +16,8 @@ pub mod value;
 pub mod work;
 
 pub use error::{Error, ErrorCode, Frame};
-pub use ids::{ActorId, ComponentId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId};
+pub use ids::{
+    ActorId, ComponentId, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId, TaskId, WaitId,
+};
 pub use time::Time;
 pub use value::{Argument, Codec, Handle, Outcome, Place, Residence, Value};

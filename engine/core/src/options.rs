@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{ComponentId, NodeId};
+use crate::ids::{ComponentId, NodeId, PlacementGroupId};
 use crate::resources::Quantity;
 
 /// What is run: a function, class or method of a component.
@@ -90,6 +90,15 @@ pub enum Strategy {
     Spread,
     /// On this node; when soft, another will do.
     Node(NodeId, bool),
+    /// In a bundle of a placement group, of what is reserved there.
+    PlacementGroup {
+        /// The group.
+        group: PlacementGroupId,
+        /// Which of its bundles; none: any.
+        bundle: Option<u32>,
+        /// Whether what is spawned from there, and does not say where, runs in the group too.
+        capture_children: bool,
+    },
 }
 
 /// What a task needs and where it wants to be.
@@ -112,6 +121,14 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// The placement group that it is to be in, and which bundle of it; no bundle: any.
+    pub fn group(&self) -> Option<(PlacementGroupId, Option<u32>)> {
+        match self.strategy {
+            Strategy::PlacementGroup { group, bundle, .. } => Some((group, bundle)),
+            _ => None,
+        }
+    }
+
     /// Whether a node with these labels will do.
     pub fn accepts(&self, labels: &[(String, String)]) -> bool {
         self.labels.iter().all(|selector| !selector.hard || selector.matches(labels))

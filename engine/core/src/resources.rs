@@ -133,6 +133,25 @@ impl Resources {
         }
     }
 
+    /// How much of what `self` is in all is in use, with so much free, once `needs` are taken too: of the
+    /// kind of which the least is left, in thousandths.
+    pub fn used_with(&self, free: &Resources, needs: &Resources) -> u64 {
+        let part = |total: u64, free: u64, needs: u64| match total {
+            0 => 0,
+            _ => (total.saturating_sub(free).saturating_add(needs)).saturating_mul(1000) / total,
+        };
+        let custom = needs
+            .custom
+            .iter()
+            .map(|(name, wanted)| part(self.get_custom(name).0, free.get_custom(name).0, wanted.0));
+        let gpus = if needs.gpus.0 > 0 { part(self.gpus.0, free.gpus.0, needs.gpus.0) } else { 0 };
+        [part(self.cpus.0, free.cpus.0, needs.cpus.0), part(self.memory, free.memory, needs.memory), gpus]
+            .into_iter()
+            .chain(custom)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// The kinds of which `self` has less than `wanted`: name, wanted, had.
     pub fn lacking(&self, wanted: &Resources) -> Vec<Lack> {
         let units = |name: &str, wanted: Quantity, had: Quantity| Lack {

@@ -1,10 +1,12 @@
 //! The state machine of the head: which jobs there are and how they ended, which actor has which name,
-//! and which nodes live.
+//! which nodes live, and where placement groups are.
 
+mod groups;
 mod jobs;
 mod names;
 mod nodes;
 
+pub use groups::{GroupLimits, GroupView};
 pub use jobs::{JobRecord, JobState, Submission, Submitted};
 pub use names::Claim;
 pub use nodes::{Effect, Notice, Watch};
@@ -26,6 +28,8 @@ pub struct Limits {
     pub name_bytes_max: usize,
     /// How nodes are watched.
     pub watch: Watch,
+    /// What bounds placement groups.
+    pub groups: GroupLimits,
 }
 
 impl Default for Limits {
@@ -36,6 +40,7 @@ impl Default for Limits {
             names_max: 1_000_000,
             name_bytes_max: 512,
             watch: Watch::default(),
+            groups: GroupLimits::default(),
         }
     }
 }
@@ -51,6 +56,7 @@ pub struct Head {
     names: BTreeMap<(String, String), (ActorId, NodeId)>,
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
+    groups: groups::Groups,
 }
 
 impl Head {
@@ -65,6 +71,7 @@ impl Head {
             names: BTreeMap::new(),
             named: IdMap::default(),
             nodes: nodes::Nodes::default(),
+            groups: groups::Groups::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
+use crate::group::GroupNotice;
 use crate::head::Head;
 use crate::ids::{IdSet, NodeId};
 use crate::node::{Load, NodeInfo};
@@ -33,6 +34,8 @@ pub enum Notice {
     Dead(NodeId, String),
     /// What nodes have free that had something else free before.
     Loads(Vec<(NodeId, Load)>),
+    /// Something about a placement group.
+    Group(GroupNotice),
 }
 
 /// How nodes are watched.
@@ -102,6 +105,7 @@ impl Head {
         let load = Load { free: info.total.clone(), version: 0 };
         let deadline = now + self.limits.watch.silence_max;
         self.nodes.alive.insert(id, Alive { info, load, has_news: false, deadline, is_broken: false });
+        self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
     }
@@ -155,14 +159,26 @@ impl Head {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
         node.deadline = now + self.limits.watch.silence_max;
         node.is_broken = false;
-        let is_news = node.load.free != load.free;
-        node.load = load;
-        if is_news {
-            node.has_news = true;
-            self.nodes.loads_at.get_or_insert(now + self.limits.watch.loads_every);
+        let has_more = !node.load.free.covers(&load.free);
+        self.load_is_said(now, id, &load);
+        if has_more {
+            self.groups_changed(now, fx);
         }
         self.arm(fx);
         true
+    }
+
+    /// A node has said what it has free, by a beat or an answer; the newest counts.
+    pub(super) fn load_is_said(&mut self, now: Time, id: NodeId, load: &Load) {
+        let Some(node) = self.nodes.alive.get_mut(&id) else { return };
+        if load.version < node.load.version {
+            return;
+        }
+        if node.load.free != load.free {
+            node.has_news = true;
+            self.nodes.loads_at.get_or_insert(now + self.limits.watch.loads_every);
+        }
+        node.load = load.clone();
     }
 
     /// The connection to a node broke: noticed at once, and dead soon unless it comes back.
@@ -221,6 +237,9 @@ impl Head {
         if self.nodes.loads_at.is_some_and(|at| at <= now) {
             self.pass_loads_on(fx);
         }
+        if self.groups.try_at.is_some_and(|at| at <= now) {
+            self.try_groups(now, fx);
+        }
         self.arm(fx);
     }
 
@@ -249,11 +268,12 @@ impl Head {
         for other in self.nodes.alive.keys() {
             fx.push(Effect::Tell(*other, Notice::Dead(id, why.to_owned())));
         }
+        self.groups_lose_node(now, id, fx);
     }
 
-    fn arm(&mut self, fx: &mut Vec<Effect>) {
+    pub(super) fn arm(&mut self, fx: &mut Vec<Effect>) {
         let deadline = self.nodes.alive.values().map(|node| node.deadline).min();
-        if let Some(at) = deadline.into_iter().chain(self.nodes.loads_at).min() {
+        if let Some(at) = deadline.into_iter().chain(self.nodes.loads_at).chain(self.groups.try_at).min() {
             self.nodes.armed = Some(at);
             fx.push(Effect::ArmTimer(at));
         }
@@ -297,6 +317,7 @@ mod tests {
                 Notice::Joined(info) => format!("joined {}", info.id),
                 Notice::Dead(id, _) => format!("dead {id}"),
                 Notice::Loads(loads) => format!("loads of {}", loads.len()),
+                Notice::Group(notice) => format!("{notice:?}"),
             }),
             _ => None,
         };

@@ -139,9 +139,10 @@ impl Node {
         fx: &mut Effects,
     ) -> Result<ActorId, Error> {
         let parent = self.check_may_spawn(from)?;
-        let ActorCreation { id, class, mut arguments, options } = creation;
+        let ActorCreation { id, class, mut arguments, mut options } = creation;
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_actor_options(&options)?;
+        self.settle_strategy(from, &mut options.placement)?;
         let alive = || self.actors.values().filter(|actor| !actor.is_dead()).count();
         if self.actors.len() >= self.limits.actors_max && alive() >= self.limits.actors_max {
             return Err(limit("actors_max", self.limits.actors_max, "kill actors that are no longer needed"));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::ids::{ActorId, JobId};
+use crate::ids::{ActorId, JobId, PlacementGroupId};
 use crate::node::instance::{ReuseKey, ReuseKind};
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::options::{Function, Retries, Returns, Reuse, TaskOptions};
@@ -23,6 +23,8 @@ pub(super) struct Class {
     pub spec: Arc<ClassSpec>,
     pub needs: Arc<Resources>,
     pub reuse: Option<ReuseKey>,
+    /// The placement group that its tasks run in, and which bundle of it; no bundle: any.
+    pub group: Option<(PlacementGroupId, Option<u32>)>,
     /// Tasks of this class that have not ended.
     pub tasks: u32,
     /// Tasks whose arguments are there, with their place in the order of the node.
@@ -38,6 +40,11 @@ pub(super) struct Class {
 impl Class {
     pub fn retries(&self) -> &Retries {
         &self.spec.options.retries
+    }
+
+    /// CPUs of the node's own that a task of it needs.
+    pub fn node_cpus(&self) -> Quantity {
+        if self.group.is_some() { Quantity::ZERO } else { self.needs.cpus }
     }
 
     pub fn returns(&self) -> Returns {
@@ -61,7 +68,10 @@ impl Node {
             return key;
         }
         let needs = Arc::new(self.needs_of(&spec.options, memory_default));
-        let reuse = (spec.options.reuse == Reuse::Job).then(|| {
+        let group = spec.options.placement.group();
+        // A warm sandbox keeps memory, which in a bundle would be others'.
+        let is_warm = spec.options.reuse == Reuse::Job && group.is_none();
+        let reuse = is_warm.then(|| {
             ReuseKey::new(ReuseKind {
                 job: spec.job,
                 scope: spec.scope,
@@ -75,12 +85,16 @@ impl Node {
             spec: spec.clone(),
             needs,
             reuse,
+            group,
             tasks: 0,
             queue: VecDeque::new(),
             ended_in_queue: 0,
             passed_over: 0,
             no_room_at: None,
         });
+        if let Some((group, _)) = group {
+            self.add_group_class(group);
+        }
         self.note_recent_class(spec.job, key);
         self.class_by_spec.insert(spec, key);
         key
@@ -105,6 +119,9 @@ impl Node {
     fn remove_class(&mut self, key: ClassKey) {
         if let Some(class) = self.classes.remove(key) {
             self.class_by_spec.remove(&class.spec);
+            if let Some((group, _)) = class.group {
+                self.remove_group_class(group);
+            }
         }
     }
 

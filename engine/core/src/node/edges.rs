@@ -111,7 +111,7 @@ impl Node {
                 None => self.peers.references.actors.get_mut(&id).map(|a| &mut a.edges),
             },
             Handle::Stream(id) => self.streams.get_mut(&id).map(|s| &mut s.edges),
-            Handle::PlacementGroup(_) => None,
+            Handle::PlacementGroup(id) => return self.add_group_edge(id),
         };
         if let Some(edges) = edges {
             *edges += 1;
@@ -163,7 +163,8 @@ impl Node {
                     self.drop_reader(now, id, fx);
                 }
             }
-            Handle::PlacementGroup(_) => {}
+            // Dropping the last handle removes no group, as in Ray.
+            Handle::PlacementGroup(id) => self.remove_group_edge(id),
         }
     }
 
@@ -178,6 +179,7 @@ impl Node {
 
     pub(super) fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.remove(&id) else { return };
+        self.ready_is_gone(id);
         if let Some(job) = self.jobs.get_mut(&object.job) {
             job.objects = job.objects.saturating_sub(1);
         }

@@ -80,7 +80,7 @@ impl Node {
     pub fn lacking(&self, id: TaskId) -> Option<Vec<Lack>> {
         let task = &self.tasks[*self.task_index.get(&id)?];
         let waits = task.state == TaskState::PendingPlacement;
-        waits.then(|| self.free.lacking(&self.classes[task.class].needs))
+        waits.then(|| self.lacks_of(task.class))
     }
 
     fn is_pending(&self, id: ObjectId) -> bool {
@@ -101,12 +101,12 @@ impl Node {
     pub fn demands(&self, max: usize) -> Vec<Demand> {
         let mut demands: Vec<Demand> = self
             .classes
-            .values()
-            .filter(|class| !class.queue.is_empty())
-            .map(|class| Demand {
+            .iter()
+            .filter(|(_, class)| !class.queue.is_empty())
+            .map(|(key, class)| Demand {
                 needs: class.needs.clone(),
                 count: class.queue.len() - class.ended_in_queue,
-                reason: match self.free.lacking(&class.needs).first() {
+                reason: match self.lacks_of(key).first() {
                     Some(lack) => format!("{} of {} is free", lack.had, lack.resource),
                     None => "waits for its turn".to_owned(),
                 },
@@ -122,6 +122,10 @@ impl Node {
         let before =
             in_line.take_while(|other| *other != key).filter(|other| self.tasks.contains_key(*other));
         let before = before.count();
+        if self.classes[self.tasks[key].class].group.is_some() {
+            let waits = self.explain_in_group(self.tasks[key].class);
+            return format!("{waits}; {before} tasks of its kind are before it");
+        }
         let lacks = self.free.lacking(needs);
         if lacks.is_empty() {
             let instances = self.instances.len();
@@ -135,9 +139,10 @@ impl Node {
             .map(|lack| format!("{} of {} where {} is free", lack.wanted, lack.resource, lack.had))
             .collect();
         let lent = self.lent();
+        let reserved = self.explain_reserved(needs);
         let elsewhere = self.explain_elsewhere(self.tasks[key].class);
         format!(
-            "wants {} on {}{elsewhere}, behind {before} tasks of its kind{}",
+            "wants {} on {}{reserved}{elsewhere}, behind {before} tasks of its kind{}",
             what.join(" and "),
             self.id,
             if lent.0 > 0 { format!(" ({lent} CPUs of blocked tasks are lent out)") } else { String::new() }

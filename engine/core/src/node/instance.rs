@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::ids::{ActorId, ComponentId, IdMap, InstanceId, JobId, WaitId};
+use crate::group::BundleId;
+use crate::ids::{ActorId, ComponentId, IdMap, InstanceId, JobId, PlacementGroupId, WaitId};
 use crate::node::{Effect, Effects, Node, TaskKey};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
@@ -24,6 +25,10 @@ pub(super) struct Instance {
     pub handles: IdMap<Handle, u32>,
     /// Calls that it was given and has not ended.
     pub calls: SmallVec<[TaskKey; 1]>,
+    /// The bundle that it is in, whose ledger is meant; none: the node's.
+    pub bundle: Option<BundleId>,
+    /// What its calls spawn runs in this group too, unless they say otherwise.
+    pub captures: Option<PlacementGroupId>,
     /// What the ledger took for it and has not got back.
     pub held: Arc<Resources>,
     /// CPUs of `held` that were given back because all of its calls are blocked.
@@ -179,12 +184,15 @@ impl Node {
     /// Leaves a sandbox no more than `keeps` of what it holds, and gives the rest back.
     pub(super) fn keep_only(&mut self, id: InstanceId, keeps: Resources) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
-        self.free.give(&instance.held);
-        self.free.take(&keeps);
         let lent = instance.lent_cpus.min(keeps.cpus);
-        self.free.cpus.0 += lent.0;
-        self.free.cpus.0 -= std::mem::replace(&mut instance.lent_cpus, lent).0;
-        instance.held = Arc::new(keeps);
+        let lent_before = std::mem::replace(&mut instance.lent_cpus, lent);
+        let bundle = instance.bundle;
+        let keeps = Arc::new(keeps);
+        let held = std::mem::replace(&mut instance.held, keeps.clone());
+        self.give_resources(bundle, &held);
+        self.take_resources(bundle, &keeps);
+        let cpus = self.free_cpus_of(bundle);
+        cpus.0 = cpus.0 + lent.0 - lent_before.0;
     }
 
     /// Has a warm sandbox wait for work.
@@ -245,24 +253,30 @@ impl Node {
         let all_blocked = !instance.calls.is_empty() && instance.blocked == instance.calls.len();
         if all_blocked && instance.lent_cpus == Quantity::ZERO {
             instance.lent_cpus = instance.held.cpus;
-            self.free.cpus.0 += instance.lent_cpus.0;
+            let (bundle, lent) = (instance.bundle, instance.lent_cpus);
+            self.free_cpus_of(bundle).0 += lent.0;
         }
     }
 
     /// Takes back what [`Self::lend_cpus`] gave; false when it is not there.
     pub(super) fn reclaim_cpus(&mut self, id: InstanceId) -> bool {
-        let Some(instance) = self.instances.get_mut(&id) else { return true };
-        if self.free.cpus < instance.lent_cpus {
+        let Some(instance) = self.instances.get(&id) else { return true };
+        let lent = instance.lent_cpus;
+        let free = self.free_cpus_of(instance.bundle);
+        if *free < lent {
             return false;
         }
-        self.free.cpus.0 -= instance.lent_cpus.0;
-        instance.lent_cpus = Quantity::ZERO;
+        free.0 -= lent.0;
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.lent_cpus = Quantity::ZERO;
+        }
         true
     }
 
     /// Gives back all that the ledger took for a sandbox that is gone.
     pub(super) fn return_resources(&mut self, instance: &Instance) {
-        self.free.give(&instance.held);
-        self.free.cpus.0 -= instance.lent_cpus.0;
+        self.give_resources(instance.bundle, &instance.held);
+        self.free_cpus_of(instance.bundle).0 -= instance.lent_cpus.0;
+        self.leave_sandbox(instance.bundle);
     }
 }

@@ -14,7 +14,10 @@ use crate::value::{Argument, Handle};
 impl Node {
     /// Says what does not hold; none when all does.
     pub fn broken_invariant(&self) -> Option<String> {
-        self.broken_edges().or_else(|| self.broken_ledger()).or_else(|| self.broken_counts())
+        self.broken_edges()
+            .or_else(|| self.broken_ledger())
+            .or_else(|| self.broken_counts())
+            .or_else(|| self.misplaced_sandbox())
     }
 
     fn broken_edges(&self) -> Option<String> {
@@ -54,6 +57,12 @@ impl Node {
                 return Some(format!("{id} says {} holders and has {counted}", actor.edges));
             }
         }
+        for (id, edges) in self.group_edges() {
+            let counted = held(&Handle::PlacementGroup(id));
+            if counted != edges {
+                return Some(format!("{id} says {edges} holders and has {counted}"));
+            }
+        }
         for (id, actor) in &self.peers.references.actors {
             let counted = held(&Handle::Actor(*id));
             if counted != actor.edges || counted == 0 {
@@ -71,7 +80,11 @@ impl Node {
 
     fn broken_ledger(&self) -> Option<String> {
         let mut sum = self.free.clone();
-        for instance in self.instances.values() {
+        match self.reserved_by_bundles() {
+            Ok(reserved) => sum.give(&reserved),
+            Err(broken) => return Some(broken),
+        }
+        for instance in self.instances.values().filter(|instance| instance.bundle.is_none()) {
             let mut held = Resources::clone(&instance.held);
             held.cpus.0 -= instance.lent_cpus.0;
             sum.give(&held);
@@ -81,8 +94,9 @@ impl Node {
         }
         let mut running = Resources::default();
         for task in self.tasks.values().filter(|task| task.state == TaskState::Running) {
-            if matches!(task.kind, Kind::Root | Kind::Function) {
-                running.give(&self.classes[task.class].needs);
+            let class = &self.classes[task.class];
+            if matches!(task.kind, Kind::Root | Kind::Function) && class.group.is_none() {
+                running.give(&class.needs);
             }
         }
         if running != self.held_by_running {
@@ -183,6 +197,7 @@ impl Node {
         ]
         .into_iter()
         .chain(self.peers.references.left())
+        .chain(self.groups.left())
         .collect();
         let left: Vec<String> = left
             .iter()

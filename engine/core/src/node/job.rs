@@ -298,6 +298,7 @@ impl Node {
         for instance in idle {
             self.stop_instance(instance, StopReason::JobEnded, fx);
         }
+        self.remove_groups_of(now, id, scope, why, fx);
     }
 
     /// Whether this is a call inside an actor that does not end with whoever made it.

@@ -52,11 +52,23 @@ impl Node {
         reason: StopReason,
         fx: &mut Effects,
     ) {
+        let cause = Arc::new(Error::new(ErrorCode::ActorDied, format!("the actor is dead: {why}")));
+        self.end_actor_with(now, id, cause, reason, fx);
+    }
+
+    /// Ends an actor for good; its calls fail with this error.
+    pub(super) fn end_actor_with(
+        &mut self,
+        now: Time,
+        id: ActorId,
+        cause: Arc<Error>,
+        reason: StopReason,
+        fx: &mut Effects,
+    ) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         if actor.is_dead() {
             return;
         }
-        let cause = Arc::new(Error::new(ErrorCode::ActorDied, format!("the actor is dead: {why}")));
         actor.state = ActorState::Dead(cause.clone());
         if let Some(instance) = actor.instance {
             self.stop_instance(instance, reason, fx);

@@ -12,6 +12,7 @@ mod cycles;
 mod edges;
 mod explain;
 mod finish;
+mod groups;
 mod history;
 mod holders;
 mod instance;
@@ -43,8 +44,10 @@ use std::sync::Arc;
 use slotmap::{SlotMap, new_key_type};
 
 use crate::error::Error;
+use crate::group::GroupMessage;
 use crate::ids::{
-    ActorId, ComponentId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId, WaitId,
+    ActorId, ComponentId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId,
+    TaskId, WaitId,
 };
 use crate::resources::Resources;
 use crate::time::Time;
@@ -53,6 +56,7 @@ use crate::work::{Call, Start, StopReason};
 
 pub use actor::ActorCreation;
 pub use explain::Demand;
+pub use groups::{BundleView, GroupRequest};
 pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
@@ -105,6 +109,10 @@ pub enum Effect {
     Restore(ObjectId, Place),
     /// Send this to the node that it names.
     Send(Box<Packet>),
+    /// Tell the head, in order.
+    ToHead(Box<GroupMessage>),
+    /// The head has accepted a placement group that was asked for, or has not.
+    GroupAnswered(PlacementGroupId, Result<(), Error>),
 }
 
 /// Who asks: a sandbox, and the call that it is serving.
@@ -158,6 +166,7 @@ pub struct Node {
     storage: storage::Storage,
     lineage: lineage::Lineage,
     peers: peers::Peers,
+    groups: groups::Groups,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
@@ -211,6 +220,7 @@ impl Node {
             storage: storage::Storage::default(),
             lineage: lineage::Lineage::default(),
             peers: peers::Peers::default(),
+            groups: groups::Groups::default(),
             active_calls: 0,
             held_by_running: Resources::default(),
             next_instance: 0,

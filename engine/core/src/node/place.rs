@@ -14,6 +14,9 @@ impl Node {
     /// Why a task can never run, however long they wait; none when they can
     /// (contract E2).
     pub(super) fn never_fits(&self, key: TaskKey) -> Option<Arc<Error>> {
+        if self.classes[self.tasks[key].class].group.is_some() {
+            return self.never_fits_in_group(key);
+        }
         if self.any_peer_could_run(key) {
             return None;
         }

@@ -13,6 +13,8 @@ pub(super) enum Planted {
     SequenceReset,
     /// What a task that is cancelled while it fetches its arguments has pinned stays pinned.
     PinsLeft,
+    /// A bundle is committed after its group was removed.
+    CommitAfterRemoval,
 }
 
 impl Node {

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::IdMap;
+use crate::ids::{IdMap, PlacementGroupId};
 use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
 use crate::node::peers::Where;
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
-use crate::options::Reuse;
+use crate::options::{Reuse, Strategy};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Value};
@@ -60,7 +60,7 @@ impl Node {
         let sequence = self.sequence();
         let class = &mut self.classes[class_key];
         let priority = Reverse(class.spec.options.placement.priority);
-        let cpus = class.needs.cpus;
+        let cpus = class.node_cpus();
         let head = class.queue.front().map(|(sequence, _)| *sequence);
         if again && let Some(head) = head {
             class.queue.push_front((head, key));
@@ -82,7 +82,7 @@ impl Node {
             class.queue.pop_front();
             class.ended_in_queue -= 1;
         }
-        let (priority, cpus) = (Reverse(class.spec.options.placement.priority), class.needs.cpus);
+        let (priority, cpus) = (Reverse(class.spec.options.placement.priority), class.node_cpus());
         match class.queue.front() {
             Some((next, _)) if *next == sequence => {}
             Some((next, _)) => {
@@ -142,6 +142,8 @@ impl Node {
 
     fn start_ready(&mut self, now: Time, fx: &mut Effects) {
         let mut after = None;
+        // Groups in which a task that was passed too often waits for room in a bundle.
+        let mut held_up: Vec<PlacementGroupId> = Vec::new();
         while !self.ready.order.is_empty()
             && (!self.peers.is_empty() || !self.ready.all_need_more_than(self.free.cpus))
         {
@@ -152,6 +154,10 @@ impl Node {
                 }
             };
             let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { break };
+            if self.classes[class_key].group.is_some_and(|(group, _)| held_up.contains(&group)) {
+                after = Some(at);
+                continue;
+            }
             match self.place(class_key, fx) {
                 Where::Here if self.next_lacks_arguments(class_key) => {
                     if self.storage.fetching_tasks >= self.limits.fetching_tasks_max {
@@ -174,7 +180,10 @@ impl Node {
                 }
                 Where::Nowhere => {
                     let class = &self.classes[class_key];
-                    if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs) {
+                    if class.group.is_some() {
+                        held_up.extend(self.holds_group_up(class_key));
+                    } else if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs)
+                    {
                         break;
                     }
                     after = Some(at);
@@ -209,6 +218,9 @@ impl Node {
 
     /// Whether a task of this class can start now. When warm sandboxes are in its way, they end.
     pub(super) fn fits(&mut self, class_key: ClassKey, fx: &mut Effects) -> bool {
+        if self.classes[class_key].group.is_some() {
+            return self.fits_in_group(class_key, fx);
+        }
         let class = &self.classes[class_key];
         let needs = class.needs.clone();
         if let Some(key) = &class.reuse
@@ -268,7 +280,19 @@ impl Node {
             fx.push(Effect::Deliver(id, Box::new(call)));
             return;
         }
-        self.free.take(&needs);
+        let class_key = task.class;
+        let bundle = self.bundle_here(class_key);
+        self.take_resources(bundle, &needs);
+        self.enter_bundle(bundle);
+        let task = &mut self.tasks[key];
+        if let Some(bundle) = bundle {
+            task.extra().bundle = Some(bundle.index);
+        }
+        let class = &self.classes[class_key];
+        let captures = match spec.options.placement.strategy {
+            Strategy::PlacementGroup { group, capture_children: true, .. } => Some(group),
+            _ => None,
+        };
         let (role, life) = match &task.kind {
             Kind::Create(actor) => {
                 let restarted = self.actors.get(actor).map(|a| (a.restarts > 0, a.max_concurrency()));
@@ -296,6 +320,8 @@ impl Node {
                 role,
                 handles: IdMap::default(),
                 calls: SmallVec::from_elem(key, 1),
+                bundle,
+                captures,
                 held: needs.clone(),
                 lent_cpus: Quantity::ZERO,
                 blocked: 0,
@@ -349,6 +375,7 @@ impl Node {
             || self.storage.is_moving()
             || self.timers.any_pending()
             || self.peers.may_change_something()
+            || self.groups.may_change_something()
         {
             return false;
         }
@@ -365,12 +392,11 @@ impl Node {
             return false;
         };
         let head = self.classes[class_key].queue.front().map(|(_, key)| *key);
-        if head.is_some_and(|key| self.any_peer_could_run(key)) {
+        if self.waits_for_group(class_key) || head.is_some_and(|key| self.any_peer_could_run(key)) {
             return false;
         }
-        let needs = self.classes[class_key].needs.clone();
         let Some(key) = self.dequeue(class_key) else { return false };
-        let lacks = self.free.lacking(&needs);
+        let lacks = self.lacks_of(class_key);
         let what: Vec<String> = lacks
             .iter()
             .map(|lack| format!("{} ({} wanted, {} free)", lack.resource, lack.wanted, lack.had))

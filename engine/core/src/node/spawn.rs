@@ -43,6 +43,7 @@ impl Node {
         let argument_bytes = self.check_arguments(from, &arguments)?;
         self.check_returns(options.returns)?;
         self.check_large_arguments(parent, &arguments)?;
+        self.settle_strategy(from, &mut options.placement)?;
         let instance = &self.instances[&from.instance];
         let (job, scope) = (instance.job, instance.scope);
         let (name, deadline) = (options.name.take(), options.deadline.take());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Frame};
+use crate::group::BundleId;
 use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
@@ -163,6 +164,8 @@ pub(super) struct Extra {
     pub read: u32,
     /// Its wait, when its reader is too far behind.
     pub emitter: Option<WaitId>,
+    /// The bundle of its placement group that its attempt is or was in.
+    pub bundle: Option<u32>,
 }
 
 impl Task {
@@ -186,6 +189,11 @@ impl Task {
         self.extra.as_ref()?.away
     }
 
+    /// The bundle of its placement group that its attempt is or was in.
+    pub fn bundle(&self) -> Option<u32> {
+        self.extra.as_ref()?.bundle
+    }
+
     /// The attempt that its owner knows, when that is another node: the attempts of a call are the
     /// actor's node's own.
     pub fn attempt_for_owner(&self) -> u32 {
@@ -205,10 +213,15 @@ impl Node {
         self.storage.fetching_tasks -= usize::from(fetches(was));
         // What an actor holds it holds for life.
         if was_active != is_active && matches!(task.kind, Kind::Root | Kind::Function) {
-            let needs = &self.classes[task.class].needs;
-            match is_active {
-                true => self.held_by_running.give(needs),
-                false => self.held_by_running.take(needs),
+            let class = &self.classes[task.class];
+            match (class.group, is_active) {
+                (Some((group, _)), _) => {
+                    if let Some(index) = task.bundle() {
+                        self.groups.note_running(BundleId { group, index }, &class.needs, is_active);
+                    }
+                }
+                (None, true) => self.held_by_running.give(&class.needs),
+                (None, false) => self.held_by_running.take(&class.needs),
             }
         }
         if let Some(job) = self.jobs.get_mut(&task.job) {

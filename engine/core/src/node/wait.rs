@@ -230,6 +230,7 @@ impl Node {
     /// free are for it first. A few smaller ones may pass it.
     pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
         let (mut at, mut comes_first) = (0, false);
+        self.nobody_awaits_cpus();
         while let Some(id) = self.resuming.get(at).copied() {
             let waits = self.waits.get(&id).map(|wait| wait.instance);
             let stopping = |id| self.instances.get(&id).is_none_or(|i| i.stopping.is_some());
@@ -245,6 +246,12 @@ impl Node {
                 continue;
             }
             at += 1;
+            if let Some(record) = self.instances.get(&instance)
+                && let Some(bundle) = record.bundle
+            {
+                self.await_cpus(bundle, record.lent_cpus);
+                continue;
+            }
             // Holding others back helps only when what runs will make room.
             let wanted = self.instances.get(&instance).map_or(Quantity::ZERO, |instance| instance.lent_cpus);
             if self.active_calls > 0 && self.free.cpus.0 + self.held_by_running.cpus.0 >= wanted.0 {

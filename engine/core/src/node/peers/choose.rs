@@ -65,6 +65,8 @@ pub(super) struct Room {
     pub free: Resources,
     /// What it was given, by the number of the message, which it has not acknowledged.
     given: VecDeque<(u64, Arc<Resources>)>,
+    /// It has refused a task and said nothing since.
+    is_closed: bool,
 }
 
 impl Room {
@@ -83,6 +85,7 @@ impl Room {
             self.free.take_what_is_there(needs);
         }
         self.said = load;
+        self.is_closed = false;
         !before.covers(&self.free)
     }
 
@@ -91,6 +94,7 @@ impl Room {
     pub fn is_refused(&mut self, version: u64) {
         if self.said.version <= version {
             self.free = Resources::default();
+            self.is_closed = true;
         }
     }
 
@@ -125,6 +129,9 @@ const LOCALITY_BYTES_MIN: u64 = 1 << 20;
 impl Node {
     /// Where the first task in line of a class can start now.
     pub(in crate::node) fn place(&mut self, class: ClassKey, fx: &mut Effects) -> Where {
+        if self.classes[class].group.is_some() {
+            return self.place_in_group(class, fx);
+        }
         let here = self.may_run_here(class);
         let leaves = !self.peers.is_empty() && self.head_of(class).is_some_and(|key| self.may_leave(key));
         if !leaves {
@@ -260,7 +267,7 @@ impl Node {
         Candidate {
             at: Where::Here,
             liked: self.classes[class].spec.options.placement.likes(&self.labels),
-            used: used(&self.total, &self.free, &self.classes[class].needs),
+            used: self.total.used_with(&self.free, &self.classes[class].needs),
             bytes: self.argument_bytes_at(class, self.id),
         }
     }
@@ -273,7 +280,7 @@ impl Node {
         Some(Candidate {
             at: Where::There(node),
             liked: self.classes[class].spec.options.placement.likes(&peer.labels),
-            used: used(&peer.total, &peer.room.free, &self.classes[class].needs),
+            used: peer.total.used_with(&peer.room.free, &self.classes[class].needs),
             bytes: self.argument_bytes_at(class, node),
         })
     }
@@ -293,6 +300,13 @@ impl Node {
             is_there.then_some(value.size)
         };
         task.arguments.iter().filter_map(Argument::object).filter_map(bytes).sum()
+    }
+
+    /// Whether a node may be given tasks whose room there is reserved.
+    pub(in crate::node) fn takes_more(&self, node: NodeId) -> bool {
+        self.peers.nodes.get(&node).is_some_and(|peer| {
+            !peer.room.is_closed && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
+        })
     }
 
     /// A node was given a task that needs so much, with the message of this number.
@@ -370,23 +384,4 @@ impl Node {
             is_wanted && peer.total.covers(&class.needs) && placement.accepts(&peer.labels)
         })
     }
-}
-
-/// How much of a node is in use once a task is there: of the resource of which the least is left, in
-/// thousandths.
-fn used(total: &Resources, free: &Resources, needs: &Resources) -> u64 {
-    let part = |total: u64, free: u64, needs: u64| match total {
-        0 => 0,
-        _ => (total.saturating_sub(free).saturating_add(needs)).saturating_mul(1000) / total,
-    };
-    let custom = needs
-        .custom()
-        .iter()
-        .map(|(name, wanted)| part(total.get_custom(name).0, free.get_custom(name).0, wanted.0));
-    let gpus = if needs.gpus.0 > 0 { part(total.gpus.0, free.gpus.0, needs.gpus.0) } else { 0 };
-    [part(total.cpus.0, free.cpus.0, needs.cpus.0), part(total.memory, free.memory, needs.memory), gpus]
-        .into_iter()
-        .chain(custom)
-        .max()
-        .unwrap_or(0)
 }

@@ -196,6 +196,7 @@ impl Node {
 
     /// Sends what was queued. Called after every event.
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
+        self.flush_groups(fx);
         self.tell_of_room();
         if self.peers.outbox.is_empty() {
             return;

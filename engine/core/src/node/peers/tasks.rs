@@ -29,6 +29,8 @@ impl Node {
         let job = self.remote_job(task.job);
         let mut options = TaskOptions::clone(&spec.options);
         options.placement.memory = Some(needs.memory);
+        self.go_to_bundle(key, &mut options);
+        let task = &self.tasks[key];
         let remote = RemoteTask {
             id: task.id,
             attempt: task.attempt,
@@ -42,7 +44,9 @@ impl Node {
         };
         self.go_away(now, key, to);
         let number = self.tell(to, Message::Run(Box::new(remote)));
-        self.note_given(to, number, needs);
+        if spec.options.placement.group().is_none() {
+            self.note_given(to, number, needs);
+        }
     }
 
     /// A task is given to another node.
@@ -85,6 +89,7 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.away -= 1;
         }
+        self.note_sent(key, false);
     }
 
     /// A node had no room for a task after all.
@@ -183,7 +188,9 @@ impl Node {
         }
         let mut options = options;
         options.retries = Retries { system: 0, application: 0, kinds: Vec::new() };
-        options.placement.strategy = Strategy::Default;
+        if options.placement.group().is_none() {
+            options.placement.strategy = Strategy::Default;
+        }
         let class = self.class_of(ClassSpec { job: job_id, scope: None, function, options }, 0);
         let new = NewTask {
             id,
@@ -242,6 +249,9 @@ impl Node {
     /// Whether a task of another node's may come here: it fits now, or few enough are in line.
     fn takes_foreign(&self, options: &TaskOptions) -> bool {
         let needs = self.needs_of(options, 0);
+        if let Some(slot) = options.placement.group() {
+            return self.tasks.len() < self.limits.queued_tasks_max && self.takes_in_group(slot, &needs);
+        }
         let fits = self.ready.tasks == 0 && self.free.covers(&needs);
         let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max && self.will_have(&needs);
         self.tasks.len() < self.limits.queued_tasks_max

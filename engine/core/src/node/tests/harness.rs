@@ -8,7 +8,10 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, TaskId, WaitId};
+use crate::group::GroupMessage;
+use crate::ids::{
+    ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, PlacementGroupId, TaskId, WaitId,
+};
 use crate::node::planted::Planted;
 use crate::node::*;
 use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
@@ -58,6 +61,10 @@ pub struct World {
     pub restores: VecDeque<(ObjectId, Place)>,
     /// What is to be sent to other nodes.
     pub outbox: Vec<Packet>,
+    /// What is to be told to the head.
+    pub to_head: Vec<GroupMessage>,
+    /// What the head said to groups that were asked for.
+    pub answered: BTreeMap<PlacementGroupId, Result<(), Error>>,
     /// Bytes that are to come from other nodes.
     pub fetches: Vec<(ObjectId, RemotePlace)>,
     ids: IdGenerator,
@@ -160,6 +167,8 @@ impl World {
             spills: VecDeque::new(),
             restores: VecDeque::new(),
             outbox: Vec::new(),
+            to_head: Vec::new(),
+            answered: BTreeMap::new(),
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
         }
@@ -246,6 +255,10 @@ impl World {
                 }
             }
             Effect::Send(packet) => self.outbox.push(*packet),
+            Effect::ToHead(message) => self.to_head.push(*message),
+            Effect::GroupAnswered(group, answer) => {
+                assert!(self.answered.insert(group, answer).is_none(), "{group} was answered twice");
+            }
             Effect::Restore(id, place) if place.residence() == Residence::Remote => {
                 let place = RemotePlace::of(&place).expect("the place of bytes on another node");
                 self.fetches.push((id, place));

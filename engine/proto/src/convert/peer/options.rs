@@ -118,7 +118,7 @@ fn retries_from(retries: v1::Retries) -> Retries {
 }
 
 fn placement(placement: &Placement) -> Option<v1::Placement> {
-    use v1::placement::{OnNode, Spread, Strategy as Wire};
+    use v1::placement::{InGroup, OnNode, Spread, Strategy as Wire};
     let wire = v1::Placement {
         cpus: placement.cpus.map(|cpus| cpus.0),
         gpus: placement.gpus.0,
@@ -132,6 +132,9 @@ fn placement(placement: &Placement) -> Option<v1::Placement> {
             Strategy::Default => None,
             Strategy::Spread => Some(Wire::Spread(Spread {})),
             Strategy::Node(node, soft) => Some(Wire::OnNode(OnNode { node: Some(id(node)), soft })),
+            Strategy::PlacementGroup { group, bundle, capture_children } => {
+                Some(Wire::InGroup(InGroup { group: Some(id(group)), bundle, capture_children }))
+            }
         },
         labels: placement.labels.iter().map(selector).collect(),
         priority: placement.priority,
@@ -151,6 +154,11 @@ fn placement_from(placement: Option<v1::Placement>) -> Result<Placement, Error> 
             None => Strategy::Default,
             Some(Wire::Spread(_)) => Strategy::Spread,
             Some(Wire::OnNode(on)) => Strategy::Node(read::id(on.node, "OnNode.node")?, on.soft),
+            Some(Wire::InGroup(slot)) => Strategy::PlacementGroup {
+                group: read::id(slot.group, "InGroup.group")?,
+                bundle: slot.bundle,
+                capture_children: slot.capture_children,
+            },
         },
         labels: read::all(placement.labels, selector_from)?,
         priority: placement.priority,

@@ -2,6 +2,8 @@
 
 mod actors;
 mod death;
+mod groups;
+mod headed;
 mod references;
 mod simulate;
 mod streams;

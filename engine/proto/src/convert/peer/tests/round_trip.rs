@@ -69,7 +69,14 @@ fn options_read_back() {
     assert_eq!(task_options_from(task_options(&options)).unwrap(), options);
     let calls = CallOptions { retries: TaskOptions::default().retries, ..CallOptions::default() };
     assert_eq!(call_options_from(call_options(&calls)).unwrap(), calls);
-    for strategy in [Strategy::Default, Strategy::Spread, Strategy::Node(samples::node(1), false)] {
+    let group = engine_core::ids::PlacementGroupId::from_bits(1, 2);
+    for strategy in [
+        Strategy::Default,
+        Strategy::Spread,
+        Strategy::Node(samples::node(1), false),
+        Strategy::PlacementGroup { group, bundle: Some(3), capture_children: true },
+        Strategy::PlacementGroup { group, bundle: None, capture_children: false },
+    ] {
         options.placement.strategy = strategy;
         assert_eq!(task_options_from(task_options(&options)).unwrap(), options);
     }

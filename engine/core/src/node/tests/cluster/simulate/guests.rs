@@ -18,7 +18,13 @@ impl Simulation {
         let guests: Vec<(usize, TaskId)> = self
             .alive()
             .into_iter()
-            .flat_map(|index| self.cluster.worlds[index].running.keys().map(move |task| (index, *task)))
+            .flat_map(|index| {
+                let world = &self.cluster.worlds[index];
+                let is_stopping = |instance| world.stops.iter().any(|(stopped, _)| *stopped == instance);
+                let running = world.running.iter();
+                let serves = running.filter(move |(_, (instance, _))| !is_stopping(*instance));
+                serves.map(move |(task, _)| (index, *task))
+            })
             .collect();
         let Some((index, task)) = self.random.pick(&guests) else { return };
         let guest = self.cluster.worlds[index].caller(task);
@@ -27,7 +33,8 @@ impl Simulation {
             0..=4 => self.create(index, guest),
             5..=14 => self.call(index, guest),
             15..=34 => self.spawn(index, guest),
-            35..=49 => self.put(index, guest),
+            35..=45 => self.put(index, guest),
+            46..=49 => self.group_act(index, guest),
             50..=64 => self.look_at(index, guest),
             65..=67 => self.drop_handle(index, guest),
             68..=72 => self.read_on(index, guest),
@@ -86,6 +93,7 @@ impl Simulation {
         options.placement.strategy = match self.random.below(6) {
             0 => Strategy::Spread,
             1 => Strategy::Node(self.random.pick(&nodes).expect("a node"), true),
+            2..=3 => self.in_some_group(index, guest).unwrap_or_default(),
             _ => Strategy::Default,
         };
         if self.random.once_in(20) {
@@ -156,6 +164,9 @@ impl Simulation {
         let mut options = ActorOptions { max_restarts: self.random.of([0, 1]), ..ActorOptions::default() };
         options.placement.cpus = self.random.of([None, Some(Quantity::ZERO)]);
         options.max_pending_calls = self.random.of([None, Some(3)]);
+        if self.random.once_in(3) {
+            options.placement.strategy = self.in_some_group(index, guest).unwrap_or_default();
+        }
         if let Ok(id) = self.cluster.worlds[index].try_create(guest, Vec::new(), options) {
             self.held.entry((index, guest.instance)).or_default().push(Handle::Actor(id));
         }

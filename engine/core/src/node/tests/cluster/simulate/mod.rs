@@ -8,6 +8,7 @@
 //! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
+mod groups;
 mod guests;
 mod watch;
 
@@ -16,7 +17,8 @@ use std::time::Duration;
 
 use super::Cluster;
 use crate::error::ErrorCode;
-use crate::head::{self, Head, Notice, Watch};
+use crate::group::GroupState;
+use crate::head::{self, GroupLimits, Head, Notice, Watch};
 use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error, moved};
@@ -78,6 +80,7 @@ struct Simulation {
     /// Who was told of whose death.
     told: BTreeSet<(usize, NodeId)>,
     planted: Option<Planted>,
+    lines: groups::Lines,
     summary: Summary,
 }
 
@@ -94,6 +97,11 @@ struct Summary {
     deaths: u64,
     /// Nodes that were taken for dead and came back.
     fenced: u64,
+    /// Groups that were committed, placed again, and in use.
+    groups: u64,
+    placed_again: u64,
+    in_bundles: u64,
+    agreed: u64,
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -119,14 +127,24 @@ impl Simulation {
         };
         let mut totals: Vec<Resources> = (0..count).map(|_| resources(&mut random)).collect();
         totals[0].cpus = Quantity::units(1);
-        let cluster = Cluster::of(&totals, &limits);
+        let mut cluster = Cluster::of(&totals, &limits);
+        let slow_stops = random.once_in(3);
+        cluster.worlds.iter_mut().for_each(|world| world.slow_stops = slow_stops);
         let watch = Watch {
             silence_max: Duration::from_millis(200),
             reconnect_max: Duration::from_millis(60),
             loads_every: Duration::from_millis(30),
             ..Watch::default()
         };
-        let head = Head::new([77; 16], head::Limits { watch, ..head::Limits::default() });
+        let groups = GroupLimits {
+            tried_every: Duration::from_millis(random.of([1, 20])),
+            retried_every: Duration::from_millis(100),
+            held_up_max: Duration::from_millis(100),
+            passed_over_max: random.of([1, 100]),
+            removed_groups_max: random.of([1, 100]),
+            ..GroupLimits::default()
+        };
+        let head = Head::new([77; 16], head::Limits { watch, groups, ..head::Limits::default() });
         Self {
             seen_begun: vec![0; count],
             cluster,
@@ -154,6 +172,7 @@ impl Simulation {
             deaths: 0,
             told: BTreeSet::new(),
             planted: None,
+            lines: groups::Lines::default(),
             summary: Summary::default(),
         }
     }
@@ -174,6 +193,7 @@ impl Simulation {
             0..=1 => self.submit(),
             2 if self.faults && self.random.once_in(3) => self.lose_node(),
             3 if self.faults && self.random.once_in(2) => self.reconnect(),
+            3 if self.faults && self.random.once_in(2) => self.lose_line(),
             3 if self.faults => self.lose_sandbox(),
             4..=30 => self.pass_time(),
             _ => self.guest_acts(),
@@ -201,6 +221,13 @@ impl Simulation {
         self.flying.retain(|(_, packet)| !between(packet));
         self.cluster.worlds[a].event(|node, now, fx| node.reconnected(now, second, fx));
         self.cluster.worlds[b].event(|node, now, fx| node.reconnected(now, first, fx));
+    }
+
+    /// The line of a node to the head breaks and is made anew.
+    fn lose_line(&mut self) {
+        if let Some(index) = self.random.pick(&self.alive()) {
+            self.break_line(index);
+        }
     }
 
     fn lose_sandbox(&mut self) {
@@ -240,6 +267,7 @@ impl Simulation {
         self.cluster.alive[index] = false;
         self.cut_off.remove(&index);
         self.held.retain(|(at, ..), _| *at != index);
+        self.lines.forget(index);
     }
 
     fn start_node(&mut self) {
@@ -247,6 +275,7 @@ impl Simulation {
         let index = self.cluster.worlds.len();
         let mut world = World::with_key(index as u8 + 1, total, self.limits.clone());
         world.now = self.now;
+        world.slow_stops = self.cluster.worlds[0].slow_stops;
         if let Some(bug) = self.planted {
             world.plant(bug);
         }
@@ -258,11 +287,26 @@ impl Simulation {
         self.to_head.push((at, Hears::Join(index)));
     }
 
+    /// Sandboxes that were told to end are gone after a while.
+    fn end_sandboxes(&mut self, index: usize) {
+        for (instance, reason) in std::mem::take(&mut self.cluster.worlds[index].stops) {
+            let world = &mut self.cluster.worlds[index];
+            if !world.slow_stops || !world.sandboxes.contains_key(&instance) {
+                continue;
+            }
+            match self.random.once_in(2) {
+                true => world.gone(instance),
+                false => world.stops.push((instance, reason)),
+            }
+        }
+    }
+
     fn pass_time(&mut self) {
         let by = Duration::from_millis(self.random.of([1, 5, 20, 60]));
         self.now = self.now + by;
         for index in self.alive() {
             self.cluster.worlds[index].advance(by);
+            self.end_sandboxes(index);
         }
         self.beat();
         self.head_works();
@@ -331,6 +375,7 @@ impl Simulation {
 
     /// Takes note of what the nodes did.
     fn look_around(&mut self) {
+        self.look_at_groups();
         self.cluster.collect();
         for packet in std::mem::take(&mut self.cluster.flying) {
             let at = self.after(30);
@@ -400,6 +445,7 @@ impl Simulation {
                 }
             }
             self.look_around();
+            self.check_agreement(round);
             if round > 300 && self.is_empty() {
                 return self.summary();
             }
@@ -414,12 +460,20 @@ impl Simulation {
                 eprintln!("  {object:?}");
             }
         }
+        for group in self.head.groups().iter().filter(|group| group.state != GroupState::Removed) {
+            eprintln!("{:?} of {}", self.head.explain_group(group.spec.id), group.spec.owner);
+        }
         panic!("it does not come to an end");
     }
 
     fn is_empty(&self) -> bool {
         let idle = |index: &usize| self.cluster.worlds[*index].node.leftover().is_none();
-        self.flying.is_empty() && self.fetches.is_empty() && self.alive().iter().all(idle)
+        let is_gone = |group: &head::GroupView| group.state == GroupState::Removed;
+        self.flying.is_empty()
+            && self.fetches.is_empty()
+            && self.lines.is_empty()
+            && self.alive().iter().all(idle)
+            && self.head.groups().iter().all(is_gone)
     }
 
     fn summary(mut self) -> Summary {
@@ -432,6 +486,10 @@ impl Simulation {
             self.summary.refused += counters.tasks_refused;
         }
         self.summary.deaths = self.deaths;
+        self.summary.groups = self.lines.created;
+        self.summary.placed_again = self.lines.placed_again;
+        self.summary.in_bundles = self.lines.in_bundles;
+        self.summary.agreed = self.lines.agreed;
         self.summary
     }
 }
@@ -451,7 +509,7 @@ fn run(seed: u64, planted: Option<Planted>) -> Summary {
     simulation.drain()
 }
 
-// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, J2, H3
+// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, P1, P2, P3, J2, H3
 #[test]
 fn random_nodes() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
@@ -471,18 +529,23 @@ fn random_nodes() {
         sum.fetched += summary.fetched;
         sum.deaths += summary.deaths;
         sum.fenced += summary.fenced;
+        sum.groups += summary.groups;
+        sum.placed_again += summary.placed_again;
+        sum.in_bundles += summary.in_bundles;
+        sum.agreed += summary.agreed;
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
-    let counts =
-        counts.into_iter().chain([sum.read, sum.fetched, sum.deaths, sum.fenced]).collect::<Vec<_>>();
+    let counts = counts.into_iter().chain([sum.read, sum.fetched, sum.deaths, sum.fenced]);
+    let counts: Vec<u64> = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,
         ErrorCode::OwnerDied,
         ErrorCode::NodeDied,
         ErrorCode::ObjectLost,
+        ErrorCode::PlacementGroupRemoved,
         ErrorCode::TaskCancelled,
     ] {
         assert!(sum.codes.contains(&code), "{code} was never seen");
@@ -492,7 +555,13 @@ fn random_nodes() {
 /// A simulation that finds nothing shows nothing: each of these is found, and soon.
 #[test]
 fn planted_bugs_are_found() {
-    let bugs = [Planted::ReleaseTwice, Planted::FencedFinish, Planted::SequenceReset, Planted::PinsLeft];
+    let bugs = [
+        Planted::ReleaseTwice,
+        Planted::FencedFinish,
+        Planted::SequenceReset,
+        Planted::PinsLeft,
+        Planted::CommitAfterRemoval,
+    ];
     for bug in bugs {
         let found = (0..1_000).find(|seed| {
             let seed = *seed;

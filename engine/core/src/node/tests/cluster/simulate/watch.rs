@@ -22,7 +22,9 @@ impl Simulation {
             }
         }
         let now = self.now;
-        self.cut_off.retain(|_, until| *until > now);
+        let back: Vec<usize> =
+            self.cut_off.extract_if(.., |_, until| *until <= now).map(|(at, _)| at).collect();
+        back.into_iter().for_each(|index| self.break_line(index));
     }
 
     pub(super) fn head_works(&mut self) {
@@ -41,8 +43,9 @@ impl Simulation {
                 }
                 Hears::Join(index) if self.cluster.alive[index] => {
                     let info = self.info(index);
-                    if self.head.node_joins(now, info, &mut fx).is_err() {
-                        self.stop_node(index);
+                    match self.head.node_joins(now, info, &mut fx) {
+                        Ok(()) => self.break_line(index),
+                        Err(_) => self.stop_node(index),
                     }
                 }
                 Hears::Load(index, load) if self.cluster.alive[index] => {
@@ -66,15 +69,15 @@ impl Simulation {
                 Hears::Join(_) | Hears::Load(..) => {}
             }
         }
+        self.hear_of_groups(&mut fx);
         if self.head_timer.is_some_and(|at| at <= now) {
             self.head_timer = None;
             self.head.timer(now, &mut fx);
         }
         for effect in fx {
             match effect {
-                // The others are told one by one.
-                head::Effect::Died(..) => {}
                 head::Effect::ArmTimer(at) => self.head_timer = Some(at),
+                head::Effect::Died(..) => {}
                 head::Effect::Tell(id, notice) => {
                     let to = self.cluster.index(id);
                     let at = self.after(30);
@@ -99,12 +102,15 @@ impl Simulation {
                 let Some((_, notice)) = self.notices.get_mut(&index).and_then(VecDeque::pop_front) else {
                     break;
                 };
-                if let Notice::Dead(id, _) = &notice {
-                    self.told.insert((index, *id));
+                match &notice {
+                    Notice::Dead(id, _) => drop(self.told.insert((index, *id))),
+                    Notice::Group(notice) => self.lines.note_down(index, notice),
+                    Notice::Joined(_) | Notice::Loads(_) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
                     Notice::Joined(info) => node.node_joined(now, info, fx),
                     Notice::Dead(id, _) => node.node_dead(now, id, fx),
+                    Notice::Group(notice) => node.group_notice(now, notice, fx),
                     Notice::Loads(loads) => {
                         loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
                     }
