@@ -6,6 +6,7 @@ use std::process::Stdio;
 use clap::Args;
 use engine_client::Address;
 use engine_core::resources::bytes;
+use engine_head::cluster::ClusterHead;
 use engine_net::{Backend, Server, Services, TcpSocket, UnixSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -112,7 +113,7 @@ async fn several(
                 usage(address);
                 tokio::select! {
                     () = interrupts.next() => {}
-                    () = nodes.all_ended() => eprintln!("no node is left"),
+                    () = none_left(&mut nodes, &head) => eprintln!("no node is left"),
                 }
             }
             () = interrupts.next() => {}
@@ -128,6 +129,12 @@ async fn several(
     let served = running.serve(until).await;
     eprintln!("stopped");
     served
+}
+
+/// Resolves when no node is left, of this command's or of those that joined.
+async fn none_left(nodes: &mut Nodes, head: &ClusterHead) {
+    nodes.all_ended().await;
+    head.wait_for_no_node().await;
 }
 
 /// The processes of nodes.

@@ -132,8 +132,17 @@ impl ClusterHead {
 
     /// Resolves when so many nodes live.
     pub async fn wait_for_nodes(&self, count: usize) {
+        self.wait(|nodes| nodes >= count).await;
+    }
+
+    /// Resolves when no node lives.
+    pub async fn wait_for_no_node(&self) {
+        self.wait(|nodes| nodes == 0).await;
+    }
+
+    async fn wait(&self, is_reached: impl Fn(usize) -> bool) {
         let mut news = self.news.subscribe();
-        while self.nodes_alive() < count {
+        while !is_reached(self.nodes_alive()) {
             if news.changed().await.is_err() {
                 return;
             }

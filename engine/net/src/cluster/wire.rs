@@ -2,8 +2,7 @@
 //!
 //! Plain TCP: a hello that names the protocol, the sender and the node that is meant, one byte of
 //! answer, then frames: the length of each as four bytes, little-endian, and a `PeerFrame`. A call of a
-//! gRPC stream costs two more hops between threads at each end, which is most of what a task on another
-//! node takes.
+//! gRPC stream costs two more hops between threads at each end.
 
 use bytes::{Buf, BufMut, BytesMut};
 use engine_core::NodeId;
