@@ -139,6 +139,11 @@ impl Simulation {
     }
 
     fn lacks_cpus(&self, view: &TaskView) -> bool {
+        // Whoever was passed over often enough is waited for.
+        let node = &self.world.node;
+        if node.resume_passed_over >= node.limits.passed_over_max && !node.resuming.is_empty() {
+            return true;
+        }
         let actor = view.actor.and_then(|id| self.world.node.actor(id));
         let needs = actor.map_or(view.needs.cpus, |actor| actor.held.cpus);
         self.world.free().cpus < needs
