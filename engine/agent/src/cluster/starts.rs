@@ -34,10 +34,27 @@ impl Starts {
         let this = driver.clone();
         let prepare = async move {
             let prepared = ask(&this, job).await;
-            let starts = this.starts.0.lock().remove(&job).unwrap_or_default();
-            begin(&this, starts, prepared);
+            this.starts.begin(&this, job, prepared);
         };
         drop(background::spawn_on(&driver.background, Kind::Prepare, prepare));
+    }
+
+    /// Starts what has waited, or says why it cannot.
+    fn begin(&self, driver: &Driver, job: JobId, prepared: Result<Arc<JobContext>, Error>) {
+        let ready = prepared.and_then(|context| Ok((context, driver.runtime()?.clone())));
+        // Under the lock: whoever wants one of them stopped finds it here or in the runtime.
+        let mut waiting = self.0.lock();
+        let starts = waiting.remove(&job).unwrap_or_default();
+        let error = match ready {
+            Ok((context, runtime)) => {
+                return starts.into_iter().for_each(|start| runtime.start(start, context.clone()));
+            }
+            Err(error) => error,
+        };
+        drop(waiting);
+        for start in starts {
+            not_started(driver, start, &error);
+        }
     }
 
     /// A sandbox that waits is not wanted any more. False: it does not wait.
@@ -58,21 +75,11 @@ impl Starts {
     }
 }
 
-fn begin(driver: &Driver, starts: Vec<Start>, prepared: Result<Arc<JobContext>, Error>) {
-    let started = prepared.and_then(|context| Ok((context, driver.runtime()?.clone())));
-    for start in starts {
-        match &started {
-            Ok((context, runtime)) => runtime.start(start, context.clone()),
-            Err(error) => {
-                let Start { instance, call, .. } = start;
-                let result = Err(error.clone());
-                let report = CallReport { task: call.task, result, usage: Usage::default() };
-                let cause = Some(error.clone());
-                let gone = GoneReport { instance, calls: smallvec![report], cause };
-                driver.event(|node, now, fx| node.gone(now, gone, fx));
-            }
-        }
-    }
+fn not_started(driver: &Driver, start: Start, error: &Error) {
+    let Start { instance, call, .. } = start;
+    let report = CallReport { task: call.task, result: Err(error.clone()), usage: Usage::default() };
+    let gone = GoneReport { instance, calls: smallvec![report], cause: Some(error.clone()) };
+    driver.event(|node, now, fx| node.gone(now, gone, fx));
 }
 
 /// Asks what a job's guests are granted, and makes its components ready.
@@ -87,11 +94,12 @@ async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error>
         load_component(driver, *component).await?;
     }
     driver.runtime()?.check_directories(&context)?;
+    driver.jobs.insert_foreign(home, context.clone());
     // The job may have ended meanwhile, and nobody would forget it.
     if driver.read(|node| node.home_of(job)).is_none() {
+        driver.jobs.close(job);
         return Err(Error::new(ErrorCode::NodeDied, format!("{job} has ended")));
     }
-    driver.jobs.insert_foreign(home, context.clone());
     Ok(context)
 }
 

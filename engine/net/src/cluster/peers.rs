@@ -295,6 +295,10 @@ async fn hold(shared: &Shared, connection: &TcpStream) {
         if written == Written::NotConnected || shared.queue.lock().is_removed {
             return;
         }
+        // Who came while this task was writing has left it to it.
+        if written == Written::All && shared.has_work() {
+            continue;
+        }
         tokio::select! {
             ready = connection.writable(), if written == Written::Blocked => {
                 if ready.is_err() {
