@@ -13,13 +13,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
-use crate::limits::CONNECTIONS_MAX;
 use crate::listen::{TcpSocket, UnixSocket};
 
 /// After a refusal of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// An accepted connection; its place among [`CONNECTIONS_MAX`] is free when it is dropped.
+/// An accepted connection; its place among those there may be is free when it is dropped.
 pub(crate) struct Connection {
     io: Io,
     _permit: OwnedSemaphorePermit,
@@ -63,9 +62,12 @@ fn may_speak(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 
-/// All connections of all listeners.
-pub(crate) fn incoming(listeners: Vec<Listener>) -> impl Stream<Item = io::Result<Connection>> {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// All connections of all listeners, so many at once; further ones wait.
+pub(crate) fn incoming(
+    listeners: Vec<Listener>,
+    connections_max: usize,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let permits = Arc::new(Semaphore::new(connections_max));
     stream::select_all(listeners.into_iter().map(|listener| accepted(listener, permits.clone()).boxed()))
 }
 

@@ -18,8 +18,6 @@ pub const PEER_FRAME_BYTES_MAX: usize = 1 << 30;
 pub const UPLOADS_MAX: usize = 4;
 /// How long an upload may bring nothing.
 pub const UPLOAD_IDLE_MAX: Duration = Duration::from_secs(30);
-/// Bytes under way on a connection before the receiver has read them.
-pub const WINDOW_BYTES: u32 = 16 << 20;
 /// How often a silent connection is probed.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the answer to a probe may take.

@@ -17,7 +17,9 @@ use tonic::service::interceptor::InterceptedService;
 use crate::backend::Backend;
 use crate::cluster::{ClusterBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
-use crate::limits::{CONCURRENT_STREAMS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, WINDOW_BYTES};
+use crate::limits::{
+    CONCURRENT_STREAMS_MAX, CONNECTIONS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
+};
 use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::{
     self, ClusterService, ComponentsService, HandshakeService, JobsService, PeerService, StateService,
@@ -102,10 +104,11 @@ impl Server {
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming(self.listeners), stopping.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                incoming(self.listeners, CONNECTIONS_MAX),
+                stopping.clone().cancelled_owned(),
+            );
         tokio::pin!(serve);
         tokio::select! {
             ended = &mut serve => return ended.map_err(ServerError),

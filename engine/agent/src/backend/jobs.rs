@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::head::{JobRecord, JobState};
+use engine_core::head::JobRecord;
 use engine_core::node::{Progress, TaskState};
 use engine_core::{Error, JobId};
 use engine_net::JobKey;
@@ -42,7 +42,8 @@ fn for_head(mut view: v1::JobView) -> v1::JobView {
 /// The jobs whose root tasks this node has or had.
 pub(crate) fn known(driver: &Driver) -> Vec<v1::KnownJob> {
     let job = |record: &JobRecord| v1::KnownJob {
-        job: Some(for_head(view_of(driver, record))),
+        // All of them go in one message: the head asks for what they gave when somebody wants it.
+        job: Some(v1::JobView { result: None, ..view_of(driver, record) }),
         digest: record.submission.digest.to_vec(),
     };
     driver.head.jobs().iter().map(job).collect()
@@ -130,13 +131,6 @@ pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
     let entry = driver.jobs.get(record.id);
     let invoked = entry.as_ref().is_some_and(|entry| entry.invoked);
     let time = |time| Some(timestamp(driver.clock().wall(time)));
-    let state = match record.state {
-        JobState::Pending => v1::JobState::Pending,
-        JobState::Running => v1::JobState::Running,
-        JobState::Stopped => v1::JobState::Stopped,
-        JobState::Succeeded => v1::JobState::Succeeded,
-        JobState::Failed => v1::JobState::Failed,
-    };
     let result = record.result.as_ref().map(|value| {
         let bytes = engine_objects::bytes(value);
         let wave = invoked.then(|| String::from_utf8_lossy(bytes).into_owned());
@@ -151,7 +145,7 @@ pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
         name: record.submission.name.clone(),
         namespace: entry.as_ref().map(|entry| entry.context.namespace.clone()).unwrap_or_default(),
         tenant: record.submission.tenant.clone(),
-        state: state.into(),
+        state: v1::JobState::from(record.state).into(),
         error: record.error.as_deref().map(Into::into),
         result,
         root_task_id: entry.as_ref().and_then(|e| e.root()).map(|root| root.to_string()).unwrap_or_default(),

@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use engine_proto::v1;
 use engine_runtime::host::LogLine;
 
-use crate::cluster::starts::foreign_home;
 use crate::driver::Driver;
 use crate::logs::Line;
 
@@ -14,7 +13,7 @@ impl Driver {
     pub(crate) fn send_log(&self, line: LogLine) {
         let Ok(network) = self.network() else { return };
         let job = line.job;
-        let Some(home) = foreign_home(self, job) else { return };
+        let Some(home) = self.jobs.foreign_home(job) else { return };
         let (id, (function, root)) =
             self.read(|node| (node.id(), node.function_of(line.task).unwrap_or_default()));
         let line = Line::new(line, SystemTime::now(), function, root).view(&id.to_string(), 0);

@@ -13,16 +13,16 @@ use crate::cluster::Network;
 use crate::driver::Driver;
 use crate::host::caller;
 
-/// A name that was asked for and may be this node's. Dropped before it is used, it is free again.
+/// A name that was asked for. Whoever goes before the answer has come has no use for it.
 struct Claimed<'a> {
     network: &'a Network,
     actor: ActorId,
-    is_used: bool,
+    is_answered: bool,
 }
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        if !self.is_used {
+        if !self.is_answered {
             self.network.release_name(self.actor);
         }
     }
@@ -71,31 +71,20 @@ pub(crate) async fn create_actor(
         });
     };
     let id = driver.event(|node, _, _| node.new_actor_id());
-    let claim = v1::ClaimName {
-        namespace: namespace.clone(),
-        name,
-        actor_id: id.to_string(),
-        get_if_exists: options.get_if_exists,
-    };
+    let claim =
+        v1::ClaimName { namespace, name, actor_id: id.to_string(), get_if_exists: options.get_if_exists };
     // Whoever asks may be stopped meanwhile.
-    let mut claimed = Claimed { network, actor: id, is_used: false };
+    let mut claimed = Claimed { network, actor: id, is_answered: false };
     let answer = network.requests.ask(node_request::Request::ClaimName(claim.clone())).await;
-    match answer {
-        Ok(None) => {
+    claimed.is_answered = true;
+    match answer? {
+        None => {
             let creation = ActorCreation { id, class, arguments, options };
             network.named.lock().insert(id, v1::ClaimName { get_if_exists: false, ..claim });
             let created = driver.event(|node, now, fx| node.create_actor(now, caller(from), creation, fx));
-            claimed.is_used = created.is_ok();
-            created
+            created.inspect_err(|_| network.release_name(id))
         }
-        Ok(Some(existing)) => {
-            claimed.is_used = true;
-            found(&driver, from, existing)
-        }
-        Err(error) => {
-            claimed.is_used = true;
-            Err(error)
-        }
+        Some(existing) => found(&driver, from, existing),
     }
 }
 

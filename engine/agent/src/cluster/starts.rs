@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine_core::ids::IdMap;
 use engine_core::work::{CallReport, GoneReport, Start, Usage};
-use engine_core::{Error, ErrorCode, InstanceId, JobId, NodeId};
+use engine_core::{Error, ErrorCode, InstanceId, JobId};
 use engine_proto::v1;
 use engine_runtime::{DirectoryGrant, JobContext};
 use parking_lot::Mutex;
@@ -149,9 +149,4 @@ pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
             })
             .collect(),
     }
-}
-
-/// The node of a job's root task, when it is another than this one.
-pub(super) fn foreign_home(driver: &Driver, job: JobId) -> Option<NodeId> {
-    driver.jobs.foreign_home(job)
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::head::Head;
+use crate::head::{Effect, Head};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{JobEnd, Progress};
 use crate::time::Time;
@@ -212,7 +212,7 @@ impl Head {
     }
 
     /// The jobs whose root tasks were on a dead node have failed (contract J2).
-    pub(super) fn lose_jobs_of(&mut self, now: Time, dead: NodeId, why: &str) {
+    pub(super) fn lose_jobs_of(&mut self, now: Time, dead: NodeId, why: &str, fx: &mut Vec<Effect>) {
         let is_lost = |job: &&JobRecord| job.home == Some(dead) && !job.state.is_end();
         let mut lost: Vec<JobId> = self.jobs.values().filter(is_lost).map(|job| job.id).collect();
         lost.sort();
@@ -220,7 +220,7 @@ impl Head {
             let message = format!("{dead}, the node of the job's root task, is dead: {why}");
             let error = Arc::new(Error::new(ErrorCode::NodeDied, message));
             let end = JobEnd { result: Err(error), stopped: false, progress: Progress::default() };
-            self.job_ended(now, id, end);
+            fx.extend(self.job_ended(now, id, end).map(Effect::JobForgotten));
         }
     }
 

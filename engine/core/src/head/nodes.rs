@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::group::GroupNotice;
 use crate::head::Head;
-use crate::ids::{IdSet, NodeId};
+use crate::ids::{IdSet, JobId, NodeId};
 use crate::node::{Load, NodeInfo};
 use crate::time::Time;
 
@@ -21,6 +21,8 @@ pub enum Effect {
     Tell(NodeId, Notice),
     /// A node is dead, and why: its line is to end. Comes before the others are told.
     Died(NodeId, String),
+    /// An old job was forgotten to make room.
+    JobForgotten(JobId),
     /// Call `timer` at this time, whatever was armed before.
     ArmTimer(Time),
 }
@@ -108,6 +110,11 @@ impl Head {
         self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
+    }
+
+    /// An id for the head itself, as those of nodes are.
+    pub fn new_node_id(&mut self) -> NodeId {
+        self.ids.node()
     }
 
     /// Whether a node may join.
@@ -263,7 +270,7 @@ impl Head {
         self.nodes.alive.remove(&id);
         self.nodes.dead.insert(id);
         self.release_names_of(id);
-        self.lose_jobs_of(now, id, why);
+        self.lose_jobs_of(now, id, why, fx);
         fx.push(Effect::Died(id, why.to_owned()));
         for other in self.nodes.alive.keys() {
             fx.push(Effect::Tell(*other, Notice::Dead(id, why.to_owned())));
@@ -421,6 +428,14 @@ mod tests {
             head.node_leaves(Time(1), node, "it was told to", &mut fx);
         }
         assert_eq!(head.place_job(second).expect_err("no node").code(), ErrorCode::Unschedulable);
+        let forgotten = |fx: &[Effect]| fx.iter().any(|effect| matches!(effect, Effect::JobForgotten(_)));
+        assert!(!forgotten(&fx), "there is room for both");
+        head.limits.ended_jobs_max = 1;
+        head.node_joins(Time(2), info(IdGenerator::new([9; 16]).node()), &mut fx).expect("room");
+        let (third, home) = submit(&mut head);
+        fx.clear();
+        head.node_leaves(Time(3), home, "it was told to", &mut fx);
+        assert!(forgotten(&fx), "an older one makes room for {third}");
     }
 
     #[test]

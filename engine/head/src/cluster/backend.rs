@@ -156,11 +156,13 @@ impl ClusterHead {
 
     fn dead_nodes(&self, filters: &Filters) -> v1::ListResponse {
         let nodes = self.nodes.lock();
-        let view = |(member, _reason): &(v1::Member, String)| v1::NodeView {
+        let view = |member: &v1::Member| v1::NodeView {
             node_id: member.node_id.clone(),
             state: v1::NodeState::Dead.into(),
             hostname: member.hostname.clone(),
             total: member.total.clone(),
+            // Nothing runs there.
+            available: member.total.clone(),
             labels: member.labels.clone(),
             version: member.version.clone(),
             process_id: member.process_id,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_core::head::{JobRecord, JobState, Submission, Submitted};
+use engine_core::head::{Effect, JobRecord, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_net::{JobKey, LogsQuery, Replies};
 use engine_proto::convert::timestamp;
+use engine_proto::limits::LIST_ITEMS_MAX;
 use engine_proto::v1::{self, job_event};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
@@ -56,7 +57,7 @@ impl ClusterHead {
         if let Err(error) = &started {
             let result = Err(Arc::new(error.clone()));
             let end = JobEnd { result, stopped: false, progress: Progress::default() };
-            self.event(|core, now, _| core.job_ended(now, job, end));
+            self.event(|core, now, fx| fx.extend(core.job_ended(now, job, end).map(Effect::JobForgotten)));
             self.head.delete_job(job)?;
         }
         started
@@ -116,20 +117,13 @@ impl ClusterHead {
             return view.clone();
         }
         let time = |time: Time| timestamp(self.clock.wall + Duration::from_nanos(time.0));
-        let state = match record.state {
-            JobState::Pending => v1::JobState::Pending,
-            JobState::Running => v1::JobState::Running,
-            JobState::Stopped => v1::JobState::Stopped,
-            JobState::Succeeded => v1::JobState::Succeeded,
-            JobState::Failed => v1::JobState::Failed,
-        };
         v1::JobView {
             job_id: record.id.to_string(),
             submission_id: record.submission.submission_id.clone(),
             name: record.submission.name.clone(),
             namespace: record.submission.namespace.clone(),
             tenant: record.submission.tenant.clone(),
-            state: state.into(),
+            state: v1::JobState::from(record.state).into(),
             error: record.error.as_deref().map(Into::into),
             submit_time: Some(time(record.submitted)),
             start_time: record.started.map(time),
@@ -141,7 +135,8 @@ impl ClusterHead {
     /// The newest jobs: those that run as the nodes of their roots list them.
     pub(super) async fn list_jobs(&self, limit: usize) -> v1::ListJobsResponse {
         let records = self.head.jobs();
-        let listed = v1::ListRequest { kind: v1::Kind::Job.into(), filters: Vec::new(), limit: 10_000 };
+        let listed =
+            v1::ListRequest { kind: v1::Kind::Job.into(), filters: Vec::new(), limit: LIST_ITEMS_MAX };
         let mut running: HashMap<String, v1::JobView> = HashMap::new();
         for listing in self.ask_all(|client| list(client, listed.clone())).await {
             for item in listing.items {

@@ -65,7 +65,7 @@ pub struct ClusterHead {
 #[derive(Default)]
 struct Nodes {
     alive: HashMap<NodeId, Line>,
-    dead: VecDeque<(v1::Member, String)>,
+    dead: VecDeque<v1::Member>,
     /// Counts lines, so that the end of an old one is not taken for that of a new one.
     lines: u64,
 }
@@ -104,17 +104,11 @@ impl ClusterHead {
     pub fn start(id_key: [u8; 16], options: &Options) -> Arc<Self> {
         let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
         let components = crate::Components::new(folder, options.component_store_bytes_max);
-        let mut ids = engine_core::ids::IdGenerator::new(id_key);
-        let id = ids.node();
-        // Another key than that of its own id.
-        let (high, low) = ids.job().bits();
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&high.to_le_bytes());
-        key[8..].copy_from_slice(&low.rotate_left(13).to_le_bytes());
-        key.iter_mut().zip(id_key).for_each(|(byte, other)| *byte ^= other);
+        let head = Head::new(id_key, options.limits.clone(), components);
+        let id = head.lock().new_node_id();
         let head = Arc::new(Self {
             id,
-            head: Head::new(key, options.limits.clone(), components),
+            head,
             clock: Clock { start: Instant::now(), wall: SystemTime::now() },
             nodes: Mutex::default(),
             ended: Mutex::default(),
@@ -185,10 +179,7 @@ impl ClusterHead {
                 self.timer.changed.notify_one();
             }
             Effect::Tell(to, notice) => {
-                let mut nodes = self.nodes.lock();
-                if let Notice::Dead(id, reason) = &notice {
-                    self.bury(&mut nodes, *id, reason);
-                }
+                let nodes = self.nodes.lock();
                 let message = match notice {
                     Notice::Joined(info) => match nodes.alive.get(&info.id) {
                         Some(line) => head_message::Message::Joined(line.member.clone()),
@@ -213,18 +204,20 @@ impl ClusterHead {
                     line.say(message);
                 }
             }
+            Effect::JobForgotten(job) => drop(self.ended.lock().remove(&job)),
             Effect::Died(id, reason) => {
-                self.bury(&mut self.nodes.lock(), id, &reason);
+                self.bury(id, reason);
                 self.news.send_modify(|news| *news += 1);
             }
         }
     }
 
     /// A node is dead: its line ends.
-    fn bury(&self, nodes: &mut Nodes, id: NodeId, reason: &str) {
+    fn bury(&self, id: NodeId, reason: String) {
+        let mut nodes = self.nodes.lock();
         let Some(line) = nodes.alive.remove(&id) else { return };
         tracing::info!(node = %id, reason, "a node is dead");
-        nodes.dead.push_back((line.member, reason.to_owned()));
+        nodes.dead.push_back(line.member);
         if nodes.dead.len() > DEAD_NODES_SHOWN_MAX {
             nodes.dead.pop_front();
         }

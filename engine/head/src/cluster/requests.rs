@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::head::{Claim, Submission};
+use engine_core::head::{Claim, Effect, Submission};
 use engine_core::ids::ParseIdError;
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId, Value};
@@ -84,10 +84,7 @@ impl ClusterHead {
         if self.head.job(id).is_ok_and(|record| !record.state.is_end()) {
             self.ended.lock().insert(id, view);
         }
-        let forgotten = self.event(|core, now, _| core.job_ended(now, id, end));
-        if let Some(forgotten) = forgotten {
-            self.ended.lock().remove(&forgotten);
-        }
+        self.event(|core, now, fx| fx.extend(core.job_ended(now, id, end).map(Effect::JobForgotten)));
         self.news.send_modify(|news| *news += 1);
         Ok(())
     }

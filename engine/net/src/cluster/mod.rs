@@ -24,7 +24,6 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 use crate::backend::Replies;
-use crate::limits::WINDOW_BYTES;
 
 pub use link::{HeadLink, NotConnected};
 pub use node_client::NodeClient;
@@ -78,8 +77,6 @@ pub(crate) fn channel(address: SocketAddr) -> Channel {
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
         .tcp_nodelay(true)
         .connect_lazy()
 }

@@ -1,15 +1,17 @@
 //! Where the packets of other nodes come in.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use engine_core::NodeId;
+use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::cluster::{CONNECT_TIMEOUT, PeerBackend, wire};
+use crate::connection::{Connection, Listener, incoming};
 use crate::limits::PEER_LINES_MAX;
 use crate::listen::{BindError, TcpSocket};
 
@@ -39,17 +41,11 @@ impl PeerPort {
     /// Gives what comes to the backend, as long as it is run.
     pub async fn run<B: PeerBackend>(self, backend: Arc<B>) {
         let mut lines = JoinSet::new();
+        let mut incoming = pin!(incoming(vec![Listener::Tcp(self.socket)], PEER_LINES_MAX));
         loop {
             tokio::select! {
-                accepted = self.socket.listener.accept() => match accepted {
-                    Ok((connection, _)) => {
-                        let is_welcome = lines.len() < PEER_LINES_MAX;
-                        lines.spawn(line(connection, self.node, is_welcome, backend.clone()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "a line of another node was not accepted");
-                        tokio::task::yield_now().await;
-                    }
+                Some(accepted) = incoming.next() => if let Ok(connection) = accepted {
+                    lines.spawn(line(connection, self.node, backend.clone()));
                 },
                 Some(_) = lines.join_next() => {}
             }
@@ -58,8 +54,8 @@ impl PeerPort {
 }
 
 /// Takes what comes on one line.
-async fn line<B: PeerBackend>(mut connection: TcpStream, node: NodeId, is_welcome: bool, backend: Arc<B>) {
-    let begun = tokio::time::timeout(CONNECT_TIMEOUT, begin(&mut connection, node, is_welcome)).await;
+async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend: Arc<B>) {
+    let begun = tokio::time::timeout(CONNECT_TIMEOUT, begin(&mut connection, node)).await;
     let Ok(Some(from)) = begun else { return };
     let mut bytes = BytesMut::with_capacity(READ_BYTES);
     loop {
@@ -83,14 +79,10 @@ async fn line<B: PeerBackend>(mut connection: TcpStream, node: NodeId, is_welcom
 }
 
 /// Answers the hello; who sends, when it is welcome.
-async fn begin(connection: &mut TcpStream, node: NodeId, is_welcome: bool) -> Option<NodeId> {
-    connection.set_nodelay(true).ok()?;
+async fn begin(connection: &mut Connection, node: NodeId) -> Option<NodeId> {
     let mut hello = [0; wire::HELLO_BYTES];
     connection.read_exact(&mut hello).await.ok()?;
-    let answer = match is_welcome {
-        true => wire::answer(&hello, node),
-        false => Err(wire::REFUSED),
-    };
+    let answer = wire::answer(&hello, node);
     connection.write_u8(answer.err().unwrap_or(wire::WELCOME)).await.ok()?;
     answer.ok()
 }

@@ -26,11 +26,9 @@ use tonic::transport::Channel;
 use crate::cluster::{CONNECT_TIMEOUT, channel, error_of, request, wire};
 use crate::limits::{PEER_LOG_LINES_MAX, PEER_PACKETS_MAX};
 
-/// Packets of one frame.
-const FRAME_PACKETS_MAX: usize = 256;
 /// Log lines of one frame.
 const FRAME_LOG_LINES_MAX: usize = 1_000;
-/// Bytes that a frame begins to be written at: no further packet is put before them.
+/// So many bytes are written before a further frame is put behind them.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
 /// What happens to lines.
@@ -58,7 +56,6 @@ pub struct Peers {
     lines: Mutex<HashMap<NodeId, Line>>,
 }
 
-#[derive(Clone)]
 struct Line {
     channel: Channel,
     shared: Arc<Shared>,
@@ -136,14 +133,14 @@ impl Peers {
         }
     }
 
-    fn line(&self, node: NodeId) -> Option<Line> {
-        self.lines.lock().get(&node).cloned()
+    fn shared(&self, node: NodeId) -> Option<Arc<Shared>> {
+        self.lines.lock().get(&node).map(|line| line.shared.clone())
     }
 
     /// Sends a packet. One to a node without a line, or whose queue is full, is lost like one on a line
     /// that breaks.
     pub fn send(&self, packet: Box<Packet>) {
-        let Some(Line { shared, .. }) = self.line(packet.to) else {
+        let Some(shared) = self.shared(packet.to) else {
             tracing::debug!(to = %packet.to, "a packet for a node that has no line");
             return;
         };
@@ -160,7 +157,7 @@ impl Peers {
 
     /// Sends a log line. False: there is no room, and it is lost.
     pub fn log(&self, node: NodeId, line: v1::PeerLogLine) -> bool {
-        let Some(Line { shared, .. }) = self.line(node) else { return false };
+        let Some(shared) = self.shared(node) else { return false };
         {
             let mut queue = shared.queue.lock();
             if queue.logs.len() >= PEER_LOG_LINES_MAX {
@@ -179,7 +176,7 @@ impl Peers {
     /// NODE_DIED when that node is not reached, NOT_FOUND when it does not know the job.
     pub async fn grants(&self, home: NodeId, job: JobId) -> Result<v1::JobGrants, Error> {
         let not_there = || Error::new(ErrorCode::NodeDied, format!("{home} is not among the nodes"));
-        let Line { channel, .. } = self.line(home).ok_or_else(not_there)?;
+        let channel = self.lines.lock().get(&home).map(|line| line.channel.clone()).ok_or_else(not_there)?;
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let asked = client.grants(request(v1::GrantsRequest { job_id: job.to_string() })).await;
         asked.map(tonic::Response::into_inner).map_err(|status| error_of(&status, &home.to_string()))
@@ -202,19 +199,18 @@ impl Shared {
         }
     }
 
-    /// What is there, as much as goes into one frame.
+    /// The next packet, and the log lines that are there: together one frame.
     fn next_frame(&self) -> Option<v1::PeerFrame> {
         let mut queue = self.queue.lock();
-        let count = queue.packets.len().min(FRAME_PACKETS_MAX);
-        let packets: Vec<Box<Packet>> = queue.packets.drain(..count).collect();
-        // Taken with the packets: what a call wrote before its end goes no later than that.
+        let packet = queue.packets.pop_front();
+        // Taken with the packet: what a call wrote before its end goes no later than that.
         let lines = queue.logs.len().min(FRAME_LOG_LINES_MAX);
         let logs: Vec<v1::PeerLogLine> = queue.logs.drain(..lines).collect();
         drop(queue);
-        if packets.is_empty() && logs.is_empty() {
+        if packet.is_none() && logs.is_empty() {
             return None;
         }
-        let packets = packets.iter().map(|packet| peer::packet(packet, &*self.encode)).collect();
+        let packets = packet.iter().map(|packet| peer::packet(packet, &*self.encode)).collect();
         Some(v1::PeerFrame { packets, logs })
     }
 

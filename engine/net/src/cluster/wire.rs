@@ -22,7 +22,7 @@ pub(super) const WELCOME: u8 = 0;
 pub(super) const OTHER_PROTOCOL: u8 = 1;
 /// The receiver is another node than the one that is meant.
 pub(super) const OTHER_NODE: u8 = 2;
-/// What speaks there is no node, or the receiver has too many lines.
+/// What speaks there is no node.
 pub(super) const REFUSED: u8 = 3;
 
 /// What a line begins with.

@@ -1,9 +1,22 @@
-//! Nodes of a cluster.
+//! Nodes of a cluster and states of its jobs.
 
+use engine_core::head::JobState;
 use engine_core::node::NodeInfo;
 use engine_core::{Error, NodeId};
 
 use crate::v1;
+
+impl From<JobState> for v1::JobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Pending => v1::JobState::Pending,
+            JobState::Running => v1::JobState::Running,
+            JobState::Stopped => v1::JobState::Stopped,
+            JobState::Succeeded => v1::JobState::Succeeded,
+            JobState::Failed => v1::JobState::Failed,
+        }
+    }
+}
 
 /// What the core is told of a node.
 ///

@@ -79,7 +79,7 @@ impl Headed {
         for effect in fx {
             match effect {
                 head::Effect::ArmTimer(at) => self.timer = Some(at),
-                head::Effect::Died(..) => {}
+                head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
                 head::Effect::Tell(to, notice) => {
                     let to = self.cluster.index(to);
                     self.lines.entry(to).or_default().down.push_back(notice);

@@ -77,7 +77,7 @@ impl Simulation {
         for effect in fx {
             match effect {
                 head::Effect::ArmTimer(at) => self.head_timer = Some(at),
-                head::Effect::Died(..) => {}
+                head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
                 head::Effect::Tell(id, notice) => {
                     let to = self.cluster.index(id);
                     let at = self.after(30);
