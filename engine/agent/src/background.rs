@@ -18,8 +18,8 @@ pub(crate) enum Kind {
     /// Does what the head says. Ends with the node; a panic ends the process, as without it the node
     /// would not know who lives.
     HeadMessages,
-    /// Keeps the line to the head, on a thread of its own. Ends with the node, or when the head refuses it; a panic ends the
-    /// process, as without it the node would be declared dead and not know.
+    /// Keeps the line to the head, on a thread of its own. Ends with the node, or when the head refuses it;
+    /// a panic ends the process, as without it the node would be declared dead and not know.
     HeadLine,
     /// Takes the packets of other nodes. Ends with the node; a panic ends the process, as without it the
     /// node would not hear of others.
@@ -27,6 +27,9 @@ pub(crate) enum Kind {
     /// Carries packets to one other node. Ends when that one is dead; a panic ends the process, as
     /// without it two nodes that live would not hear of one another.
     PeerLine,
+    /// The head inside this process reserves placement groups. Ends with the node; a panic ends the process,
+    /// as without it groups would wait for ever.
+    OwnHead,
     /// Asks what a job's guests are granted, or reports a sandbox that was not started. Ends by itself.
     Prepare,
     /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
@@ -37,7 +40,12 @@ impl Kind {
     /// Whether the node is nothing without it.
     fn is_vital(self) -> bool {
         match self {
-            Self::Timer | Self::HeadLine | Self::HeadMessages | Self::PeerPort | Self::PeerLine => true,
+            Self::Timer
+            | Self::HeadLine
+            | Self::HeadMessages
+            | Self::OwnHead
+            | Self::PeerPort
+            | Self::PeerLine => true,
             Self::Compile | Self::Prepare | Self::Spill | Self::Restore => false,
         }
     }

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::cluster::{Network, Starts};
+use crate::groups::Groups;
 use crate::jobs::Jobs;
 use crate::storage;
 use crate::timer::Timer;
@@ -32,6 +33,7 @@ pub(crate) struct Driver {
     /// What it has of its cluster, when it is a node of one.
     network: OnceLock<Arc<Network>>,
     pub(crate) starts: Starts,
+    pub(crate) groups: Groups,
     pub(crate) waits: Arc<Waits>,
     pub(crate) timer: Arc<Timer>,
     /// What goes to disk and comes back does so on threads of this.
@@ -52,6 +54,7 @@ impl Driver {
             jobs,
             network: OnceLock::new(),
             starts: Starts::default(),
+            groups: Groups::default(),
             waits: Arc::default(),
             timer: Arc::default(),
             background: tokio::runtime::Handle::current(),
@@ -166,10 +169,11 @@ impl Driver {
             }
             Effect::ReleaseName(_) => {}
             Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),
-            // Guests cannot ask for groups yet: nobody has made one.
-            Effect::ToHead(_) | Effect::GroupAnswered(..) => {
-                tracing::error!("what a placement group says has no way to the head");
-            }
+            Effect::ToHead(message) => match self.network.get() {
+                Some(network) => network.requests.tell_of_groups(&message),
+                None => self.groups.tell_own_head(*message),
+            },
+            Effect::GroupAnswered(group, answer) => self.groups.answered(group, answer),
             Effect::Send(packet) => match self.network.get() {
                 Some(network) => network.peers.send(packet),
                 // A node that was told of no other has nobody to tell anything.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use engine_core::node::{self, Next, Spawned, Until, WaitState, Waitable};
+use engine_core::node::{self, GroupRequest, Next, Spawned, Until, WaitState, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
@@ -11,10 +11,13 @@ use engine_core::{
     Place, TaskId, Value,
 };
 use engine_objects::{Draft, SpillDraft};
-use engine_runtime::host::{Caller, FunctionName, Host, Later, LogLine, Lost, NodeInfo, Wait};
+use engine_runtime::host::{
+    Bundle, Caller, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo, PlacementGroupId, Wait,
+};
 
 use crate::cluster;
 use crate::driver::Driver;
+use crate::groups;
 use crate::storage;
 
 /// What the runtime holds of the node: weakly, as the node holds the runtime.
@@ -241,6 +244,41 @@ impl Host for GuestHost {
             Ok((driver, namespace)) => Box::pin(cluster::lookup_actor(driver, from, namespace, name)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
+    }
+
+    fn create_group(
+        &self,
+        from: Caller,
+        bundles: Vec<Bundle>,
+        strategy: GroupStrategy,
+        name: Option<String>,
+    ) -> Later<PlacementGroupId> {
+        let prepared =
+            self.driver().and_then(|driver| driver.namespace(from.job, None).map(|found| (driver, found)));
+        match prepared {
+            Ok((driver, namespace)) => {
+                let request = GroupRequest { bundles, strategy, name, namespace };
+                Box::pin(groups::create_group(driver, from, request))
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn lookup_group(&self, from: Caller, name: String) -> Later<PlacementGroupId> {
+        let prepared =
+            self.driver().and_then(|driver| driver.namespace(from.job, None).map(|found| (driver, found)));
+        match prepared {
+            Ok((driver, namespace)) => Box::pin(groups::lookup_group(driver, from, namespace, name)),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn group_ready(&self, from: Caller, group: PlacementGroupId) -> Result<ObjectId, Error> {
+        self.driver()?.event(|node, _, fx| node.group_ready(caller(from), group, fx))
+    }
+
+    fn remove_group(&self, from: Caller, group: PlacementGroupId) -> Result<(), Error> {
+        self.driver()?.event(|node, now, fx| node.remove_group(now, caller(from), group, fx))
     }
 
     fn new_lane(&self) -> LaneId {

@@ -7,6 +7,7 @@ mod background;
 mod clock;
 mod cluster;
 mod driver;
+mod groups;
 mod host;
 mod jobs;
 mod logs;

@@ -17,6 +17,7 @@ use crate::background::{self, Kind};
 use crate::clock::Clock;
 use crate::cluster::{HeadLine, Membership, Network, NodePeer};
 use crate::driver::Driver;
+use crate::groups;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
 use crate::options::Options;
@@ -29,6 +30,8 @@ pub struct Node {
     timer: JoinHandle<()>,
     /// Where the packets of other nodes come in, when there are some.
     port: Option<JoinHandle<()>>,
+    /// The head inside this process, when the node is one of its own.
+    own_head: Option<JoinHandle<()>>,
     /// The line to the cluster's head, when there is one.
     line: Option<HeadLine>,
 }
@@ -64,6 +67,8 @@ impl Node {
         let node = engine_core::node::Node::new(random_key()?, total, labels, options.limits.clone());
         let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
         let components = Components::new(folder, options.component_store_bytes_max);
+        // A node in the head's own process is never silent.
+        options.head_limits.watch.silence_max = Duration::MAX;
         let head = Arc::new(Head::new(random_key()?, options.head_limits.clone(), components));
         let jobs = Jobs::new(options.log_bytes_per_job_max, options.ended_job_log_bytes_max);
         let id = node.id();
@@ -80,8 +85,11 @@ impl Node {
             let backend = Arc::new(NodePeer::new(driver.clone()));
             background::spawn(Kind::PeerPort, network.take_packets(backend))
         });
+        let own_head = line
+            .is_none()
+            .then(|| background::spawn(Kind::OwnHead, groups::run_own_head(Arc::downgrade(&driver))));
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
-        Ok(Self { driver, backend, runtime, timer, port, line })
+        Ok(Self { driver, backend, runtime, timer, port, own_head, line })
     }
 
     /// What the node answers to clients.
@@ -110,8 +118,8 @@ impl Node {
     pub async fn shutdown(self) {
         self.timer.abort();
         drop(self.line);
-        if let Some(port) = &self.port {
-            port.abort();
+        for task in self.port.iter().chain(&self.own_head) {
+            task.abort();
         }
         let runtime = self.runtime;
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {

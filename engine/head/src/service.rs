@@ -24,6 +24,16 @@ impl Head {
         self.state.lock()
     }
 
+    /// Brings an event to the state machine: what follows is for the caller to carry out.
+    pub fn event<R>(
+        &self,
+        event: impl FnOnce(&mut head::Head, &mut Vec<head::Effect>) -> R,
+    ) -> (R, Vec<head::Effect>) {
+        let mut effects = Vec::new();
+        let result = event(&mut self.state.lock(), &mut effects);
+        (result, effects)
+    }
+
     /// The component registry.
     pub fn components(&self) -> &Components {
         &self.components

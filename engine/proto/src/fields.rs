@@ -148,6 +148,7 @@ fields!(PlacementGroupView of PlacementGroup, |group|
     "job" => group.job_id,
     "state" => group.state().name(),
     "strategy" => group.strategy,
+    "reason" => group.reason,
 );
 
 fn code(error: &Option<v1::Error>) -> &str {

@@ -19,6 +19,8 @@ wasmtime::component::bindgen!({
         "engine:compute/types.[method]invocation.emit": async | trappable,
         "engine:compute/actors.create": async | trappable,
         "engine:compute/actors.lookup": async | trappable,
+        "engine:compute/placement-groups.create": async | trappable,
+        "engine:compute/placement-groups.lookup": async | trappable,
         "engine:compute/objects.get-all": async | trappable,
         "engine:compute/objects.wait": async | trappable,
         "engine:compute/objects.[method]writer.write": async | trappable,

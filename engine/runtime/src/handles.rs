@@ -3,7 +3,7 @@
 //! The node is told of the first handle that a sandbox has to a thing and of the last; duplicates in
 //! between are counted here, so that they cost no call into the node.
 
-use engine_core::ids::IdMap;
+use engine_core::ids::{IdMap, PlacementGroupId};
 use engine_core::{ActorId, Handle, LaneId, ObjectId, TaskId};
 use slab::Slab;
 use wasmtime::component::Resource;
@@ -51,6 +51,7 @@ pub(crate) struct Handles {
     objects: Slab<ObjectId>,
     tasks: Slab<TaskEntry>,
     actors: Slab<ActorEntry>,
+    groups: Slab<PlacementGroupId>,
     /// None while a piece is being written.
     writers: Slab<Option<Writing>>,
     counts: IdMap<Handle, u32>,
@@ -75,7 +76,7 @@ fn resource<T: 'static>(index: usize) -> Resource<T> {
 impl Handles {
     /// Handles held, of all kinds.
     pub(crate) fn len(&self) -> usize {
-        self.objects.len() + self.tasks.len() + self.actors.len() + self.writers.len()
+        self.objects.len() + self.tasks.len() + self.actors.len() + self.groups.len() + self.writers.len()
     }
 
     /// One more of `handle`: whether it is the first.
@@ -144,6 +145,18 @@ impl Handles {
 
     pub(crate) fn take_actor(&mut self, actor: &Resource<ActorHandle>) -> wasmtime::Result<ActorEntry> {
         self.actors.try_remove(key(actor)).ok_or_else(|| stale("an actor"))
+    }
+
+    pub(crate) fn push_group(&mut self, group: PlacementGroupId) -> Resource<GroupHandle> {
+        resource(self.groups.insert(group))
+    }
+
+    pub(crate) fn group(&self, group: &Resource<GroupHandle>) -> wasmtime::Result<PlacementGroupId> {
+        self.groups.get(key(group)).copied().ok_or_else(|| stale("a placement group"))
+    }
+
+    pub(crate) fn take_group(&mut self, group: &Resource<GroupHandle>) -> wasmtime::Result<PlacementGroupId> {
+        self.groups.try_remove(key(group)).ok_or_else(|| stale("a placement group"))
     }
 
     /// Objects that are being written.

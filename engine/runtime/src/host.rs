@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+pub use engine_core::group::{Bundle, GroupStrategy};
+pub use engine_core::ids::PlacementGroupId;
 pub use engine_core::node::{Next, Spawned, Until, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
@@ -193,6 +195,34 @@ pub trait Host: Send + Sync + 'static {
     ) -> Later<ActorId>;
     /// Finds a named actor; the caller holds a handle to it.
     fn lookup_actor(&self, from: Caller, name: String, namespace: Option<String>) -> Later<ActorId>;
+    /// Asks for a placement group; the caller holds a handle to it.
+    fn create_group(
+        &self,
+        from: Caller,
+        bundles: Vec<Bundle>,
+        strategy: GroupStrategy,
+        name: Option<String>,
+    ) -> Later<PlacementGroupId> {
+        let _ = (from, bundles, strategy, name);
+        Box::pin(std::future::ready(Err(no_groups())))
+    }
+    /// Finds a placement group by its name in the job's namespace; the caller holds a handle to it.
+    fn lookup_group(&self, from: Caller, name: String) -> Later<PlacementGroupId> {
+        let _ = (from, name);
+        Box::pin(std::future::ready(Err(no_groups())))
+    }
+    /// An object that becomes ready once all bundles of a group are reserved; the caller holds a handle to
+    /// it.
+    fn group_ready(&self, from: Caller, group: PlacementGroupId) -> Result<ObjectId, Error> {
+        let _ = (from, group);
+        Err(no_groups())
+    }
+    /// Removes a placement group.
+    fn remove_group(&self, from: Caller, group: PlacementGroupId) -> Result<(), Error> {
+        let _ = (from, group);
+        Err(no_groups())
+    }
+
     /// A lane for a handle that was created, looked up or received.
     fn new_lane(&self) -> LaneId;
     /// Calls a method.
@@ -217,4 +247,8 @@ pub trait Host: Send + Sync + 'static {
     fn finished(&self, instance: InstanceId, report: CallReport);
     /// A sandbox has ended and its memory is free.
     fn gone(&self, report: GoneReport);
+}
+
+fn no_groups() -> Error {
+    Error::internal("there are no placement groups here")
 }

@@ -64,7 +64,11 @@ impl Guest {
                     let lane = self.host().new_lane();
                     wit::Handle::Actor(self.handles.push_actor(ActorEntry { actor, lane }))
                 }
-                Handle::PlacementGroup(_) | Handle::Stream(_) => {
+                Handle::PlacementGroup(group) => {
+                    self.acquire(handle);
+                    wit::Handle::PlacementGroup(self.handles.push_group(group))
+                }
+                Handle::Stream(_) => {
                     return Err(Error::internal(format!(
                         "a value came with a handle of a kind that cannot travel: {handle:?}"
                     ))
@@ -94,7 +98,9 @@ impl Guest {
             let handle = match handle {
                 wit::Handle::Object(object) => Handle::Object(self.handles.take_object(&object)?),
                 wit::Handle::Actor(actor) => Handle::Actor(self.handles.take_actor(&actor)?.actor),
-                wit::Handle::PlacementGroup(_) => return Err(no_placement_groups().into()),
+                wit::Handle::PlacementGroup(group) => {
+                    Handle::PlacementGroup(self.handles.take_group(&group)?)
+                }
             };
             self.handles.moved(handle);
             inside.push(handle);
@@ -124,7 +130,7 @@ impl Guest {
             inside.push(match handle {
                 wit::HandleView::Object(object) => Handle::Object(self.handles.object(&object)?),
                 wit::HandleView::Actor(actor) => Handle::Actor(self.handles.actor(&actor)?.actor),
-                wit::HandleView::PlacementGroup(_) => return Err(no_placement_groups().into()),
+                wit::HandleView::PlacementGroup(group) => Handle::PlacementGroup(self.handles.group(&group)?),
             });
         }
         Ok(inside)
@@ -226,13 +232,5 @@ pub(crate) fn too_large(size: u64, max: u64) -> Error {
             bytes_text(size),
             bytes_text(max),
         ),
-    )
-}
-
-/// The answer to whatever needs a placement group.
-pub(crate) fn no_placement_groups() -> Error {
-    Error::new(
-        ErrorCode::Unsupported,
-        "not yet: placement groups need the cluster; ask for resources with `cpus`, `gpus` and `resources` instead",
     )
 }

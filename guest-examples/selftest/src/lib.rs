@@ -7,6 +7,7 @@ mod actors;
 mod bad;
 mod context;
 mod good;
+mod groups;
 mod large;
 mod scenario;
 mod streams;

@@ -1,6 +1,6 @@
 //! The scenarios: what `main` does, by name.
 use crate::actors::{Counter, Keeper, Slow, Stillborn};
-use crate::{bad, context, good, large, streams};
+use crate::{bad, context, good, groups, large, streams};
 use engine::prelude::*;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -74,6 +74,10 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "detach" => detach(&args.text("the actor's name")?),
         "attach" => attach(&args.text("the actor's name")?),
         "kill-named" => kill_named(&args.text("the actor's name")?),
+        "group" => groups::group(args),
+        "group-waits" => groups::waits(args),
+        "group-sleeps" => groups::sleeps(args),
+        "group-wrong" => groups::wrong(),
         "stillborn" => got(Stillborn::spawn("Unborn")?.nothing()?.get()),
         "write-file" => got(bad::write_file::spawn(args.text("the path")?, args.text_or("text"))?.get()),
         "read-file" => got(bad::read_file::spawn(args.text("the path")?)?.get()),
@@ -139,14 +143,14 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
 }
 
 /// What came of a task: its value, or its error in full.
-fn got<T: serde::Serialize>(result: Result<T>) -> Result<Json> {
+pub fn got<T: serde::Serialize>(result: Result<T>) -> Result<Json> {
     Ok(match result {
         Ok(value) => json!({ "value": value }),
         Err(error) => shown(&error),
     })
 }
 
-fn shown(error: &Error) -> Json {
+pub fn shown(error: &Error) -> Json {
     let path: Vec<String> = error.path().map(|frame| frame.function).collect();
     json!({
         "code": error.code().as_str(),

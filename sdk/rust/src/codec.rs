@@ -149,6 +149,8 @@ pub(crate) fn decode<T: Value>(value: wit::Value) -> std::result::Result<T, Stri
         wit::Codec::Raw if wants_bytes => claim(Bytes::from(bytes)),
         wit::Codec::Raw if TypeId::of::<T>() == TypeId::of::<Vec<u8>>() => claim(bytes),
         wit::Codec::ArrowIpc if wants_bytes => claim(Bytes::from(bytes)),
+        // What only says that it is there, like a placement group's `ready`, has no bytes.
+        wit::Codec::Raw if bytes.is_empty() && TypeId::of::<T>() == TypeId::of::<()>() => claim(()),
         wit::Codec::Raw => Err(expected::<T>("raw bytes", "take it as `engine::Bytes`")),
         wit::Codec::ArrowIpc => Err(expected::<T>(
             "an Arrow table or tensor",
@@ -332,6 +334,10 @@ mod tests {
 
         let raw = encode(&Bytes::from(vec![9])).unwrap().into_owned_wire();
         assert!(decode::<u64>(raw).unwrap_err().contains("found raw bytes"));
+        let raw = encode(&Bytes::from(vec![9])).unwrap().into_owned_wire();
+        assert!(decode::<()>(raw).unwrap_err().contains("found raw bytes"));
+        let nothing = encode(&Bytes::default()).unwrap().into_owned_wire();
+        assert_eq!(decode::<()>(nothing), Ok(()));
 
         let mut two = encode(&1u8).unwrap().into_owned_wire();
         two.bytes.push(2);

@@ -33,7 +33,10 @@ pub enum GroupStrategy {
 /// One bundle of a group: resources of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Bundle {
+    cpus: types::Quantity,
+    gpus: types::Quantity,
     resources: Vec<(String, types::Quantity)>,
+    memory: Option<u64>,
     labels: Vec<Label>,
 }
 
@@ -44,13 +47,21 @@ impl Bundle {
     }
 
     /// So many CPUs.
-    pub fn cpus(self, cpus: impl Into<f64>) -> Self {
-        self.resource("CPU", cpus)
+    pub fn cpus(mut self, cpus: impl Into<f64>) -> Self {
+        self.cpus = quantity(cpus.into());
+        self
     }
 
     /// So many GPUs.
-    pub fn gpus(self, gpus: impl Into<f64>) -> Self {
-        self.resource("GPU", gpus)
+    pub fn gpus(mut self, gpus: impl Into<f64>) -> Self {
+        self.gpus = quantity(gpus.into());
+        self
+    }
+
+    /// So many bytes of guest memory. Default: what runs in the bundle takes its memory of the node.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
     }
 
     /// So much of a custom resource.
@@ -70,7 +81,8 @@ impl PlacementGroup {
     /// Asks for a group; its bundles are reserved once [`ready`](Self::ready) is.
     ///
     /// # Errors
-    /// UNSUPPORTED where the engine has no placement groups yet, ALREADY_EXISTS, UNSCHEDULABLE.
+    /// ALREADY_EXISTS when another group of the namespace has its name; INVALID_ARGUMENT without a bundle,
+    /// or with an empty one; LIMIT_EXCEEDED.
     pub fn create(
         bundles: impl IntoIterator<Item = Bundle>,
         strategy: GroupStrategy,
@@ -79,7 +91,10 @@ impl PlacementGroup {
         let bundles: Vec<wit::Bundle> = bundles
             .into_iter()
             .map(|bundle| wit::Bundle {
+                cpus: bundle.cpus,
+                gpus: bundle.gpus,
                 resources: bundle.resources,
+                memory: bundle.memory,
                 labels: bundle.labels.iter().map(Label::to_wire).collect(),
             })
             .collect();
@@ -96,7 +111,7 @@ impl PlacementGroup {
     /// The group of this name.
     ///
     /// # Errors
-    /// NOT_FOUND; UNSUPPORTED where the engine has no placement groups yet.
+    /// NOT_FOUND.
     pub fn lookup(name: &str) -> Result<Self> {
         let group = wit::lookup(name).map_err(Error::from_wire)?;
         Ok(PlacementGroup { group: Arc::new(group) })
@@ -112,10 +127,11 @@ impl PlacementGroup {
         ObjectRef::from_wire(self.group.ready())
     }
 
-    /// Gives everything back, and ends what runs in the group.
+    /// Gives everything back, and ends what runs in the group with PLACEMENT_GROUP_REMOVED. Repeating it does
+    /// nothing.
     ///
     /// # Errors
-    /// When the cluster could not be told.
+    /// PERMISSION_DENIED when the group is not held here.
     pub fn remove(&self) -> Result<()> {
         self.group.remove().map_err(Error::from_wire)
     }

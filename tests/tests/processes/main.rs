@@ -11,6 +11,7 @@ mod embedded;
 mod errors;
 mod examples;
 mod leaks;
+mod placement_groups;
 mod plain;
 mod scenarios;
 mod storage;

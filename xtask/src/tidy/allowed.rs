@@ -28,6 +28,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "carries out the core's effect ArmTimer; what happens at that time the core decides",
     },
     Allowed {
+        path: "engine/agent/src/groups.rs",
+        text: "sleep(LOOK_EVERY)",
+        reason: "says what the node has free to the head inside this process, as a line would",
+    },
+    Allowed {
         path: "engine/agent/src/cluster/line.rs",
         text: "sleep(RECONNECT_PAUSE)",
         reason: "a node whose head is away looks for it again; nothing that runs waits for that",

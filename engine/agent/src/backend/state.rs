@@ -47,7 +47,11 @@ pub(super) fn list(
             objects.iter().map(|object| view::View::Object(views::object(node_id, inline, object))).collect()
         }
         v1::Kind::Node => vec![view::View::Node(views::node(driver))],
-        v1::Kind::PlacementGroup | v1::Kind::Unspecified => Vec::new(),
+        v1::Kind::PlacementGroup => {
+            let groups = driver.head.event(|head, _| head.groups()).0;
+            groups.iter().map(|group| view::View::PlacementGroup(group.into())).collect()
+        }
+        v1::Kind::Unspecified => Vec::new(),
     };
     let mut total = 0;
     let mut items = Vec::new();
@@ -89,7 +93,10 @@ pub(super) fn get(driver: &Arc<Driver>, key: &StateKey) -> Result<v1::View, Erro
         }
         StateKey::Node(id) if *id == driver.read(|node| node.id()) => view::View::Node(views::node(driver)),
         StateKey::Node(id) => return Err(not_found(id)),
-        StateKey::PlacementGroup(id) => return Err(not_found(id)),
+        StateKey::PlacementGroup(id) => {
+            let group = driver.head.event(|head, _| head.group(*id)).0;
+            view::View::PlacementGroup((&group.ok_or_else(|| not_found(id))?).into())
+        }
     };
     Ok(v1::View { view: Some(view) })
 }

@@ -163,6 +163,7 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
     match message.message {
         Some(head_message::Message::Welcome(welcome)) => {
             welcomed(driver, network, welcome.members);
+            driver.event(|node, _, _| node.head_line_anew());
         }
         Some(head_message::Message::Joined(member)) => {
             network.add(driver, member).unwrap_or_else(nonsense);
@@ -185,6 +186,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             }
         }
         Some(head_message::Message::Reply(reply)) => network.requests.answered(reply),
+        Some(head_message::Message::Group(notice)) => match peer::group_notice_from(notice) {
+            Ok(notice) => driver.event(|node, now, fx| node.group_notice(now, notice, fx)),
+            Err(error) => nonsense(error),
+        },
         None => {}
     }
 }

@@ -31,6 +31,7 @@ pub(crate) use line::HeadLine;
 pub(crate) use names::{create_actor, lookup_actor};
 pub(crate) use starts::Starts;
 
+pub(crate) use requests::Found;
 use requests::Requests;
 
 /// Where a node finds its cluster, and where the cluster finds it.

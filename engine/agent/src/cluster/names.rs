@@ -10,6 +10,7 @@ use engine_proto::v1::{self, node_request};
 use engine_runtime::host::Caller;
 
 use crate::cluster::Network;
+use crate::cluster::requests::Found;
 use crate::driver::Driver;
 use crate::host::caller;
 
@@ -78,13 +79,14 @@ pub(crate) async fn create_actor(
     let answer = network.requests.ask(node_request::Request::ClaimName(claim.clone())).await;
     claimed.is_answered = true;
     match answer? {
-        None => {
+        Found::Nothing => {
             let creation = ActorCreation { id, class, arguments, options };
             network.named.lock().insert(id, v1::ClaimName { get_if_exists: false, ..claim });
             let created = driver.event(|node, now, fx| node.create_actor(now, caller(from), creation, fx));
             created.inspect_err(|_| network.release_name(id))
         }
-        Some(existing) => found(&driver, from, existing),
+        Found::Actor(actor, owner) => found(&driver, from, (actor, owner)),
+        Found::Group(_) => Err(Error::internal("the head answers with what was not asked for")),
     }
 }
 
@@ -105,8 +107,8 @@ pub(crate) async fn lookup_actor(
     };
     let lookup = v1::LookupName { namespace, name };
     match network.requests.ask(node_request::Request::LookupName(lookup)).await? {
-        Some(existing) => found(&driver, from, existing),
-        None => Err(Error::internal("the head found a name and names no actor")),
+        Found::Actor(actor, owner) => found(&driver, from, (actor, owner)),
+        _ => Err(Error::internal("the head found a name and names no actor")),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use engine_core::group::GroupMessage;
+use engine_core::ids::PlacementGroupId;
 use engine_core::{ActorId, Error, ErrorCode, NodeId};
+use engine_proto::convert::peer;
 use engine_proto::v1::{self, node_message, node_reply, node_request};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use parking_lot::Mutex;
@@ -21,6 +24,8 @@ struct State {
     pending: BTreeMap<u64, Pending>,
     /// The line, while there is one.
     line: Option<UnboundedSender<v1::NodeMessage>>,
+    /// What is told of placement groups goes out, as the line has the node's report.
+    groups_are_reported: bool,
 }
 
 struct Pending {
@@ -29,7 +34,18 @@ struct Pending {
     answer: Option<oneshot::Sender<Answer>>,
 }
 
-type Answer = Result<Option<(ActorId, NodeId)>, Error>;
+/// What the head answers, when it does not refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was done.
+    Nothing,
+    /// An actor, and the node that it belongs to.
+    Actor(ActorId, NodeId),
+    /// A placement group.
+    Group(PlacementGroupId),
+}
+
+type Answer = Result<Found, Error>;
 
 impl Requests {
     /// A new line: what is said on it, beginning with the join and what was not answered.
@@ -42,6 +58,7 @@ impl Requests {
             say(node_message::Message::Request(pending.request.clone()));
         }
         state.line = Some(line);
+        state.groups_are_reported = false;
         messages
     }
 
@@ -54,6 +71,17 @@ impl Requests {
     pub(super) fn say_load(&self, load: v1::Load) {
         if let Some(line) = &self.0.lock().line {
             drop(line.unbounded_send(v1::NodeMessage { message: Some(node_message::Message::Load(load)) }));
+        }
+    }
+
+    /// Tells the head of placement groups. Before the report of a new line, and without one, nothing is said:
+    /// the report tells all.
+    pub(crate) fn tell_of_groups(&self, message: &GroupMessage) {
+        let mut state = self.0.lock();
+        state.groups_are_reported |= matches!(message, GroupMessage::Report { .. });
+        if let (Some(line), true) = (&state.line, state.groups_are_reported) {
+            let message = node_message::Message::Group(peer::group_message(message));
+            drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
         }
     }
 
@@ -104,10 +132,11 @@ impl Requests {
         let answer = match reply.reply {
             Some(node_reply::Reply::Error(error)) => Err(error.into()),
             Some(node_reply::Reply::Actor(actor)) => match (actor.actor_id.parse(), actor.node_id.parse()) {
-                (Ok(actor), Ok(node)) => Ok(Some((actor, node))),
+                (Ok(actor), Ok(node)) => Ok(Found::Actor(actor, node)),
                 _ => Err(Error::internal(format!("the head names no actor: {actor:?}"))),
             },
-            Some(node_reply::Reply::Done(_)) | None => Ok(None),
+            Some(node_reply::Reply::PlacementGroup(group)) => Ok(Found::Group(peer::id_from(group))),
+            Some(node_reply::Reply::Done(_)) | None => Ok(Found::Nothing),
         };
         match pending.answer {
             // Whoever asked may be gone.
@@ -159,8 +188,35 @@ mod tests {
         let named = v1::NamedActor { actor_id: actor.to_string(), node_id: node.to_string() };
         requests.answered(v1::NodeReply { id: 3, reply: Some(node_reply::Reply::Actor(named)) });
         let answer = asked.now_or_never().expect("it was answered").expect("well");
-        assert_eq!(answer, Some((actor, node)));
+        assert_eq!(answer, Found::Actor(actor, node));
         requests.close();
         assert_eq!(ids(&mut requests.open(v1::Join::default())), [2]);
+    }
+
+    #[test]
+    fn nothing_is_told_of_groups_before_the_report_of_a_line() {
+        let told = |messages: &mut UnboundedReceiver<v1::NodeMessage>| {
+            let mut told = Vec::new();
+            while let Some(Some(message)) = messages.next().now_or_never() {
+                if let Some(node_message::Message::Group(message)) = message.message {
+                    told.push(peer::group_message_from(message).expect("whole"));
+                }
+            }
+            told
+        };
+        let requests = Requests::default();
+        let watch = GroupMessage::Watch(PlacementGroupId::from_bits(1, 2));
+        let report =
+            || GroupMessage::Report { bundles: Vec::new(), load: engine_core::node::Load::default() };
+        for _ in 0..2 {
+            requests.tell_of_groups(&watch);
+            let mut line = requests.open(v1::Join::default());
+            requests.tell_of_groups(&watch);
+            requests.tell_of_groups(&report());
+            requests.tell_of_groups(&watch);
+            let told = told(&mut line);
+            assert!(matches!(told[..], [GroupMessage::Report { .. }, GroupMessage::Watch(_)]), "{told:?}");
+            requests.close();
+        }
     }
 }

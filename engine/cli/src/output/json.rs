@@ -180,6 +180,7 @@ fn placement_group(group: &v1::PlacementGroupView) -> Value {
         "state": group.state().name(),
         "strategy": group.strategy,
         "bundles": group.bundles.iter().map(bundle).collect::<Vec<_>>(),
+        "reason": group.reason,
     })
 }
 

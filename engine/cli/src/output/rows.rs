@@ -31,7 +31,7 @@ fn header(kind: v1::Kind) -> &'static [&'static str] {
         v1::Kind::Node => {
             &["id", "state", "host", "cpus", "memory", "running", "queued", "sandboxes", "store", "labels"]
         }
-        v1::Kind::PlacementGroup => &["id", "name", "state", "strategy", "bundles"],
+        v1::Kind::PlacementGroup => &["id", "name", "state", "strategy", "bundles", "reason"],
     }
 }
 
@@ -47,7 +47,9 @@ fn row(view: &v1::view::View, now: SystemTime) -> Option<Vec<String>> {
         View::Node(view) => node(view),
         View::PlacementGroup(view) => {
             let mut row = fields(view, &["id", "name", "state", "strategy"]);
-            row.push(view.bundles.len().to_string());
+            let placed = view.bundles.iter().filter(|bundle| !bundle.node_id.is_empty()).count();
+            row.push(format!("{placed}/{}", view.bundles.len()));
+            row.push(view.reason.clone());
             row
         }
     })

@@ -66,6 +66,9 @@ impl Backend for ClusterBackend {
         if kind == v1::Kind::Job {
             return Ok(self.jobs(&filters, limit).await);
         }
+        if kind == v1::Kind::PlacementGroup {
+            return Ok(self.groups(&filters, limit));
+        }
         let request = v1::ListRequest {
             kind: kind.into(),
             filters: filters.to_messages(),
@@ -88,7 +91,10 @@ impl Backend for ClusterBackend {
             StateKey::Actor(id) => (v1::Kind::Actor, id.to_string()),
             StateKey::Object(id) => (v1::Kind::Object, id.to_string()),
             StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
-            StateKey::PlacementGroup(id) => (v1::Kind::PlacementGroup, id.to_string()),
+            StateKey::PlacementGroup(id) => {
+                let group = self.0.head.lock().group(id).ok_or_else(|| not_found(&id.to_string()))?;
+                return Ok(v1::View { view: Some(v1::view::View::PlacementGroup((&group).into())) });
+            }
         };
         let mut found = self.0.ask_all(|client| get(client, kind, id.clone())).await;
         if kind == v1::Kind::Node {
@@ -126,6 +132,15 @@ impl Backend for ClusterBackend {
 }
 
 impl ClusterBackend {
+    fn groups(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let all = self.0.head.lock().groups();
+        let views = all.iter().map(v1::PlacementGroupView::from);
+        let matching: Vec<_> = views.filter(|group| filters.matches(group)).collect();
+        let total = matching.len() as u64;
+        let view = |group| v1::View { view: Some(v1::view::View::PlacementGroup(group)) };
+        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total }
+    }
+
     async fn jobs(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
         let all = self.0.list_jobs(usize::MAX).await.jobs;
         let matching: Vec<v1::JobView> = all.into_iter().filter(|job| filters.matches(job)).collect();

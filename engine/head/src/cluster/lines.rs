@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine_core::group::GroupMessage;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId};
 use engine_net::Replies;
 use engine_net::cluster::{ClusterBackend, NodeClient};
@@ -54,6 +55,10 @@ async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: M
                 Err(error) => tracing::warn!(node = %id, %error, "a node says nonsense"),
             },
             Some(node_message::Message::Request(request)) => head.request(id, request),
+            Some(node_message::Message::Group(message)) => match peer::group_message_from(message) {
+                Ok(message) => head.group_message(id, number, message),
+                Err(error) => tracing::warn!(node = %id, %error, "a node says nonsense"),
+            },
             Some(node_message::Message::Join(_)) | None => {}
         }
     }
@@ -122,6 +127,16 @@ impl ClusterHead {
         drop(nodes);
         tracing::debug!(node = %id, "the line of a node broke");
         self.event(|core, now, fx| core.connection_broke(now, id, fx));
+    }
+
+    /// A node has told something of its placement groups. What an old line still brings was said before
+    /// the new line's report, and must not be taken for later.
+    fn group_message(&self, from: NodeId, number: u64, message: GroupMessage) {
+        self.event(|core, now, fx| {
+            if self.nodes.lock().alive.get(&from).is_some_and(|line| line.number == number) {
+                core.group_message(now, from, message, fx);
+            }
+        });
     }
 
     /// Says something to a node.

@@ -188,10 +188,7 @@ impl ClusterHead {
                     Notice::Dead(id, reason) => {
                         head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
                     }
-                    // Guests cannot ask for groups yet: nobody has made one.
-                    Notice::Group(_) => {
-                        return tracing::error!(node = %to, "a notice of a placement group has no way to its node");
-                    }
+                    Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
                     Notice::Loads(loads) => {
                         let load = |(id, load): &(NodeId, engine_core::node::Load)| v1::NodeLoad {
                             node_id: id.to_string(),

@@ -6,6 +6,7 @@ use engine_core::head::{Claim, Effect, Submission};
 use engine_core::ids::ParseIdError;
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId, Value};
+use engine_proto::convert::peer;
 use engine_proto::v1::{self, head_message, node_reply, node_request};
 
 use crate::cluster::ClusterHead;
@@ -22,6 +23,10 @@ impl ClusterHead {
             }),
             Some(node_request::Request::LookupName(lookup)) => {
                 self.head.lookup_name(&lookup.namespace, &lookup.name).map(named)
+            }
+            Some(node_request::Request::LookupGroup(lookup)) => {
+                let found = self.head.lock().lookup_group(&lookup.namespace, &lookup.name);
+                found.map(|group| node_reply::Reply::PlacementGroup(peer::id(group)))
             }
             Some(node_request::Request::JobEnded(view)) => {
                 self.job_ended(view).map(|()| node_reply::Reply::Done(v1::Done {}))

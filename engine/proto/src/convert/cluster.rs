@@ -1,6 +1,7 @@
 //! Nodes of a cluster and states of its jobs.
 
-use engine_core::head::JobState;
+use engine_core::group::Bundle;
+use engine_core::head::{GroupView, JobState};
 use engine_core::node::NodeInfo;
 use engine_core::{Error, NodeId};
 
@@ -14,6 +15,24 @@ impl From<JobState> for v1::JobState {
             JobState::Stopped => v1::JobState::Stopped,
             JobState::Succeeded => v1::JobState::Succeeded,
             JobState::Failed => v1::JobState::Failed,
+        }
+    }
+}
+
+impl From<&GroupView> for v1::PlacementGroupView {
+    fn from(group: &GroupView) -> Self {
+        let bundle = |(bundle, node): (&Bundle, &Option<NodeId>)| v1::Bundle {
+            resources: Some((&bundle.resources).into()),
+            node_id: node.map(|node| node.to_string()).unwrap_or_default(),
+        };
+        Self {
+            placement_group_id: group.spec.id.to_string(),
+            name: group.spec.name.clone().unwrap_or_default(),
+            job_id: group.spec.job.to_string(),
+            state: v1::PlacementGroupState::from(group.state).into(),
+            strategy: group.spec.strategy.as_str().to_owned(),
+            bundles: group.spec.bundles.iter().zip(&group.nodes).map(bundle).collect(),
+            reason: group.why.to_string(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `interface actors`: create and lookup.
 
 use engine_core::options::{ActorOptions, Lifetime};
-use engine_core::{ActorId, Error, Handle};
+use engine_core::{ActorId, Handle};
 use wasmtime::component::Resource;
 
 use crate::bindings::engine::compute::actors as wit;
@@ -20,7 +20,7 @@ impl Guest {
         self.handles.push_actor(ActorEntry { actor, lane })
     }
 
-    fn actor_options_from_guest(&self, options: wit::ActorOptions) -> Result<ActorOptions, Error> {
+    fn actor_options_from_guest(&self, options: wit::ActorOptions) -> Result<ActorOptions, HostError> {
         Ok(ActorOptions {
             name: options.name,
             namespace: options.namespace,

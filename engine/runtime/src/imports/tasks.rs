@@ -16,7 +16,6 @@ use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::TaskHandle;
 use crate::host::FunctionName;
-use crate::values::no_placement_groups;
 
 impl wit::Host for Guest {
     fn spawn(
@@ -49,8 +48,27 @@ pub(crate) fn function_name(function: wit::Function) -> FunctionName {
 
 /// Every text in a placement.
 pub(crate) fn placement_texts(placement: &wit::Placement) -> impl Iterator<Item = &String> {
-    let labels = placement.labels.iter().flat_map(|label| label.values.iter().chain([&label.key]));
-    placement.resources.iter().map(|(name, _)| name).chain(labels)
+    placement.resources.iter().map(|(name, _)| name).chain(label_texts(&placement.labels))
+}
+
+/// Every text in conditions on labels.
+pub(crate) fn label_texts(labels: &[wit::LabelSelector]) -> impl Iterator<Item = &String> {
+    labels.iter().flat_map(|label| label.values.iter().chain([&label.key]))
+}
+
+/// A condition on a node's labels.
+pub(crate) fn selector_from_guest(selector: wit::LabelSelector) -> LabelSelector {
+    LabelSelector {
+        key: selector.key,
+        operator: match selector.operator {
+            wit::LabelOperator::In => LabelOperator::In,
+            wit::LabelOperator::NotIn => LabelOperator::NotIn,
+            wit::LabelOperator::Exists => LabelOperator::Exists,
+            wit::LabelOperator::DoesNotExist => LabelOperator::DoesNotExist,
+        },
+        values: selector.values,
+        hard: selector.hard,
+    }
 }
 
 /// Environment as the core wants it: sorted by name, the last of a name counts.
@@ -106,7 +124,7 @@ impl Guest {
         }
     }
 
-    pub(crate) fn placement_from_guest(&self, placement: wit::Placement) -> Result<Placement, Error> {
+    pub(crate) fn placement_from_guest(&self, placement: wit::Placement) -> Result<Placement, HostError> {
         let strategy = match placement.strategy {
             wit::Strategy::Default => Strategy::Default,
             wit::Strategy::Spread => Strategy::Spread,
@@ -116,18 +134,11 @@ impl Guest {
                     .map_err(|error| Error::invalid_argument(format!("strategy node: {error}")))?;
                 Strategy::Node(node, is_soft)
             }
-            wit::Strategy::PlacementGroup(_) => return Err(no_placement_groups()),
-        };
-        let selector = |selector: wit::LabelSelector| LabelSelector {
-            key: selector.key,
-            operator: match selector.operator {
-                wit::LabelOperator::In => LabelOperator::In,
-                wit::LabelOperator::NotIn => LabelOperator::NotIn,
-                wit::LabelOperator::Exists => LabelOperator::Exists,
-                wit::LabelOperator::DoesNotExist => LabelOperator::DoesNotExist,
+            wit::Strategy::PlacementGroup(slot) => Strategy::PlacementGroup {
+                group: self.handles.group(&slot.group)?,
+                bundle: slot.bundle,
+                capture_children: slot.capture_children,
             },
-            values: selector.values,
-            hard: selector.hard,
         };
         Ok(Placement {
             cpus: placement.cpus.map(Quantity),
@@ -139,12 +150,12 @@ impl Guest {
                 .collect(),
             memory: placement.memory,
             strategy,
-            labels: placement.labels.into_iter().map(selector).collect(),
+            labels: placement.labels.into_iter().map(selector_from_guest).collect(),
             priority: placement.priority,
         })
     }
 
-    fn task_options_from_guest(&self, options: wit::TaskOptions) -> Result<TaskOptions, Error> {
+    fn task_options_from_guest(&self, options: wit::TaskOptions) -> Result<TaskOptions, HostError> {
         Ok(TaskOptions {
             name: options.name,
             placement: self.placement_from_guest(options.placement)?,

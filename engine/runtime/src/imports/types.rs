@@ -12,7 +12,7 @@ use crate::handles::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, T
 use crate::host::{Next, Spawned, Until, Waitable};
 use crate::imports::linked_by_hand;
 use crate::imports::waiting::timed_out;
-use crate::values::{codec_to_guest, no_placement_groups};
+use crate::values::codec_to_guest;
 
 impl wit::Host for Guest {
     fn convert_error(&mut self, error: HostError) -> wasmtime::Result<wit::Error> {
@@ -210,23 +210,33 @@ impl wit::HostActor for Guest {
 }
 
 impl wit::HostPlacementGroup for Guest {
-    fn id(&mut self, _group: Resource<GroupHandle>) -> wasmtime::Result<String> {
-        Err(no_placement_groups().into())
+    fn id(&mut self, group: Resource<GroupHandle>) -> wasmtime::Result<String> {
+        Ok(self.handles.group(&group)?.to_string())
     }
 
-    fn duplicate(&mut self, _group: Resource<GroupHandle>) -> wasmtime::Result<Resource<GroupHandle>> {
-        Err(no_placement_groups().into())
+    fn duplicate(&mut self, group: Resource<GroupHandle>) -> wasmtime::Result<Resource<GroupHandle>> {
+        self.room_for_handles(1)?;
+        let group = self.handles.group(&group)?;
+        self.acquire(Handle::PlacementGroup(group));
+        Ok(self.handles.push_group(group))
     }
 
-    fn ready(&mut self, _group: Resource<GroupHandle>) -> wasmtime::Result<Resource<ObjectHandle>> {
-        Err(no_placement_groups().into())
+    fn ready(&mut self, group: Resource<GroupHandle>) -> wasmtime::Result<Resource<ObjectHandle>> {
+        self.room_for_handles(1)?;
+        let group = self.handles.group(&group)?;
+        let object = self.host.group_ready(self.caller(), group)?;
+        self.adopt(Handle::Object(object));
+        Ok(self.handles.push_object(object))
     }
 
-    fn remove(&mut self, _group: Resource<GroupHandle>) -> Result<(), HostError> {
-        Err(no_placement_groups().into())
+    fn remove(&mut self, group: Resource<GroupHandle>) -> Result<(), HostError> {
+        let group = self.handles.group(&group)?;
+        Ok(self.host.remove_group(self.caller(), group)?)
     }
 
-    fn drop(&mut self, _group: Resource<GroupHandle>) -> wasmtime::Result<()> {
+    fn drop(&mut self, group: Resource<GroupHandle>) -> wasmtime::Result<()> {
+        let group = self.handles.take_group(&group)?;
+        self.release(Handle::PlacementGroup(group));
         Ok(())
     }
 }

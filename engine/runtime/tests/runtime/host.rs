@@ -14,7 +14,8 @@ use engine_core::{
 };
 use engine_runtime::Runtime;
 use engine_runtime::host::{
-    Caller, FunctionName, Host, Later, LogLine, Next, NodeInfo, Spawned, Until, Wait, Waitable,
+    Caller, FunctionName, Host, Later, LogLine, Next, NodeInfo, PlacementGroupId, Spawned, Until, Wait,
+    Waitable,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -55,6 +56,7 @@ pub(crate) struct State {
     pub(crate) spawned: Vec<(Caller, String, usize, TaskOptions)>,
     pub(crate) calls: Vec<(ActorId, LaneId, String)>,
     pub(crate) emitted: Vec<Vec<u8>>,
+    pub(crate) removed_groups: Vec<PlacementGroupId>,
     pub(crate) blocked: usize,
     ids: Option<IdGenerator>,
     puts: u32,
@@ -271,6 +273,23 @@ impl Host for FakeHost {
     fn lookup_actor(&self, _from: Caller, name: String, _namespace: Option<String>) -> Later<ActorId> {
         let error = Error::new(ErrorCode::NotFound, format!("no actor is named {name}"));
         Box::pin(std::future::ready(Err(error)))
+    }
+
+    fn lookup_group(&self, _from: Caller, name: String) -> Later<PlacementGroupId> {
+        let found = match name.as_str() {
+            "ours" => {
+                let group = PlacementGroupId::from_bits(7, 8);
+                *self.state.lock().held.entry(Handle::PlacementGroup(group)).or_insert(0) += 1;
+                Ok(group)
+            }
+            _ => Err(Error::new(ErrorCode::NotFound, format!("no placement group is named {name}"))),
+        };
+        Box::pin(std::future::ready(found))
+    }
+
+    fn remove_group(&self, _from: Caller, group: PlacementGroupId) -> Result<(), Error> {
+        self.state.lock().removed_groups.push(group);
+        Ok(())
     }
 
     fn new_lane(&self) -> LaneId {

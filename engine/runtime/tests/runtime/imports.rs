@@ -302,15 +302,32 @@ fn a_streaming_call_yields_its_objects() {
     assert!(error.message().contains("does not stream"), "{error}");
 }
 
+// contract: P2
 #[test]
-fn placement_groups_are_not_there_yet() {
+fn a_placement_group_is_found_by_its_name_and_removed_through_its_handle() {
     let bench = Bench::new();
-    let imports =
-        r#"(import "engine:compute/placement-groups@0.1.0" "lookup" (func $lookup (param i32 i32 i32)))"#;
-    let body = "(call $lookup (i32.const 600) (i32.const 0) (i32.const 4096))
-        (return (call $failure (i32.load (i32.const 4116)) (i32.load (i32.const 4120))))";
-    let error = bench.end_of(&guests::program(imports, "", body)).0.result.unwrap_err();
-    assert!(error.message().starts_with("not yet"), "{error}");
+    let imports = r#"
+        (import "engine:compute/placement-groups@0.1.0" "lookup" (func $lookup (param i32 i32 i32)))
+        (import "engine:compute/types@0.1.0" "[method]placement-group.remove" (func $remove (param i32 i32)))"#;
+    let items = r#"(data (i32.const 600) "ours")"#;
+    let body = |name_length: u32| {
+        format!(
+            "(call $lookup (i32.const 600) (i32.const {name_length}) (i32.const 4096))
+            (if (i32.load8_u (i32.const 4096)) (then
+                (return (call $failure (i32.load (i32.const 4116)) (i32.load (i32.const 4120))))))
+            (call $remove (i32.load (i32.const 4100)) (i32.const 4096))
+            call $none"
+        )
+    };
+    assert!(bench.end_of(&guests::program(imports, items, &body(4))).0.result.is_ok());
+    let group = {
+        let state = bench.host.state.lock();
+        assert_eq!(state.removed_groups.len(), 1);
+        state.removed_groups[0]
+    };
+    assert_eq!(bench.host.state.lock().held[&Handle::PlacementGroup(group)], 1);
+    let error = bench.end_of(&guests::program(imports, items, &body(3))).0.result.unwrap_err();
+    assert!(error.message().contains("no placement group is named our"), "{error}");
 }
 
 // contract: O1

@@ -3,6 +3,7 @@
 //! Where inline bytes lie only the caller knows: it reads and makes their places. What comes in is
 //! checked, and the first thing that is wrong is named: `RemoteTask.function is missing`.
 
+mod group;
 mod id;
 mod message;
 mod options;
@@ -15,11 +16,13 @@ mod tests;
 
 use bytes::Bytes;
 use engine_core::node::{Load, Packet};
-use engine_core::resources::Resources;
 use engine_core::{Error, Place};
 
 use crate::v1;
 
+pub use group::{
+    group_message, group_message_from, group_notice, group_notice_from, group_spec, group_spec_from,
+};
 pub use id::{WireId, id, id_from};
 pub use read::QUANTITY_PARTS_MAX;
 
@@ -70,10 +73,5 @@ pub fn load(load: &Load) -> v1::Load {
 /// INVALID_ARGUMENT when the resources are missing, or are more than [`QUANTITY_PARTS_MAX`].
 pub fn load_from(load: &v1::Load) -> Result<Load, Error> {
     let free = load.free.as_ref().ok_or_else(|| read::missing("Load.free"))?;
-    read::quantity(free.cpus, "Load.free.cpus")?;
-    read::quantity(free.gpus, "Load.free.gpus")?;
-    for quantity in free.custom.values() {
-        read::quantity(*quantity, "Load.free.custom")?;
-    }
-    Ok(Load { free: Resources::from(free), version: load.version })
+    Ok(Load { free: read::resources(free, "Load.free")?, version: load.version })
 }

@@ -170,7 +170,7 @@ fn custom_from(resource: v1::CustomResource) -> Result<(String, Quantity), Error
     Ok((resource.name, quantity))
 }
 
-fn selector(selector: &LabelSelector) -> v1::LabelSelector {
+pub(super) fn selector(selector: &LabelSelector) -> v1::LabelSelector {
     let operator = match selector.operator {
         LabelOperator::In => v1::LabelOperator::In,
         LabelOperator::NotIn => v1::LabelOperator::NotIn,
@@ -185,7 +185,7 @@ fn selector(selector: &LabelSelector) -> v1::LabelSelector {
     }
 }
 
-fn selector_from(selector: v1::LabelSelector) -> Result<LabelSelector, Error> {
+pub(super) fn selector_from(selector: v1::LabelSelector) -> Result<LabelSelector, Error> {
     let operator = match read::enumeration(selector.operator, "LabelSelector.operator")? {
         v1::LabelOperator::Unspecified => return Err(read::missing("LabelSelector.operator")),
         v1::LabelOperator::In => LabelOperator::In,

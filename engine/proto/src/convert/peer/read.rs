@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine_core::resources::Quantity;
+use engine_core::resources::{Quantity, Resources};
 use engine_core::{ComponentId, Error};
 
 use crate::convert::peer::id::{WireId, id_from};
@@ -60,6 +60,16 @@ pub(super) fn quantity(parts: u64, field: &str) -> Result<Quantity, Error> {
         return Err(wrong(field, format_args!("is {parts} ten-thousandths, more than {QUANTITY_PARTS_MAX}")));
     }
     Ok(Quantity(parts))
+}
+
+/// An amount of every kind of resource.
+pub(super) fn resources(resources: &v1::Resources, field: &str) -> Result<Resources, Error> {
+    quantity(resources.cpus, &format!("{field}.cpus"))?;
+    quantity(resources.gpus, &format!("{field}.gpus"))?;
+    for parts in resources.custom.values() {
+        quantity(*parts, &format!("{field}.custom"))?;
+    }
+    Ok(Resources::from(resources))
 }
 
 /// A component's digest.

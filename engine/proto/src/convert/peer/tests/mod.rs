@@ -1,6 +1,7 @@
 //! What every test of the packets uses: samples, and places that are their bytes.
 
 mod damaged;
+mod groups;
 mod random;
 mod round_trip;
 mod samples;
