@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".engine.v1.PeerMessage.message.run")
         .boxed(".engine.v1.PeerMessage.message.call")
         .boxed(".engine.v1.PeerMessage.message.missing")
+        .boxed(".engine.v1.PeerMessage.message.incarnation_ended")
         .boxed(".engine.v1.PeerMessage.Ended.result.failure")
         .boxed(".engine.v1.PeerMessage.Outcome.result.failure")
         .enum_attribute(".engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")

@@ -1,20 +1,22 @@
-//! Actors: creation, restarts, ends of incarnations (contract, "Actors"). Their calls: `actor_calls`.
+//! Actors: creation (contract, "Actors"). Their calls: `actor_calls`; how their incarnations end:
+//! `incarnation`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ActorId, IdMap, InstanceId, JobId, LaneId};
+use crate::ids::{ActorId, IdMap, InstanceId, JobId, LaneId, NodeId};
 use crate::node::class::ClassSpec;
 use crate::node::finish::is_within;
+use crate::node::peers::Host;
 use crate::node::spawn::{NewTask, limit};
 use crate::node::task::Kind;
-use crate::node::{Caller, ClassKey, Effect, Effects, Node, TaskKey, TaskState};
+use crate::node::{Caller, ClassKey, Effects, Node, TaskKey};
 use crate::options::{ActorOptions, Function, Lifetime, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle};
-use crate::work::{Entry, GoneReport};
+use crate::work::Entry;
 
 /// What creates an actor. The id comes from [`Node::new_actor_id`], so that its name can be claimed
 /// first.
@@ -40,6 +42,10 @@ pub(super) struct Actor {
     pub argument_bytes: u64,
     pub state: ActorState,
     pub instance: Option<InstanceId>,
+    /// Where its incarnation is, when that is another node.
+    pub host: Option<Box<Host>>,
+    /// Of a detached actor: other nodes that may have something that ends with it.
+    pub hosted_on: Vec<NodeId>,
     /// The task that runs its constructor.
     pub creating: Option<TaskKey>,
     pub restarts: u32,
@@ -119,6 +125,16 @@ impl Actor {
         }
     }
 
+    /// Whether an incarnation of it is somewhere, or about to be.
+    pub fn has_incarnation(&self) -> bool {
+        self.instance.is_some() || self.host.is_some()
+    }
+
+    /// Whether another incarnation follows when this one is lost.
+    pub fn may_restart(&self) -> bool {
+        !self.is_dead() && is_within(self.options.max_restarts, self.restarts)
+    }
+
     pub fn is_dead(&self) -> bool {
         matches!(self.state, ActorState::Dead(_))
     }
@@ -180,6 +196,8 @@ impl Node {
                 argument_bytes,
                 state: ActorState::Pending,
                 instance: None,
+                host: None,
+                hosted_on: Vec::new(),
                 creating: None,
                 restarts: 0,
                 edges: u32::from(detached),
@@ -232,7 +250,7 @@ impl Node {
     }
 
     /// Registers the task that runs an incarnation's constructor.
-    fn construct(&mut self, now: Time, id: ActorId, fx: &mut Effects) {
+    pub(super) fn construct(&mut self, now: Time, id: ActorId, fx: &mut Effects) {
         let Some(actor) = self.actors.get(&id) else { return };
         let (job, class, arguments) = (actor.job, actor.class, actor.arguments.to_vec());
         let entry = Entry::Create(actor.function.name.clone());
@@ -276,6 +294,7 @@ impl Node {
                 let keeps = Resources { cpus: keeps_cpus, ..Resources::clone(&instance.held) };
                 self.keep_only(id, keeps);
             }
+            self.hold_bundle_there(id);
             return self.dispatch(now, id, fx);
         };
         let message = format!("its constructor failed: {error}");
@@ -288,167 +307,6 @@ impl Node {
             None => cause,
         };
         self.actor_dies(now, id, Arc::new(cause), fx);
-    }
-
-    /// The sandbox of an actor is gone: calls inside are retried or fail, and the actor restarts or
-    /// dies (contract A3: the restart budget binds first).
-    pub(super) fn incarnation_ended(&mut self, now: Time, id: ActorId, report: GoneReport, fx: &mut Effects) {
-        let sandbox = report.instance;
-        let calls = self.instances.get(&sandbox).map(|i| i.calls.clone()).unwrap_or_default();
-        let Some(actor) = self.actors.get_mut(&id) else { return };
-        if actor.instance == Some(sandbox) {
-            actor.instance = None;
-        }
-        let cause = match &report.cause {
-            Some(cause) => cause.to_string(),
-            None => "its sandbox was stopped".to_owned(),
-        };
-        let budget = actor.options.max_restarts;
-        let creating = actor.creating.take();
-        // A constructor that failed by itself would fail again.
-        let failed = creating.is_some_and(|key| {
-            let task = self.tasks.get(key).map(|task| task.id);
-            let own = report.calls.iter().find(|call| Some(call.task) == task);
-            own.and_then(|call| call.result.as_ref().err()).is_some_and(|error| !error.code().is_system())
-        });
-        let restart = !actor.is_dead() && !failed && is_within(budget, actor.restarts);
-        let died = match &actor.state {
-            ActorState::Dead(cause) => cause.clone(),
-            _ => Arc::new(Error::new(ErrorCode::ActorDied, format!("the actor died: {cause}"))),
-        };
-        if restart {
-            actor.state = ActorState::Restarting;
-            actor.restarts += 1;
-        } else if !actor.is_dead() {
-            actor.state = ActorState::Dead(died.clone());
-        }
-        for key in calls {
-            if Some(key) == creating {
-                // A constructor that was cut short by the system is run again by the restart.
-                self.end_constructor(now, key, &report, restart, fx);
-                continue;
-            }
-            let reported =
-                report.calls.iter().find(|call| self.tasks.get(key).is_some_and(|task| task.id == call.task));
-            match reported.map(|call| call.result.clone()) {
-                Some(Ok(values)) => {
-                    let task = self.tasks[key].id;
-                    let call =
-                        crate::work::CallReport { task, result: Ok(values), usage: Default::default() };
-                    self.call_ended(now, sandbox, call, fx);
-                }
-                Some(Err(error)) => {
-                    let retry = restart && self.take_retry(key, &error);
-                    self.call_cut_short(now, key, retry, error, fx);
-                }
-                None => {
-                    let retry = restart && self.take_system_retry(key);
-                    self.call_cut_short(now, key, retry, Error::clone(&died), fx);
-                }
-            }
-        }
-        if restart {
-            self.counters.actors_restarted += 1;
-            self.construct(now, id, fx);
-        } else {
-            self.actor_dies(now, id, died, fx);
-        }
-    }
-
-    fn end_constructor(
-        &mut self,
-        now: Time,
-        key: TaskKey,
-        report: &GoneReport,
-        restart: bool,
-        fx: &mut Effects,
-    ) {
-        let task = self.tasks[key].id;
-        let own = report.calls.iter().find(|call| call.task == task);
-        let own = own.and_then(|call| call.result.clone().err());
-        let error = own.unwrap_or_else(|| self.lost_with_sandbox(report.cause.as_ref()));
-        let error = match self.tasks[key].doom.take() {
-            Some(doom) => doom,
-            None => Arc::new(error.with_frame(self.frame(&self.tasks[key]))),
-        };
-        let actor = match self.tasks[key].kind {
-            Kind::Create(actor) => actor,
-            _ => return,
-        };
-        if !restart && let Some(record) = self.actors.get_mut(&actor) {
-            // The constructor's own error is the better cause.
-            let message = format!("its constructor failed: {error}");
-            let died = Error::new(ErrorCode::ActorDied, message)
-                .with_path(error.path().to_vec())
-                .with_backtrace(error.backtrace().map(str::to_owned));
-            if !matches!(&record.state, ActorState::Dead(cause) if cause.code() != ErrorCode::ActorDied) {
-                record.state = ActorState::Dead(Arc::new(died));
-            }
-        }
-        // From here on nobody is told of its end.
-        self.detach_from_instance(key);
-        self.set_state(key, TaskState::Failed);
-        self.tasks[key].kind = Kind::Function;
-        self.end_task(now, key, Err(error), fx);
-    }
-
-    /// A call was inside when its actor's incarnation ended.
-    fn call_cut_short(&mut self, now: Time, key: TaskKey, retry: bool, error: Error, fx: &mut Effects) {
-        if let Some(doom) = self.tasks[key].doom.take() {
-            return self.end_task(now, key, Err(doom), fx);
-        }
-        if retry {
-            self.prepare_retry(now, key, &error);
-            return self.requeue_call(now, key, fx);
-        }
-        self.fail_task(now, key, Arc::new(error), fx);
-    }
-
-    /// An actor ends for good: its queued calls fail, and its name is free.
-    pub(super) fn actor_dies(&mut self, now: Time, id: ActorId, cause: Arc<Error>, fx: &mut Effects) {
-        let Some(actor) = self.actors.get_mut(&id) else { return };
-        let cause = match &actor.state {
-            ActorState::Dead(cause) => cause.clone(),
-            _ => cause,
-        };
-        actor.state = ActorState::Dead(cause.clone());
-        let detached = actor.options.lifetime == Lifetime::Detached;
-        if actor.creating.is_none() && actor.arguments_held() {
-            let arguments = std::mem::take(&mut actor.arguments);
-            self.inline_bytes -= std::mem::take(&mut actor.argument_bytes);
-            let (class, name) = (actor.class, actor.options.name.is_some());
-            let (job, scope) = (actor.job, actor.scope);
-            actor.class = ClassKey::default();
-            self.release_arguments(now, &arguments, fx);
-            if let Some(class) = self.classes.get_mut(class) {
-                class.tasks -= 1;
-            }
-            self.forget_class_if_unused(class);
-            if name {
-                fx.push(Effect::ReleaseName(id));
-            }
-            self.remove_member(job, scope, fx);
-            if detached {
-                self.remove_edge(now, Handle::Actor(id), fx);
-                let why = format!("the detached actor that it descends from has ended: {cause}");
-                self.end_members(now, job, Some(id), &why, fx);
-            }
-        }
-        let Some(actor) = self.actors.get_mut(&id) else { return };
-        let queued = std::mem::take(&mut actor.lanes).into_values().flatten();
-        let mut queued: Vec<TaskKey> = queued.map(|(_, key)| key).collect();
-        actor.groups.iter_mut().for_each(|group| group.ready.clear());
-        queued.sort_by_key(|key| self.tasks.get(*key).map(|task| task.id));
-        for key in queued {
-            if self.tasks.contains_key(key) {
-                self.fail_task(now, key, cause.clone(), fx);
-            }
-        }
-        let Some(actor) = self.actors.get(&id) else { return };
-        if let Some(instance) = actor.instance {
-            self.stop_instance(instance, crate::work::StopReason::ActorEnded, fx);
-        }
-        self.end_actor_if_unreachable(now, id, fx);
     }
 }
 

@@ -111,7 +111,7 @@ impl Node {
     pub(super) fn call_ready(&mut self, now: Time, id: ActorId, key: TaskKey, fx: &mut Effects) {
         let Kind::Call(call) = &self.tasks[key].kind else { return };
         let (lane, group) = (call.lane, call.group);
-        let Some(actor) = self.actors.get_mut(&id) else { return };
+        let Some(actor) = self.actors.get_mut(&id) else { return self.hosted_call_ready(now, key, fx) };
         let is_head =
             actor.lanes.get(&(lane, group)).and_then(|q| q.front()).is_some_and(|(_, head)| *head == key);
         if is_head {
@@ -123,10 +123,12 @@ impl Node {
     /// Hands calls to a living actor, as many as may be inside.
     pub(super) fn dispatch(&mut self, now: Time, id: ActorId, fx: &mut Effects) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
-        let (ActorState::Alive, Some(instance)) = (&actor.state, actor.instance) else { return };
-        if self.instances.get(&instance).is_none_or(|i| i.stopping.is_some()) {
-            return;
-        }
+        let ActorState::Alive = &actor.state else { return };
+        let instance = match (actor.instance, &actor.host) {
+            (Some(id), _) if self.instances.get(&id).is_some_and(|i| i.stopping.is_none()) => Some(id),
+            (None, Some(host)) if !host.ending => None,
+            _ => return,
+        };
         for group in 0..actor.groups.len() {
             loop {
                 let Some(actor) = self.actors.get_mut(&id) else { return };
@@ -147,12 +149,15 @@ impl Node {
                     actor.groups[group].ready.push_back(lane);
                 }
                 actor.groups[group].running += 1;
-                self.start_call(now, key, instance, fx);
+                match instance {
+                    Some(instance) => self.start_call(now, key, instance, fx),
+                    None => self.start_call_there(now, key, id),
+                }
             }
         }
     }
 
-    fn start_call(&mut self, now: Time, key: TaskKey, id: InstanceId, fx: &mut Effects) {
+    pub(super) fn start_call(&mut self, now: Time, key: TaskKey, id: InstanceId, fx: &mut Effects) {
         let arguments = self.argument_values(key);
         let task = &mut self.tasks[key];
         task.instance = Some(id);
@@ -188,7 +193,7 @@ impl Node {
         now: Time,
         key: TaskKey,
         call: &CallKind,
-        was_running: bool,
+        was_inside: bool,
         fx: &mut Effects,
     ) {
         let Some(actor) = self.actors.get_mut(&call.actor) else { return };
@@ -200,7 +205,7 @@ impl Node {
                 actor.unfinished_by_lane.remove(&call.lane);
             }
         }
-        if was_running {
+        if was_inside {
             actor.groups[call.group as usize].running -= 1;
         } else {
             self.leave_lane(key, call);
@@ -253,6 +258,20 @@ impl Node {
         if !self.waits_for_lost(now, key, fx) {
             self.dispatch(now, id, fx);
         }
+    }
+
+    /// A call that was on its way to an incarnation that ended before it came is back where it was.
+    pub(super) fn put_back(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
+        let task = &mut self.tasks[key];
+        if let Some(doom) = task.doom.take() {
+            return self.end_task(now, key, Err(doom), fx);
+        }
+        if task.cancelled {
+            let error = Error::new(ErrorCode::TaskCancelled, "it was cancelled before it was begun");
+            return self.fail_task(now, key, Arc::new(error), fx);
+        }
+        task.extra().ran_on = None;
+        self.requeue_call(now, key, fx);
     }
 
     /// A queued call goes on waiting: its lane is held up when the call is its first.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::TaskId;
+use crate::node::peers::Message;
 use crate::node::planted::Planted;
 use crate::node::task::Kind;
 use crate::node::{Effect, Effects, Node, TaskKey, TaskState};
@@ -57,11 +58,8 @@ impl Node {
         if let Kind::Sent(_) = &task.kind {
             return self.cancel_sent(key, force, recursive);
         }
-        if let (Kind::Call(_), Some(instance), false) = (&task.kind, task.instance, force) {
-            if !std::mem::replace(&mut task.cancelled, true) {
-                fx.push(Effect::Interrupt(instance, task.id));
-            }
-            return;
+        if let (Kind::Call(_), true, false) = (&task.kind, task.is_inside(), force) {
+            return self.ask_to_end(key, recursive, fx);
         }
         if recursive && task.doom.is_none() {
             self.end_there(key, StopReason::Cancelled, true, force);
@@ -69,6 +67,19 @@ impl Node {
         let state = self.tasks[key].state;
         let error = Error::new(ErrorCode::TaskCancelled, format!("it was cancelled while it was {state}"));
         self.end_now(now, key, error, StopReason::Cancelled, fx);
+    }
+
+    /// Raises the flag of a call that is inside its actor; with `recursive` its children elsewhere end.
+    pub(super) fn ask_to_end(&mut self, key: TaskKey, recursive: bool, fx: &mut Effects) {
+        let task = &mut self.tasks[key];
+        let asked = std::mem::replace(&mut task.cancelled, true);
+        let (id, away) = (task.id, task.away());
+        if let (Some(instance), false) = (task.instance, asked) {
+            fx.push(Effect::Interrupt(instance, id));
+        }
+        if let Some(node) = away.filter(|_| !asked || recursive) {
+            self.tell(node, Message::CancelCall { task: id, force: false, recursive });
+        }
     }
 
     /// Ends a task with this error wherever it stands: at once when nothing runs it, else as soon as
@@ -94,7 +105,11 @@ impl Node {
         if task.away().is_some() {
             let error = error.with_frame(self.frame(&self.tasks[key]));
             self.tasks[key].doom = Some(Arc::new(error));
-            return self.end_there(key, reason, false, false);
+            return match &self.tasks[key].kind {
+                Kind::Create(actor) => self.end_incarnation_there(*actor, reason),
+                Kind::Call(call) => self.end_incarnation_there(call.actor, reason),
+                _ => self.end_there(key, reason, false, false),
+            };
         }
         if task.state == TaskState::PendingPlacement {
             self.remove_from_line(key);

@@ -276,6 +276,9 @@ impl Node {
         let count = holder.handles.entry(handle).or_insert(0);
         *count += 1;
         if *count == 1 {
+            if let Handle::Actor(id) = handle {
+                self.know_hosted_actor(id);
+            }
             self.add_edge(handle);
         }
     }

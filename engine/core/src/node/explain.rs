@@ -47,6 +47,9 @@ impl Node {
             }
             TaskState::PendingPlacement => self.explain_placement(&self.classes[task.class].needs, key),
             TaskState::Submitted => match &task.kind {
+                Kind::Call(call) if let Some(node) = task.away() => {
+                    format!("was given to {node}, where {} lives, which runs it or is about to", call.actor)
+                }
                 Kind::Call(call) => match self.actors.get(&call.actor) {
                     Some(actor) => format!(
                         "waits for its turn at {}, which is {} and has {} calls inside and {} unfinished",

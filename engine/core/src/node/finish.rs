@@ -259,7 +259,9 @@ impl Node {
         let parent = self.tasks[key].parent.and_then(|key| self.tasks.get(key)).map(|parent| parent.id);
         self.unlink(key);
         let Some(mut task) = self.tasks.remove(key) else { return };
-        let owner = task.owner();
+        let (is_foreign, telling) = (task.owner().is_some(), task.telling());
+        let was_inside = task.instance.is_some() || task.ran_on().is_some();
+        self.forget_alias(&task);
         self.keep_in_history(now, &mut task, parent, result.as_ref().err());
         self.task_index.remove(&task.id);
         if let Some(at) = task.deadline {
@@ -274,7 +276,7 @@ impl Node {
         };
         let [all, foreign] = counted;
         *all += 1;
-        *foreign += u64::from(owner.is_some());
+        *foreign += u64::from(is_foreign);
         let returns = self.classes[task.class].returns();
         let result = result.map_err(|error| self.rebuild_failed(task.id, error));
         let error = result.as_ref().err().cloned();
@@ -284,7 +286,8 @@ impl Node {
             _ => None,
         };
         match (returns, result) {
-            (_, result) if let Some(owner) = owner => self.tell_end(now, owner, &task, result, fx),
+            (_, result) if let Some(telling) = telling => self.tell_end(now, telling, result, fx),
+            _ if is_foreign => {}
             (Returns::Fixed(_), Ok(values)) => {
                 for (index, value) in values.into_iter().enumerate() {
                     self.set_outcome(now, task.id.output(index as u32), Ok(value), fx);
@@ -311,8 +314,9 @@ impl Node {
                     self.root_ended(now, task.job, result, fx);
                 }
             }
+            Kind::Create(actor) if is_foreign => self.hosted_constructor_ended(*actor, task.id, error),
             Kind::Create(actor) => self.constructor_ended(now, *actor, error, fx),
-            Kind::Call(call) => self.actor_call_ended(now, key, call, task.instance.is_some(), fx),
+            Kind::Call(call) => self.actor_call_ended(now, key, call, was_inside, fx),
         }
         self.remove_member(task.job, scope, fx);
     }

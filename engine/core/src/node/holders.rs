@@ -125,7 +125,7 @@ impl Node {
         }
         self.peers.references.for_each_holder(|node, handle| note(handle, Who::Node(node)));
         let kept = &self.peers.references.kept;
-        kept.iter().for_each(|(object, owner)| note(Handle::Object(*object), Who::Node(*owner)));
+        kept.iter().for_each(|(object, kept)| note(Handle::Object(*object), Who::Node(kept.owner)));
     }
 
     fn holder(&self, who: Who) -> Holder {

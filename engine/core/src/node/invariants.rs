@@ -18,6 +18,8 @@ impl Node {
             .or_else(|| self.broken_ledger())
             .or_else(|| self.broken_counts())
             .or_else(|| self.misplaced_sandbox())
+            .or_else(|| self.broken_sent())
+            .or_else(|| self.broken_hosting())
     }
 
     fn broken_edges(&self) -> Option<String> {
@@ -170,8 +172,33 @@ impl Node {
                 self.peers.away, self.peers.wanted
             ));
         }
+        if let Some(broken) = self.broken_progress() {
+            return Some(broken);
+        }
         if self.task_index.len() != self.tasks.len() {
             return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));
+        }
+        None
+    }
+
+    fn broken_progress(&self) -> Option<String> {
+        for (id, job) in &self.jobs {
+            let tasks = || self.tasks.values().filter(|task| task.job == *id);
+            for state in TaskState::ALL.iter().filter(|state| !state.is_end()) {
+                let here = tasks().filter(|task| task.state == *state).count() as u64;
+                let foreign = tasks().filter(|task| task.state == *state && task.owner().is_some());
+                let counted = (here, foreign.count() as u64);
+                let said = (job.by_state[*state as usize], job.foreign[*state as usize]);
+                if counted != said {
+                    return Some(format!(
+                        "{id}: {counted:?} tasks, others' among them, are {state} and the books say {said:?}"
+                    ));
+                }
+            }
+            let away = tasks().filter(|task| task.is_counted_away()).count() as u64;
+            if away != job.away {
+                return Some(format!("{id}: {away} tasks are away and the books say {}", job.away));
+            }
         }
         None
     }
@@ -196,7 +223,7 @@ impl Node {
             ("sandboxes that are ending", self.stopping.sandboxes),
         ]
         .into_iter()
-        .chain(self.peers.references.left())
+        .chain(self.peers.left())
         .chain(self.groups.left())
         .collect();
         let left: Vec<String> = left

@@ -174,6 +174,12 @@ impl Job {
         self.detached > 0
     }
 
+    /// It has ended, and a detached actor of it goes on.
+    pub fn has_ended(&mut self, why: Error) {
+        self.end(Err(Arc::new(why)), true);
+        self.reported = true;
+    }
+
     pub fn is_ending(&self) -> bool {
         self.ending.is_some()
     }
@@ -304,7 +310,7 @@ impl Node {
     /// Whether this is a call inside an actor that does not end with whoever made it.
     fn runs_in_another_scope(&self, key: TaskKey) -> bool {
         let Some(task) = self.tasks.get(key) else { return false };
-        let (Kind::Call(call), Some(_)) = (&task.kind, task.instance) else { return false };
+        let (Kind::Call(call), true) = (&task.kind, task.is_inside()) else { return false };
         let scope = self.classes[task.class].spec.scope;
         self.actors.get(&call.actor).is_some_and(|actor| (actor.job, actor.scope) != (task.job, scope))
     }
@@ -314,8 +320,9 @@ impl Node {
     fn hand_over(&mut self, key: TaskKey, fx: &mut Effects) {
         let task = &self.tasks[key];
         let (from, class) = (task.job, task.class);
-        let (id, instance, state) = (task.id, task.instance, task.state);
+        let state = task.state;
         let is_foreign = u64::from(task.owner().is_some());
+        let is_away = u64::from(task.is_counted_away());
         let Kind::Call(call) = &task.kind else { return };
         let Some(actor) = self.actors.get(&call.actor) else { return };
         let (job, scope) = (actor.job, actor.scope);
@@ -324,17 +331,16 @@ impl Node {
         self.classes[own].tasks += 1;
         let task = &mut self.tasks[key];
         (task.job, task.class) = (job, own);
-        let asked = std::mem::replace(&mut task.cancelled, true);
-        if let (Some(instance), false) = (instance, asked) {
-            fx.push(Effect::Interrupt(instance, id));
-        }
+        self.ask_to_end(key, false, fx);
         if let Some(job) = self.jobs.get_mut(&from) {
             job.by_state[state as usize] -= 1;
             job.foreign[state as usize] -= is_foreign;
+            job.away -= is_away;
         }
         if let Some(job) = self.jobs.get_mut(&job) {
             job.by_state[state as usize] += 1;
             job.foreign[state as usize] += is_foreign;
+            job.away += is_away;
         }
         self.classes[class].tasks -= 1;
         let from_scope = self.classes[class].spec.scope;

@@ -35,8 +35,9 @@ impl Node {
         let Some(actor) = self.actors.get(&id) else { return };
         if restart {
             // One that has no sandbox is about to get a new one anyway.
-            if let Some(instance) = actor.instance {
-                self.stop_instance(instance, StopReason::ActorEnded, fx);
+            match actor.instance {
+                Some(instance) => self.stop_instance(instance, StopReason::ActorEnded, fx),
+                None => self.end_incarnation_there(id, StopReason::ActorEnded),
             }
             return;
         }
@@ -72,6 +73,8 @@ impl Node {
         actor.state = ActorState::Dead(cause.clone());
         if let Some(instance) = actor.instance {
             self.stop_instance(instance, reason, fx);
+        } else if actor.host.is_some() {
+            self.end_incarnation_there(id, reason);
         } else if let Some(key) = actor.creating {
             self.end_now(now, key, Error::clone(&cause), reason, fx);
         }
@@ -87,7 +90,7 @@ impl Node {
         if !actor.is_dead() {
             return self.end_actor(now, id, "its last handle was dropped", StopReason::ActorEnded, fx);
         }
-        if actor.instance.is_some() || actor.creating.is_some() || actor.arguments_held() {
+        if actor.has_incarnation() || actor.creating.is_some() || actor.arguments_held() {
             return;
         }
         self.keep_dead_actor(id);

@@ -15,6 +15,7 @@ mod finish;
 mod groups;
 mod history;
 mod holders;
+mod incarnation;
 mod instance;
 mod invariants;
 mod job;
@@ -61,8 +62,8 @@ pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
 pub use peers::{
-    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
-    RemoteTask,
+    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
+    RemoteJob, RemotePlace, RemoteTask,
 };
 pub use storage::{Room, RoomTicket};
 pub use stream::Next;

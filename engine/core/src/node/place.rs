@@ -43,7 +43,7 @@ impl Node {
             return None;
         }
         let total = if leaves { self.largest_total() } else { self.total.clone() };
-        // An actor lives, and a root runs, where it was created.
+        // A root runs where it was submitted, and what descends from a detached actor where that lived.
         let stays = !leaves && !self.peers.is_empty();
         let who = if stays { "this node, which it cannot leave, has no" } else { "no node has" };
         let what: Vec<String> = total

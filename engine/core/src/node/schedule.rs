@@ -23,7 +23,7 @@ use crate::work::{Call, Life, Start, StopReason};
 /// class whose head has waited for longest.
 #[derive(Default)]
 pub(super) struct Ready {
-    order: BTreeMap<(Reverse<i32>, u64), ClassKey>,
+    pub order: BTreeMap<(Reverse<i32>, u64), ClassKey>,
     /// How many of these classes need so many CPUs.
     by_cpus: BTreeMap<Quantity, usize>,
     pub tasks: usize,
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// Takes the head of a class out of the line.
-    fn dequeue(&mut self, class_key: ClassKey) -> Option<TaskKey> {
+    pub(super) fn dequeue(&mut self, class_key: ClassKey) -> Option<TaskKey> {
         let class = &mut self.classes[class_key];
         let (sequence, task) = class.queue.pop_front()?;
         while class.queue.front().is_some_and(|(_, task)| !self.tasks.contains_key(*task)) {
@@ -295,8 +295,10 @@ impl Node {
         };
         let (role, life) = match &task.kind {
             Kind::Create(actor) => {
-                let restarted = self.actors.get(actor).map(|a| (a.restarts > 0, a.max_concurrency()));
-                let (was_restarted, max_concurrency) = restarted.unwrap_or((false, 1));
+                let (was_restarted, max_concurrency) = match self.actors.get(actor) {
+                    Some(actor) => (actor.restarts > 0, actor.max_concurrency()),
+                    None => self.peers.life_of_hosted(*actor, task.id),
+                };
                 let life = Life::Actor { actor: *actor, was_restarted, max_concurrency };
                 (Role::Actor(*actor), life)
             }
@@ -306,7 +308,7 @@ impl Node {
             },
         };
         let creates = match task.kind {
-            Kind::Create(actor) => Some(actor),
+            Kind::Create(actor) => Some((actor, task.id)),
             _ => None,
         };
         let id = self.new_instance();
@@ -329,8 +331,11 @@ impl Node {
                 stopping: None,
             },
         );
-        if let Some(actor) = creates.and_then(|actor| self.actors.get_mut(&actor)) {
-            actor.instance = Some(id);
+        if let Some((actor, constructor)) = creates {
+            match self.actors.get_mut(&actor) {
+                Some(actor) => actor.instance = Some(id),
+                None => self.peers.hosted_starts(actor, constructor, id),
+            }
         }
         self.counters.instances_started += 1;
         self.add_member(spec.job, spec.scope);
@@ -377,6 +382,13 @@ impl Node {
             || self.peers.may_change_something()
             || self.groups.may_change_something()
         {
+            return false;
+        }
+        if self.give_back_foreign(now, fx) {
+            return true;
+        }
+        // Their owners may end them at any time.
+        if self.peers.is_hosting() {
             return false;
         }
         if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {

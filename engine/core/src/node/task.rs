@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Error, Frame};
 use crate::group::BundleId;
 use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
+use crate::node::peers::Incarnation;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::time::Time;
@@ -166,6 +167,34 @@ pub(super) struct Extra {
     pub emitter: Option<WaitId>,
     /// The bundle of its placement group that its attempt is or was in.
     pub bundle: Option<u32>,
+    /// Of a call inside an actor whose owner is another node.
+    pub behalf: Option<Box<Behalf>>,
+    /// Its owner is told of its end in another way.
+    pub untold: bool,
+}
+
+/// Whose a call is that is inside an actor whose owner is another node.
+pub(super) struct Behalf {
+    pub incarnation: Incarnation,
+    pub results: Results,
+}
+
+/// The objects that a task of another node's makes.
+#[derive(Clone, Copy)]
+pub(super) struct Results {
+    /// Who owns them.
+    pub owner: NodeId,
+    /// The job of the task.
+    pub job: JobId,
+    /// The task that their ids follow from.
+    pub id: TaskId,
+}
+
+/// Whom the end of a task must be told.
+pub(super) struct Telling {
+    pub owner: NodeId,
+    pub results: Results,
+    pub attempt: u32,
 }
 
 impl Task {
@@ -194,10 +223,47 @@ impl Task {
         self.extra.as_ref()?.bundle
     }
 
+    /// Of a call inside an actor whose owner is another node: whose it is.
+    pub fn behalf(&self) -> Option<&Behalf> {
+        self.extra.as_ref()?.behalf.as_deref()
+    }
+
+    /// Whether a call is inside its actor, wherever that lives.
+    pub fn is_inside(&self) -> bool {
+        self.instance.is_some() || self.away().is_some()
+    }
+
+    /// Whether it is on another node, and its job counts it there: what others own they count.
+    pub fn is_counted_away(&self) -> bool {
+        self.away().is_some() && self.owner().is_none()
+    }
+
     /// The attempt that its owner knows, when that is another node: the attempts of a call are the
-    /// actor's node's own.
+    /// actor's owner's own.
     pub fn attempt_for_owner(&self) -> u32 {
-        if let Kind::Call(_) = self.kind { 0 } else { self.attempt }
+        match (&self.kind, self.behalf()) {
+            (Kind::Call(_), None) => 0,
+            _ => self.attempt,
+        }
+    }
+
+    /// Whom it must be told when it has ended, and what of.
+    pub fn telling(&self) -> Option<Telling> {
+        let owner = self.owner()?;
+        // Of a constructor without a sandbox the end of its incarnation tells.
+        let never_began = matches!(self.kind, Kind::Create(_)) && self.instance.is_none();
+        if never_began || self.extra.as_ref().is_some_and(|extra| extra.untold) {
+            return None;
+        }
+        Some(Telling { owner, results: self.results(owner), attempt: self.attempt_for_owner() })
+    }
+
+    /// What its owner, another node, knows of its objects.
+    pub fn results(&self, owner: NodeId) -> Results {
+        match self.behalf() {
+            Some(behalf) => behalf.results,
+            None => Results { owner, job: self.job, id: self.id },
+        }
     }
 }
 

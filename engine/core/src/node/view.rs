@@ -83,11 +83,13 @@ pub struct ActorView {
     pub running_calls: u32,
     /// Calls that have ended.
     pub ended_calls: u64,
-    /// Its sandbox.
+    /// Where it lives, or is about to; none while it waits for a place, and once it is dead.
+    pub node: Option<NodeId>,
+    /// Its sandbox, when that is on this node.
     pub instance: Option<InstanceId>,
     /// When it was created.
     pub created: Time,
-    /// What the ledger has taken for it.
+    /// What the ledger of the node that it lives on has taken for it.
     pub held: Resources,
 }
 
@@ -340,7 +342,13 @@ impl Node {
 
     fn actor_view(&self, id: ActorId) -> Option<ActorView> {
         let actor = self.actors.get(&id)?;
-        let held = actor.instance.and_then(|id| self.instances.get(&id)).map(|i| Resources::clone(&i.held));
+        let held = match &actor.host {
+            Some(_) => self.held_there(actor),
+            None => {
+                let instance = actor.instance.and_then(|id| self.instances.get(&id));
+                instance.map(|instance| Resources::clone(&instance.held)).unwrap_or_default()
+            }
+        };
         Some(ActorView {
             id,
             job: actor.job,
@@ -356,9 +364,10 @@ impl Node {
             pending_calls: actor.unfinished,
             running_calls: actor.running(),
             ended_calls: actor.calls_ended,
+            node: actor.host.as_ref().map(|host| host.node).or(actor.instance.map(|_| self.id)),
             instance: actor.instance,
             created: actor.created,
-            held: held.unwrap_or_default(),
+            held,
         })
     }
 

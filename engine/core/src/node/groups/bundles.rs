@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorCode};
 use crate::group::{Answer, BundleId, GroupMessage};
-use crate::ids::{ActorId, PlacementGroupId};
+use crate::ids::{ActorId, InstanceId, PlacementGroupId};
 use crate::node::instance::{Instance, Role};
 use crate::node::planted::Planted;
 use crate::node::task::Kind;
@@ -208,8 +208,20 @@ impl Node {
         for key in self.tasks_in_bundle(id) {
             self.end_now(now, key, error.clone(), StopReason::Cancelled, fx);
         }
-        for actor in self.actors_in_bundle(id) {
-            self.end_actor_with(now, actor, error.clone().into(), StopReason::ActorEnded, fx);
+        for key in self.constructors_that_wait_for(id) {
+            self.give_constructor_back(now, key, fx);
+        }
+        for (actor, sandbox) in self.actors_in_bundle(id) {
+            match self.actors.get(&actor) {
+                None => self.lose_hosted(actor, sandbox, error, fx),
+                Some(_) if error.code() == ErrorCode::PlacementGroupRemoved => {
+                    self.end_actor_with(now, actor, error.clone().into(), StopReason::ActorEnded, fx);
+                }
+                Some(record) if record.may_restart() => {
+                    self.stop_instance(sandbox, StopReason::ActorEnded, fx);
+                }
+                Some(_) => self.end_actor(now, actor, error.message(), StopReason::ActorEnded, fx),
+            }
         }
         self.give_bundle_back(id);
     }
@@ -227,12 +239,22 @@ impl Node {
         tasks.map(|(key, _)| key).collect()
     }
 
-    fn actors_in_bundle(&self, id: BundleId) -> Vec<ActorId> {
-        let actor = |instance: &Instance| match instance.role {
-            Role::Actor(actor) if instance.bundle == Some(id) => Some(actor),
+    /// Constructors of other nodes' actors that have not begun.
+    fn constructors_that_wait_for(&self, id: BundleId) -> Vec<TaskKey> {
+        let tasks = self.tasks.iter().filter(|(_, task)| {
+            let class = self.classes.get(task.class).and_then(|class| class.group);
+            let waits = task.owner().is_some() && task.instance.is_none();
+            matches!(task.kind, Kind::Create(_)) && waits && class == Some((id.group, Some(id.index)))
+        });
+        tasks.map(|(key, _)| key).collect()
+    }
+
+    fn actors_in_bundle(&self, id: BundleId) -> Vec<(ActorId, InstanceId)> {
+        let actor = |(sandbox, instance): (&InstanceId, &Instance)| match instance.role {
+            Role::Actor(actor) if instance.bundle == Some(id) => Some((actor, *sandbox)),
             _ => None,
         };
-        let mut actors: Vec<ActorId> = self.instances.values().filter_map(actor).collect();
+        let mut actors: Vec<(ActorId, InstanceId)> = self.instances.iter().filter_map(actor).collect();
         actors.sort();
         actors
     }

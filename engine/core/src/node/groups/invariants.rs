@@ -2,6 +2,7 @@
 
 use super::Known;
 use super::bundles::{inside, outside};
+use crate::group::BundleId;
 use crate::ids::PlacementGroupId;
 use crate::node::task::Kind;
 use crate::node::{Node, TaskState};
@@ -57,6 +58,32 @@ impl Node {
             }
         }
         Ok(reserved)
+    }
+
+    /// What tasks and actors of this node take of bundles elsewhere, against the books.
+    pub(in crate::node) fn broken_sent(&self) -> Option<String> {
+        for (group, known) in &self.groups.known {
+            for (index, place) in (0..).zip(&known.bundles) {
+                let mut sent = Resources::default();
+                for task in self.tasks.values().filter(|task| task.away().is_some()) {
+                    let class = &self.classes[task.class];
+                    if class.group.is_some_and(|(of, _)| of == *group) && task.bundle() == Some(index) {
+                        sent.give(&inside(&place.resources, &class.needs));
+                    }
+                }
+                let id = BundleId { group: *group, index };
+                let hosts = self.actors.values().filter_map(|actor| actor.host.as_ref());
+                let holds = hosts.filter_map(|host| host.holds.as_ref()).filter(|(of, _)| *of == id);
+                holds.for_each(|(_, held)| sent.give(held));
+                if sent != place.sent {
+                    return Some(format!(
+                        "{id:?}: {sent:?} is taken there and the books say {:?}",
+                        place.sent
+                    ));
+                }
+            }
+        }
+        None
     }
 
     /// Whether every sandbox is in a bundle of the group that its calls are in, and no other.

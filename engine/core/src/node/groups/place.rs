@@ -6,7 +6,7 @@ use super::bundles::{Reserved, inside, outside};
 use super::{Known, Place, removed};
 use crate::error::{Error, ErrorCode};
 use crate::group::{BundleId, GroupState};
-use crate::ids::{NodeId, PlacementGroupId};
+use crate::ids::{ActorId, NodeId, PlacementGroupId};
 use crate::node::peers::Where;
 use crate::node::{ClassKey, Effects, Node, TaskKey};
 use crate::options::{Strategy, TaskOptions};
@@ -116,6 +116,31 @@ impl Node {
         }
     }
 
+    /// An actor in a bundle on another node is there: what it takes of it for life.
+    pub(in crate::node) fn hold_bundle_there(&mut self, id: ActorId) {
+        let Some(actor) = self.actors.get(&id) else { return };
+        let (Some(host), Some(class)) = (&actor.host, self.classes.get(actor.class)) else { return };
+        let (Some((group, _)), Some(index)) = (class.group, host.bundle) else { return };
+        let held = self.held_there(actor);
+        let Some(known) = self.groups.known.get_mut(&group) else { return };
+        let Some(place) = known.bundles.get_mut(index as usize) else { return };
+        let held = inside(&place.resources, &held);
+        place.sent.give(&held);
+        if let Some(host) = self.actors.get_mut(&id).and_then(|actor| actor.host.as_mut()) {
+            host.holds = Some((BundleId { group, index }, held));
+        }
+    }
+
+    /// An actor is in its bundle on another node no more, or is about to leave it.
+    pub(in crate::node) fn let_bundle_go(&mut self, id: ActorId) {
+        let host = self.actors.get_mut(&id).and_then(|actor| actor.host.as_mut());
+        let Some((BundleId { group, index }, held)) = host.and_then(|host| host.holds.take()) else { return };
+        let known = self.groups.known.get_mut(&group);
+        if let Some(place) = known.and_then(|known| known.bundles.get_mut(index as usize)) {
+            place.sent.take(&held);
+        }
+    }
+
     /// Whether a task of another node's may wait here for the bundle that it names.
     pub(in crate::node) fn takes_in_group(
         &self,
@@ -220,7 +245,7 @@ impl Node {
             .filter_map(|(index, place)| place.node.map(|node| format!("bundle {index} is on {node}")))
             .collect();
         Some(format!(
-            "it stays on {}, the node where it was created, and no bundle of {group} that is large enough is there ({}): create it from a task that runs in the bundle",
+            "it stays on {}, where the detached actor that it descends from lives, and no bundle of {group} that is large enough is there ({}): create that actor in the bundle",
             self.id,
             nodes.join(", ")
         ))

@@ -12,7 +12,7 @@ use crate::node::class::ClassSpec;
 use crate::node::peers::message::{Failure, Held, Message, RemoteCall};
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, SentCall};
-use crate::node::{Caller, Effect, Effects, Node, Spawned, TaskKey};
+use crate::node::{Caller, Effects, Node, Spawned, TaskKey};
 use crate::options::{CallOptions, Function, Retries, TaskOptions};
 use crate::time::Time;
 use crate::value::{Argument, Handle};
@@ -135,7 +135,7 @@ impl Node {
         lane: LaneId,
         options: &CallOptions,
     ) -> Result<u32, Error> {
-        self.check_foreign(from, job, id)?;
+        self.check_foreign(from, job, id, false)?;
         if self.tasks.len() >= self.limits.queued_tasks_max {
             return Err(crate::node::spawn::limit(
                 "queued_tasks_max",
@@ -196,8 +196,7 @@ impl Node {
         (force, recursive): (bool, bool),
         fx: &mut Effects,
     ) {
-        let key = self.task_index.get(&id).copied();
-        if let Some(key) = key.filter(|key| self.tasks[*key].owner() == Some(from)) {
+        if let Some(key) = self.foreign(from, id) {
             if recursive {
                 self.cancel_descendants(now, key, force, fx);
             }
@@ -207,19 +206,23 @@ impl Node {
 
     /// Whoever made this call is dead. The actor that it is inside goes on: the call is asked to end, and
     /// its end is nobody's business.
-    pub(super) fn orphan_call(&mut self, now: Time, key: TaskKey, error: Error, fx: &mut Effects) {
+    pub(super) fn orphan_call(
+        &mut self,
+        now: Time,
+        key: TaskKey,
+        error: Error,
+        recursive: bool,
+        fx: &mut Effects,
+    ) {
         let task = &mut self.tasks[key];
-        if let Some(instance) = task.instance {
-            let asked = std::mem::replace(&mut task.cancelled, true);
-            let (id, job, state) = (task.id, task.job, task.state);
+        if task.is_inside() {
             task.extra().owner = None;
+            let (job, state, is_away) = (task.job, task.state, u64::from(task.is_counted_away()));
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.foreign[state as usize] -= 1;
+                job.away += is_away;
             }
-            if !asked {
-                fx.push(Effect::Interrupt(instance, id));
-            }
-            return;
+            return self.ask_to_end(key, recursive, fx);
         }
         self.end_now(now, key, error, StopReason::Cancelled, fx);
     }

@@ -233,12 +233,17 @@ impl Node {
         least.map_or(Where::Nowhere, |candidate| candidate.at)
     }
 
-    /// Whether a task may run on another node: it is its owner's to say, and what lives or is the job's
-    /// root stays.
+    /// Whether a task may run on another node: it is its owner's to say. A job's root stays, and what
+    /// descends from a detached actor stays where that one was then.
     pub(in crate::node) fn may_leave(&self, key: TaskKey) -> bool {
         let Some(task) = self.tasks.get(key) else { return false };
-        let spec = &self.classes[task.class].spec;
-        matches!(task.kind, Kind::Function) && task.owner().is_none() && spec.scope.is_none()
+        let scope = self.classes[task.class].spec.scope;
+        let leaves = match &task.kind {
+            Kind::Function => scope.is_none(),
+            Kind::Create(actor) => scope.is_none_or(|scope| scope == *actor),
+            _ => false,
+        };
+        leaves && task.owner().is_none()
     }
 
     fn may_run_here(&self, class: ClassKey) -> bool {

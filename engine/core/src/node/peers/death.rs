@@ -24,6 +24,7 @@ impl Node {
         self.peers.refused.remove(&dead);
         self.peers.outbox.retain(|node| *node != dead);
         self.end_foreign_of(now, dead, fx);
+        self.lose_incarnations_at(now, dead, fx);
         self.lose_attempts_at(now, dead, fx);
         self.lose_objects_of(now, dead, fx);
         self.drop_references_of(now, dead, fx);
@@ -60,11 +61,14 @@ impl Node {
             self.cancel_descendants(now, key, false, fx);
             let message = format!("{dead}, the node that owns it, is dead");
             let error = Error::new(ErrorCode::OwnerDied, message);
-            match self.tasks.get(key).map(|task| &task.kind) {
-                Some(Kind::Call(_)) => self.orphan_call(now, key, error, fx),
+            match self.tasks.get(key) {
+                // It ends with its actor.
+                Some(task) if task.behalf().is_some() => {}
+                Some(Task { kind: Kind::Call(_), .. }) => self.orphan_call(now, key, error, true, fx),
                 _ => self.end_now(now, key, error, StopReason::Cancelled, fx),
             }
         }
+        self.end_hosted_of(now, dead, fx);
     }
 
     /// The attempts that a dead node was given are lost.

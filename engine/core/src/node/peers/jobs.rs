@@ -51,6 +51,28 @@ impl Node {
         if job.home == self.id || self.jobs.contains_key(&job.id) || self.has_ended(job.id) {
             return;
         }
+        let new = self.foreign_job(job, component);
+        self.jobs.insert(job.id, new);
+        // Whoever gave it will tell of its end too, unless that one dies.
+        self.tell(job.home, Message::JobHere(job.id));
+    }
+
+    /// Has an entry for a job of which a detached actor is here, which may have ended.
+    pub(super) fn know_job_of_detached(&mut self, job: &RemoteJob, component: ComponentId) {
+        if self.jobs.contains_key(&job.id) {
+            return;
+        }
+        let has_ended = self.has_ended(job.id) || job.home == self.id || self.peers.dead.contains(&job.home);
+        if !has_ended {
+            return self.know_job(job, component);
+        }
+        let mut new = self.foreign_job(job, component);
+        new.has_ended(Error::new(ErrorCode::TaskCancelled, "its job has ended"));
+        new.objects = self.objects.values().filter(|object| object.job == job.id).count() as u64;
+        self.jobs.insert(job.id, new);
+    }
+
+    fn foreign_job(&self, job: &RemoteJob, component: ComponentId) -> Job {
         let spec = JobSpec {
             job: job.id,
             component,
@@ -62,10 +84,8 @@ impl Node {
             deadline: None,
         };
         let mut new = Job::new(spec);
-        new.home = Some(job.home);
-        self.jobs.insert(job.id, new);
-        // Whoever gave it will tell of its end too, unless that one dies.
-        self.tell(job.home, Message::JobHere(job.id));
+        new.home = (job.home != self.id).then_some(job.home);
+        new
     }
 
     pub(super) fn job_here(&mut self, from: NodeId, id: JobId) {
@@ -122,9 +142,14 @@ impl Node {
                 self.end_members(now, id, None, why, fx);
                 self.report_if_ended(id, fx);
             }
+            // The same node has told before, and hears when nothing is left.
+            Some(job) if job.ended_by == Some(from) => {}
             // It was told by another, who hears when nothing is left; or there is nothing.
-            _ => {
-                let retains = !self.jobs.contains_key(&id) && self.retains_objects_of(id);
+            job => {
+                let retains = match job {
+                    Some(job) => job.has_detached(),
+                    None => self.retains_objects_of(id),
+                };
                 let holders = self.holders_of(id);
                 self.tell(from, Message::JobGone { job: id, retains, nodes: vec![self.id], holders });
             }

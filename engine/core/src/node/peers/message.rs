@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::error::Error;
 use crate::ids::{ActorId, ComponentId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::options::{CallOptions, Function, TaskOptions};
-use crate::resources::Resources;
+use crate::resources::{Quantity, Resources};
 use crate::value::{Handle, Place, Residence, Value};
 use crate::work::{Entry, StopReason};
 
@@ -41,7 +41,7 @@ pub struct Load {
 /// One thing that a node tells another.
 #[derive(Debug, Clone)]
 pub enum Message {
-    /// The owner of a task has it run here.
+    /// The owner of a task has it run here; of an actor, its constructor, or a call inside it.
     Run(Box<RemoteTask>),
     /// There is no room for this attempt now: its owner finds another node, or waits.
     Refused {
@@ -92,6 +92,20 @@ pub enum Message {
     },
     /// An actor on this node is to end; whether it may be restarted.
     KillActor(ActorId, bool),
+    /// An incarnation of the sender's actor is to end, if it has not. That it has ended follows.
+    EndIncarnation(Incarnation, StopReason),
+    /// An incarnation has ended, or is not going to be there. To the actor's owner.
+    IncarnationEnded {
+        /// Which.
+        incarnation: Incarnation,
+        /// Calls that it cut short, its constructor among them, each with its own error if it has one. What
+        /// is not among them, and was not told of before, was never begun.
+        calls: Vec<(TaskId, Option<Failure>)>,
+        /// Why it died, when it was not asked to end.
+        cause: Option<Failure>,
+    },
+    /// A detached actor of the sender's has ended: what descends from it ends.
+    EndScope(ActorId, Arc<str>),
     /// This attempt is to end.
     Cancel {
         /// The task.
@@ -123,6 +137,8 @@ pub enum Message {
     Missing(ObjectId, NodeId, Failure),
     /// The bytes that the other keeps for the sender, who owns the object, are not needed any more.
     Drop(ObjectId),
+    /// The sender keeps the bytes of this object for its owner, and who was to tell it so is dead.
+    Keeps(ObjectId),
 
     /// Something of this job runs on the sender's node; to the node of its root.
     JobHere(JobId),
@@ -165,6 +181,40 @@ pub struct RemoteTask {
     pub name: Option<String>,
     /// Of a stream: objects that were read already, of an earlier attempt.
     pub read: u32,
+    /// Which part of an actor it is, when it is one.
+    pub part: Option<ActorPart>,
+}
+
+/// One life of an actor, from its constructor to the end of its sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation {
+    /// The actor.
+    pub actor: ActorId,
+    /// Restarts before it.
+    pub number: u32,
+}
+
+/// A part of an actor whose incarnation is on another node than its owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActorPart {
+    /// Its constructor: with it the incarnation comes to where it runs.
+    Constructor {
+        /// Which it makes.
+        incarnation: Incarnation,
+        /// Calls inside at once, over all groups.
+        max_concurrency: u32,
+        /// CPUs that it holds for life; what else it asks for it holds too.
+        cpus: Quantity,
+        /// Whether it outlives its job.
+        detached: bool,
+    },
+    /// A call, which may enter now.
+    Call {
+        /// Which it enters.
+        incarnation: Incarnation,
+        /// The node of whoever made it, which owns its objects.
+        owner: NodeId,
+    },
 }
 
 /// What a node must know of a job of which it runs something.

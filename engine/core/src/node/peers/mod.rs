@@ -1,8 +1,9 @@
 //! The other nodes: what this one knows of them, and what it tells them.
 //!
 //! Between two nodes messages arrive once and in order ([`session`]). On that stand the references
-//! across nodes ([`references`]), the tasks that run on another node than their owner's ([`tasks`]), and
-//! the objects whose bytes or whose owner are elsewhere ([`values`]).
+//! across nodes ([`references`]), the tasks that run on another node than their owner's ([`tasks`]), the
+//! actors that live on another ([`hosts`], [`hosted`]), and the objects whose bytes or whose owner are
+//! elsewhere ([`values`]).
 //!
 //! A node's id is that of its incarnation: one that was declared dead and comes back has another, and
 //! what its former self still sends has no effect (contract H3).
@@ -11,6 +12,8 @@ mod actors;
 mod arguments;
 mod choose;
 mod death;
+mod hosted;
+mod hosts;
 mod jobs;
 mod message;
 mod references;
@@ -28,9 +31,10 @@ use crate::resources::Resources;
 use crate::time::Time;
 
 pub(super) use choose::Where;
+pub(super) use hosts::Host;
 pub use message::{
-    Failure, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
-    RemoteTask,
+    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
+    RemoteJob, RemotePlace, RemoteTask,
 };
 pub(super) use references::References;
 use session::{Batch, Session};
@@ -47,6 +51,8 @@ pub(super) struct Peers {
     /// Sessions that want to be looked at, by time.
     due: BTreeSet<(Time, NodeId)>,
     pub references: References,
+    /// Incarnations of other nodes' actors.
+    hosting: hosted::Hosting,
     /// Tasks of this node that are on another.
     pub away: usize,
     /// Objects whose owners were asked what becomes of them.
@@ -105,6 +111,22 @@ impl Peers {
     /// Whether something that happens elsewhere may let a call here go on or end.
     pub fn may_change_something(&self) -> bool {
         self.away > 0 || self.wanted > 0
+    }
+
+    /// Whether incarnations of other nodes' actors are here.
+    pub fn is_hosting(&self) -> bool {
+        !self.hosting.incarnations.is_empty()
+    }
+
+    /// What is left in the books.
+    pub fn left(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        let hosting = &self.hosting;
+        let hosted = [
+            ("incarnations of other nodes' actors", hosting.incarnations.len()),
+            ("detached actors of other nodes", hosting.scopes.len()),
+            ("calls by another id", hosting.aliases.len()),
+        ];
+        self.references.left().into_iter().chain(hosted)
     }
 
     /// When a session is to be looked at.
@@ -295,6 +317,13 @@ impl Node {
                 self.cancel_call_from(now, from, task, (force, recursive), fx);
             }
             Message::KillActor(actor, restart) => self.kill_from(now, from, actor, restart, fx),
+            Message::EndIncarnation(incarnation, reason) => {
+                self.end_hosted(now, from, incarnation, reason, fx);
+            }
+            Message::IncarnationEnded { incarnation, calls, cause } => {
+                self.incarnation_ended_there(now, from, incarnation, (calls, cause), fx);
+            }
+            Message::EndScope(actor, why) => self.end_scope(now, from, actor, &why, fx),
             Message::Cancel { task, attempt, reason, recursive, force } => {
                 self.cancel_foreign(now, from, (task, attempt), reason, (recursive, force), fx);
             }
@@ -308,6 +337,7 @@ impl Node {
                 self.missing_at(now, from, object, holder, failure, fx);
             }
             Message::Drop(object) => self.drop_kept(now, from, object, fx),
+            Message::Keeps(object) => self.drop_unless_stored(from, object),
             Message::EndJob(job, why) => self.end_job_here(now, from, job, &why, fx),
             Message::JobHere(job) => self.job_here(from, job),
             Message::JobGone { job, retains, nodes, holders } => {

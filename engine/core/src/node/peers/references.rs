@@ -11,7 +11,7 @@
 //! A node that holds it no more sends `Release` with the number of times that the owner has given or
 //! granted it. When the owner has given it again meanwhile, the numbers differ and the edge stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, IdMap, IdSet, InstanceId, JobId, NodeId, ObjectId};
@@ -19,7 +19,7 @@ use crate::node::edges::{Object, State};
 use crate::node::peers::message::{Held, Message};
 use crate::node::{Effects, Node};
 use crate::time::Time;
-use crate::value::Handle;
+use crate::value::{Handle, Place};
 
 /// The books of references that cross nodes.
 #[derive(Default)]
@@ -32,9 +32,19 @@ pub(in crate::node) struct References {
     transits: BTreeMap<(NodeId, Handle), u32>,
     /// Bytes that this node keeps for an owner elsewhere: not an edge, as the owner's own holders include
     /// this node when somebody here has a handle.
-    pub kept: IdMap<ObjectId, NodeId>,
+    pub kept: IdMap<ObjectId, Kept>,
+    /// Bytes of this node's own objects that were made here inside an actor of another node's, which has yet
+    /// to say so: the actor's node, and the places in the order in which they were told to it.
+    pub returning: BTreeMap<ObjectId, (NodeId, VecDeque<Place>)>,
     /// Actors that are elsewhere.
     pub actors: IdMap<ActorId, RemoteActor>,
+}
+
+/// For whom bytes are kept.
+pub(in crate::node) struct Kept {
+    pub owner: NodeId,
+    /// The node of the actor that made them, when it has yet to tell the owner.
+    pub via: Option<NodeId>,
 }
 
 /// What is held of another node's.
@@ -69,12 +79,13 @@ impl References {
     }
 
     /// What is left in the books.
-    pub fn left(&self) -> [(&'static str, usize); 5] {
+    pub fn left(&self) -> [(&'static str, usize); 6] {
         [
             ("handles lent to other nodes", self.lent.len()),
             ("handles borrowed of other nodes", self.borrows.len()),
             ("handles in transit", self.transits.len()),
             ("objects kept for other nodes", self.kept.len()),
+            ("objects on their way back", self.returning.len()),
             ("actors of other nodes", self.actors.len()),
         ]
     }
@@ -193,17 +204,23 @@ impl Node {
                 let message = format!("{actor} is gone, with its node {owner}");
                 return Err(Error::new(ErrorCode::ActorDied, message));
             }
-            let references = &mut self.peers.references;
-            references.actors.entry(actor).or_insert(RemoteActor { owner, edges: 0 });
-            let new = Borrow { owner, grants: 0, asked: false, givers: Vec::new(), released: false };
-            let borrow = references.borrows.entry(handle).or_insert(new);
-            borrow.released = false;
-            if borrow.grants == 0 && !std::mem::replace(&mut borrow.asked, true) {
-                self.tell(owner, Message::Borrow(handle));
-            }
+            self.borrow_actor(actor, owner);
         }
         self.acquire(from, handle);
         Ok(())
+    }
+
+    /// Somebody here is about to hold an actor of another node's that nobody gave him.
+    pub(super) fn borrow_actor(&mut self, actor: ActorId, owner: NodeId) {
+        let handle = Handle::Actor(actor);
+        let references = &mut self.peers.references;
+        references.actors.entry(actor).or_insert(RemoteActor { owner, edges: 0 });
+        let new = Borrow { owner, grants: 0, asked: false, givers: Vec::new(), released: false };
+        let borrow = references.borrows.entry(handle).or_insert(new);
+        borrow.released = false;
+        if borrow.grants == 0 && !std::mem::replace(&mut borrow.asked, true) {
+            self.tell(owner, Message::Borrow(handle));
+        }
     }
 
     /// Has an entry for an object of another node.
@@ -294,6 +311,17 @@ impl Node {
         if *given == 0 {
             lent.remove(&(from, handle));
             self.remove_edge(now, handle, fx);
+            self.look_for_cycles(handle);
+        }
+    }
+
+    /// Of an object whose job has ended, which another node held until now: what is left may hold itself.
+    fn look_for_cycles(&mut self, handle: Handle) {
+        let Handle::Object(id) = handle else { return };
+        let Some(job) = self.objects.get(&id).map(|object| object.job) else { return };
+        let goes_on = self.jobs.get(&job).is_some_and(|job| !job.is_ending());
+        if !goes_on && !self.ended_jobs.contains(&job) {
+            self.ended_jobs.push(job);
         }
     }
 
@@ -310,8 +338,17 @@ impl Node {
         let mut gone: Vec<Handle> = lent.collect();
         gone.extend(references.transits.extract_if(.., |(node, _), _| *node == dead).map(|((_, h), _)| h));
         let mut kept: Vec<ObjectId> =
-            references.kept.iter().filter(|(_, owner)| **owner == dead).map(|(id, _)| *id).collect();
+            references.kept.iter().filter(|(_, kept)| kept.owner == dead).map(|(id, _)| *id).collect();
         kept.sort();
+        references.returning.retain(|_, (via, _)| *via != dead);
+        let untold = references.kept.iter_mut().filter(|(_, kept)| kept.via == Some(dead));
+        let mut untold: Vec<(NodeId, ObjectId)> = untold
+            .map(|(id, kept)| {
+                kept.via = None;
+                (kept.owner, *id)
+            })
+            .collect();
+        untold.sort();
         let mut answers = Vec::new();
         references.borrows.retain(|handle, borrow| {
             borrow.givers.retain(|giver| *giver != dead);
@@ -323,6 +360,9 @@ impl Node {
         answers.sort();
         for (giver, handle) in answers {
             self.tell(giver, Message::Received(handle));
+        }
+        for (owner, id) in untold {
+            self.tell(owner, Message::Keeps(id));
         }
         for handle in gone {
             self.remove_edge(now, handle, fx);

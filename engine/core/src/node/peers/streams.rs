@@ -6,11 +6,11 @@
 use crate::error::Error;
 use crate::ids::{NodeId, TaskId};
 use crate::node::edges::{Object, State};
-use crate::node::peers::message::{Held, Message, Parcel};
+use crate::node::peers::message::{Held, Message, Parcel, RemotePlace};
 use crate::node::{Caller, Effects, Node, TaskKey, WaitState};
 use crate::options::Returns;
 use crate::time::Time;
-use crate::value::{Residence, Value};
+use crate::value::Value;
 
 /// Read so many: nobody reads any more, and nothing is held up.
 const ALL: u32 = u32::MAX;
@@ -28,10 +28,11 @@ impl Node {
         fx: &mut Effects,
     ) -> Result<WaitState, Error> {
         let task = &mut self.tasks[key];
-        let (id, job, index) = (task.id, task.job, task.emitted);
+        let index = task.emitted;
         task.emitted += 1;
-        let attempt = task.attempt_for_owner();
-        let parcel = self.pack_result(now, owner, job, (id.output(index), value), fx);
+        let (results, attempt) = (task.results(owner), task.attempt_for_owner());
+        let id = results.id;
+        let parcel = self.pack_result(now, owner, results, (id.output(index), value), fx);
         self.tell(owner, Message::Emitted { task: id, attempt, index, parcel });
         let mut state = WaitState::Ready;
         if self.is_too_far_ahead(key) {
@@ -54,12 +55,13 @@ impl Node {
 
     /// The reader has read so many objects.
     pub(super) fn read_by_owner(&mut self, from: NodeId, id: TaskId, read: u32) {
-        let Some(key) = self.task_index.get(&id).copied() else { return };
-        if self.tasks[key].owner() != Some(from) {
-            return;
-        }
+        let Some(key) = self.foreign(from, id) else { return };
+        let away = self.tasks[key].away();
         let extra = self.tasks[key].extra();
         extra.read = extra.read.max(read);
+        if let Some(host) = away {
+            self.tell(host, Message::Read { task: id, read });
+        }
         if !self.is_too_far_ahead(key)
             && let Some(wait) = self.tasks[key].extra().emitter.take()
         {
@@ -80,9 +82,15 @@ impl Node {
         let key = self.away_at(from, id, attempt);
         let job = key.map_or(crate::ids::JobId::from_bits(0, 0), |key| self.tasks[key].job);
         let mut held = Held::new();
-        let value = self.unpack(from, job, parcel, &mut held);
-        let is_large = value.place.residence() == Residence::Remote;
         let object = id.output(index);
+        let value = self.unpack_result(from, job, (object, parcel), &mut held);
+        if let Some(key) = key
+            && let Some(owner) = self.tasks[key].owner()
+        {
+            self.pass_on(now, owner, key, index, &value, fx);
+            return self.let_go(now, held, fx);
+        }
+        let holder = RemotePlace::of(&value.place).map(|remote| remote.holder);
         // An attempt after the first one yields again what is there already.
         let is_new = key.is_some() && self.streams.get(&id).is_some_and(|stream| index == stream.yielded);
         if is_new {
@@ -95,10 +103,26 @@ impl Node {
             self.note_stored(object, fx);
             self.note_yielded(now, id, object, fx);
         }
-        if is_large {
-            self.drop_unless_stored(from, object);
+        if let Some(holder) = holder {
+            self.drop_unless_stored(holder, object);
         }
         self.let_go(now, held, fx);
+    }
+
+    /// A call from another node, inside an actor of this one that lives on a third, has yielded an object.
+    fn pass_on(
+        &mut self,
+        now: Time,
+        owner: NodeId,
+        key: TaskKey,
+        index: u32,
+        value: &Value,
+        fx: &mut Effects,
+    ) {
+        let task = &self.tasks[key];
+        let (results, attempt) = (task.results(owner), task.attempt_for_owner());
+        let parcel = self.pack_result(now, owner, results, (results.id.output(index), value), fx);
+        self.tell(owner, Message::Emitted { task: results.id, attempt, index, parcel });
     }
 
     /// The reader of a stream has read on, or is gone: the task hears it when it is elsewhere.

@@ -8,13 +8,15 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
-use crate::node::peers::message::{Failure, Held, Message, Parcel, RemoteJob, RemoteTask};
+use crate::node::peers::message::{
+    ActorPart, Failure, Held, Incarnation, Message, Parcel, RemoteJob, RemotePlace, RemoteTask,
+};
 use crate::node::spawn::NewTask;
-use crate::node::task::{Kind, Task};
-use crate::node::{Effects, Node, TaskKey, TaskState};
-use crate::options::{Retries, Strategy, TaskOptions};
+use crate::node::task::{Kind, Telling};
+use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
+use crate::options::{Retries, Returns, Strategy, TaskOptions};
 use crate::time::Time;
-use crate::value::{Argument, Residence, Value};
+use crate::value::{Argument, Value};
 use crate::work::StopReason;
 
 impl Node {
@@ -22,16 +24,15 @@ impl Node {
 
     /// Gives a task that was taken out of the line, and whose arguments are there, to another node.
     pub(in crate::node) fn run_there(&mut self, now: Time, key: TaskKey, to: NodeId) {
-        let arguments = self.pack_arguments(to, key);
-        let task = &self.tasks[key];
-        let class = &self.classes[task.class];
+        let class = &self.classes[self.tasks[key].class];
         let (needs, spec) = (class.needs.clone(), class.spec.clone());
-        let job = self.remote_job(task.job);
         let mut options = TaskOptions::clone(&spec.options);
         options.placement.memory = Some(needs.memory);
         self.go_to_bundle(key, &mut options);
+        let arguments = self.pack_arguments(to, key);
         let task = &self.tasks[key];
-        let remote = RemoteTask {
+        let job = self.remote_job(task.job);
+        let mut remote = RemoteTask {
             id: task.id,
             attempt: task.attempt,
             job,
@@ -41,7 +42,9 @@ impl Node {
             options,
             name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
             read: self.read_of(task.id).unwrap_or(0),
+            part: None,
         };
+        remote.part = self.hand_incarnation(key, to);
         self.go_away(now, key, to);
         let number = self.tell(to, Message::Run(Box::new(remote)));
         if spec.options.placement.group().is_none() {
@@ -58,7 +61,7 @@ impl Node {
         self.peers.away += 1;
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.spread.insert(to);
-            job.away += 1;
+            job.away += u64::from(task.is_counted_away());
         }
     }
 
@@ -82,14 +85,16 @@ impl Node {
     /// The task is not at another node any more.
     pub(in crate::node) fn come_back(&mut self, key: TaskKey) {
         let task = &mut self.tasks[key];
+        let is_counted = u64::from(task.is_counted_away());
         let Some(extra) = &mut task.extra else { return };
         let Some(away) = extra.away.take() else { return };
         extra.ran_on = Some(away);
         self.peers.away -= 1;
         if let Some(job) = self.jobs.get_mut(&task.job) {
-            job.away -= 1;
+            job.away -= is_counted;
         }
         self.note_sent(key, false);
+        self.leave_host(key);
     }
 
     /// A node had no room for a task after all.
@@ -99,8 +104,9 @@ impl Node {
         self.tasks[key].extra().ran_on = None;
         self.counters.tasks_refused += 1;
         self.close_room(from);
+        let without_actor = self.incarnation_refused(key).map(Arc::new);
         // Ended while it was on its way there and back: `Cancel` found nothing.
-        match self.tasks[key].doom.take() {
+        match self.tasks[key].doom.take().or(without_actor) {
             Some(doom) => self.end_task(now, key, Err(doom), fx),
             None if self.waits_for_lost(now, key, fx) => {}
             None => self.enqueue(key, true),
@@ -121,16 +127,22 @@ impl Node {
         let mut held = Held::new();
         let result = match result {
             Ok(parcels) => {
-                Ok(parcels.into_iter().map(|parcel| self.unpack(from, job, parcel, &mut held)).collect())
+                let values = parcels.into_iter().enumerate().map(|(index, parcel)| {
+                    self.unpack_result(from, job, (id.output(index as u32), parcel), &mut held)
+                });
+                Ok(values.collect())
             }
             Err(failure) => Err(self.unpack_error(from, job, failure, &mut held)),
         };
+        let is_passed_on = key.is_some_and(|key| self.passes_on(key, &result));
         let large: Vec<_> = result
             .iter()
             .flatten()
             .enumerate()
-            .filter(|(_, value): &(usize, &Value)| value.place.residence() == Residence::Remote)
-            .map(|(index, _)| id.output(index as u32))
+            .filter_map(|(index, value): (usize, &Value)| {
+                Some((RemotePlace::of(&value.place)?.holder, id.output(index as u32)))
+            })
+            .filter(|_| !is_passed_on)
             .collect();
         if let Some(key) = key {
             self.come_back(key);
@@ -139,10 +151,20 @@ impl Node {
                 Err(error) => self.attempt_failed(now, key, error, fx),
             }
         }
-        for object in large {
-            self.drop_unless_stored(from, object);
+        for (holder, object) in large {
+            self.drop_unless_stored(holder, object);
         }
         self.let_go(now, held, fx);
+    }
+
+    /// Whether what a call returned on another node goes on to whoever made it, on a third.
+    fn passes_on(&self, key: TaskKey, result: &Result<Vec<Value>, Error>) -> bool {
+        let task = &self.tasks[key];
+        let is_whole = |values: &Vec<Value>| match self.classes[task.class].returns() {
+            Returns::Fixed(count) => values.len() == count as usize,
+            Returns::Streaming(_) => false,
+        };
+        task.owner().is_some() && task.doom.is_none() && result.as_ref().is_ok_and(is_whole)
     }
 
     /// Has the node that a task is at end it; its end follows from there.
@@ -162,15 +184,26 @@ impl Node {
     // ---- where it runs ----
 
     pub(super) fn run_foreign(&mut self, now: Time, from: NodeId, task: RemoteTask, fx: &mut Effects) {
-        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read } = task;
+        if let Some(ActorPart::Call { incarnation, owner }) = task.part {
+            return self.call_hosted(now, from, (incarnation, owner), task, fx);
+        }
+        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read, part } = task;
         let mut held = Held::new();
         let job_id = job.id;
-        let refuse = match self.check_foreign(from, &job, id) {
+        let (kind, scope) = match part {
+            Some(ActorPart::Constructor { incarnation: Incarnation { actor, .. }, detached, .. }) => {
+                (Kind::Create(actor), detached.then_some(actor))
+            }
+            _ => (Kind::Function, None),
+        };
+        let refuse = match self.check_foreign(from, &job, id, scope.is_some()) {
             Err(error) => Some(Some(error)),
             Ok(()) => (!self.takes_foreign(&options)).then_some(None),
         };
-        if refuse.is_none() {
-            self.know_job(&job, function.component);
+        match (&refuse, scope) {
+            (None, None) => self.know_job(&job, function.component),
+            (None, Some(_)) => self.know_job_of_detached(&job, function.component),
+            (Some(_), _) => {}
         }
         let arguments: Vec<Argument> = arguments
             .into_iter()
@@ -178,10 +211,7 @@ impl Node {
             .collect();
         if let Some(error) = refuse {
             match error {
-                Some(error) => {
-                    let result = Err(Failure::plain(error));
-                    self.tell(from, Message::Ended { task: id, attempt, result });
-                }
+                Some(error) => self.tell_never_run(from, (id, attempt), part, error),
                 None => self.refuse(from, id, attempt),
             }
             return self.let_go(now, held, fx);
@@ -191,18 +221,12 @@ impl Node {
         if options.placement.group().is_none() {
             options.placement.strategy = Strategy::Default;
         }
-        let class = self.class_of(ClassSpec { job: job_id, scope: None, function, options }, 0);
-        let new = NewTask {
-            id,
-            job: job_id,
-            class,
-            kind: Kind::Function,
-            entry,
-            arguments,
-            parent: None,
-            deadline: None,
-            name,
-        };
+        if let Some(part) = &part {
+            self.host(from, job_id, id, part);
+        }
+        let class = self.class_of(ClassSpec { job: job_id, scope, function, options }, 0);
+        let new =
+            NewTask { id, job: job_id, class, kind, entry, arguments, parent: None, deadline: None, name };
         let key = self.register_foreign(now, from, new, fx);
         let task = &mut self.tasks[key];
         task.attempt = attempt;
@@ -211,9 +235,33 @@ impl Node {
         self.let_go(now, held, fx);
     }
 
-    /// Why a task or call of another node's cannot be taken at all.
-    pub(super) fn check_foreign(&self, from: NodeId, job: &RemoteJob, id: TaskId) -> Result<(), Error> {
-        if self.has_ended(job.id) || self.peers.dead.contains(&job.home) {
+    /// The owner of a task that cannot be taken at all hears why.
+    fn tell_never_run(
+        &mut self,
+        to: NodeId,
+        (task, attempt): (TaskId, u32),
+        part: Option<ActorPart>,
+        error: Error,
+    ) {
+        let failure = Failure::plain(error);
+        let message = match part {
+            Some(ActorPart::Constructor { incarnation, .. }) => {
+                Message::IncarnationEnded { incarnation, calls: vec![(task, Some(failure))], cause: None }
+            }
+            _ => Message::Ended { task, attempt, result: Err(failure) },
+        };
+        self.tell(to, message);
+    }
+
+    /// Why a task or call of another node's cannot be taken at all. `outlives`: it outlives its job.
+    pub(super) fn check_foreign(
+        &self,
+        from: NodeId,
+        job: &RemoteJob,
+        id: TaskId,
+        outlives: bool,
+    ) -> Result<(), Error> {
+        if !outlives && (self.has_ended(job.id) || self.peers.dead.contains(&job.home)) {
             return Err(Error::new(ErrorCode::TaskCancelled, "its job has ended"));
         }
         if self.task_index.contains_key(&id) {
@@ -260,12 +308,46 @@ impl Node {
             && (fits || in_line)
     }
 
+    /// When nothing here will ever make room for a task of another node's that is in line, its owner finds
+    /// another node for it. False when there is none.
+    pub(in crate::node) fn give_back_foreign(&mut self, now: Time, fx: &mut Effects) -> bool {
+        let head = |class: &ClassKey| {
+            let (_, key) = self.classes[*class].queue.front()?;
+            let owner = self.tasks.get(*key)?.owner()?;
+            // One in a bundle is where it must be.
+            let is_free = self.classes[*class].group.is_none();
+            (is_free && !self.free.covers(&self.classes[*class].needs)).then_some((*class, owner))
+        };
+        let Some((class, owner)) = self.ready.order.values().find_map(head) else { return false };
+        let Some(key) = self.dequeue(class) else { return false };
+        let error = self.give_back(owner, key);
+        self.fail_task(now, key, Arc::new(error), fx);
+        true
+    }
+
+    /// The owner of a task that was not begun finds another node for it: here it is to end with this.
+    fn give_back(&mut self, owner: NodeId, key: TaskKey) -> Error {
+        let task = &mut self.tasks[key];
+        let (id, attempt) = (task.id, task.attempt);
+        task.extra().untold = true;
+        self.forget_unstarted(id, key);
+        self.refuse(owner, id, attempt);
+        Error::new(ErrorCode::TaskCancelled, "its owner finds another node for it")
+    }
+
+    /// What another node's actor in a bundle was to be made by goes back to its owner, wherever it waits.
+    pub(in crate::node) fn give_constructor_back(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
+        if let Some(owner) = self.tasks[key].owner() {
+            let error = self.give_back(owner, key);
+            self.end_now(now, key, error, StopReason::Cancelled, fx);
+        }
+    }
+
     /// A task of another node's has ended: its owner is told.
     pub(in crate::node) fn tell_end(
         &mut self,
         now: Time,
-        owner: NodeId,
-        task: &Task,
+        Telling { owner, results, attempt }: Telling,
         result: Result<Vec<Value>, Arc<Error>>,
         fx: &mut Effects,
     ) {
@@ -273,8 +355,8 @@ impl Node {
             Ok(values) => {
                 let mut parcels = Vec::with_capacity(values.len());
                 for (index, value) in values.iter().enumerate() {
-                    let id = task.id.output(index as u32);
-                    parcels.push(self.pack_result(now, owner, task.job, (id, value), fx));
+                    let id = results.id.output(index as u32);
+                    parcels.push(self.pack_result(now, owner, results, (id, value), fx));
                 }
                 Ok(parcels)
             }
@@ -285,7 +367,7 @@ impl Node {
                 Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
             }
         };
-        self.tell(owner, Message::Ended { task: task.id, attempt: task.attempt_for_owner(), result });
+        self.tell(owner, Message::Ended { task: results.id, attempt, result });
     }
 
     /// The owner wants an attempt to end.
@@ -298,21 +380,21 @@ impl Node {
         (recursive, force): (bool, bool),
         fx: &mut Effects,
     ) {
-        let Some(key) = self.task_index.get(&id).copied() else { return };
+        let Some(key) = self.foreign(from, id) else { return };
         let task = &self.tasks[key];
-        let is_call = matches!(task.kind, Kind::Call(_));
-        if task.attempt_for_owner() != attempt || task.owner() != Some(from) {
+        let is_call = matches!(task.kind, Kind::Call(_)) && task.behalf().is_none();
+        if task.attempt_for_owner() != attempt {
             return;
         }
         if recursive {
             self.cancel_descendants(now, key, force, fx);
         }
         let error = Error::new(ErrorCode::TaskCancelled, "its owner has ended it");
-        if is_call && self.tasks[key].instance.is_some() && reason == StopReason::JobEnded {
+        if is_call && self.tasks[key].is_inside() && reason == StopReason::JobEnded {
             // The actor goes on, and whoever called it does not wait for that.
             let result = Err(Failure::plain(error.clone()));
             self.tell(from, Message::Ended { task: id, attempt: 0, result });
-            return self.orphan_call(now, key, error, fx);
+            return self.orphan_call(now, key, error, false, fx);
         }
         self.end_now(now, key, error, reason, fx);
     }

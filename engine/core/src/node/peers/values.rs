@@ -1,11 +1,14 @@
 //! Values that travel, and objects whose owner or whose bytes are on another node.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, ObjectId};
 use crate::node::edges::{Object, State};
 use crate::node::peers::message::{Failure, Held, Message, Parcel, RemotePlace};
+use crate::node::peers::references::Kept;
+use crate::node::task::Results;
 use crate::node::{Effects, Node};
 use crate::time::Time;
 use crate::value::{Handle, Place, Residence, Value};
@@ -45,6 +48,33 @@ impl Node {
             // A large one has no object by which its bytes could be fetched.
             Some(_) => Failure::plain(error.clone().with_payload(None)),
         }
+    }
+
+    /// Unpacks what a task returned or yielded elsewhere. What was made on this very node is at home again.
+    pub(super) fn unpack_result(
+        &mut self,
+        from: NodeId,
+        job: JobId,
+        (id, parcel): (ObjectId, Parcel),
+        held: &mut Held,
+    ) -> Value {
+        let value = self.unpack(from, job, parcel, held);
+        match RemotePlace::of(&value.place) {
+            Some(RemotePlace { holder, .. }) if holder == self.id => {
+                let place = self.take_returning(from, id).unwrap_or_else(|| value.place.clone());
+                Value { place, ..value }
+            }
+            _ => value,
+        }
+    }
+
+    fn take_returning(&mut self, via: NodeId, id: ObjectId) -> Option<Place> {
+        let (_, places) = self.peers.references.returning.get_mut(&id).filter(|(from, _)| *from == via)?;
+        let place = places.pop_front();
+        if places.is_empty() {
+            self.peers.references.returning.remove(&id);
+        }
+        place
     }
 
     /// Unpacks a value; its handles are held until the message was dealt with.
@@ -221,27 +251,37 @@ impl Node {
 
     // ---- bytes that are kept for an owner elsewhere ----
 
-    /// Packs what a task of another node's returned: large values stay here, kept for the owner.
+    /// Packs what a task of another node's returned, for the node that is told: large values stay here,
+    /// kept for the owner.
     pub(super) fn pack_result(
         &mut self,
         now: Time,
-        owner: NodeId,
-        job: JobId,
+        to: NodeId,
+        Results { owner, job, .. }: Results,
         (id, value): (ObjectId, &Value),
         fx: &mut Effects,
     ) -> Parcel {
         if matches!(value.place.residence(), Residence::Inline | Residence::Remote) {
-            return self.pack(owner, value);
+            return self.pack(to, value);
         }
-        self.know_object(id, owner, job);
-        self.peers.references.kept.insert(id, owner);
+        let place = RemotePlace { object: id, holder: self.id }.place();
+        if owner == self.id {
+            let new = || (to, VecDeque::new());
+            let (_, places) = self.peers.references.returning.entry(id).or_insert_with(new);
+            places.push_back(value.place.clone());
+            return self.pack(to, &Value { place, ..value.clone() });
+        }
+        // Nobody but the node that is told will ask for what a dead node owned.
+        let keeps_for = if self.peers.dead.contains(&owner) { to } else { owner };
+        self.know_object(id, keeps_for, job);
+        let via = (keeps_for != to).then_some(to);
+        self.peers.references.kept.insert(id, Kept { owner: keeps_for, via });
         // Bytes of an earlier attempt may be in use here: they stay what they are.
         if self.bytes_of(id).is_none() {
             self.replace_value(now, id, value.clone(), fx);
         }
         let value = self.bytes_of(id).map_or_else(|| value.clone(), |(value, _)| value);
-        let place = RemotePlace { object: id, holder: self.id }.place();
-        self.pack(owner, &Value { place, ..value })
+        self.pack(to, &Value { place, ..value })
     }
 
     /// Gives an object of another node the value that lies here, whatever was known of it before.
@@ -260,8 +300,11 @@ impl Node {
     }
 
     pub(super) fn drop_kept(&mut self, now: Time, from: NodeId, id: ObjectId, fx: &mut Effects) {
-        if self.peers.references.kept.get(&id) == Some(&from) {
+        let kept = self.peers.references.kept.get(&id);
+        if kept.is_some_and(|kept| kept.owner == from || kept.via == Some(from)) {
             self.forget_kept(now, id, fx);
+        } else {
+            self.take_returning(from, id);
         }
     }
 
@@ -284,9 +327,9 @@ impl Node {
 
     /// Whoever keeps the bytes of a value is told that they are not needed, unless an object here has
     /// them.
-    pub(super) fn drop_unless_stored(&mut self, from: NodeId, id: ObjectId) {
-        if self.storage.remote_place(id).is_none_or(|remote| remote.holder != from) {
-            self.tell(from, Message::Drop(id));
+    pub(super) fn drop_unless_stored(&mut self, holder: NodeId, id: ObjectId) {
+        if self.storage.remote_place(id).is_none_or(|remote| remote.holder != holder) && holder != self.id {
+            self.tell(holder, Message::Drop(id));
         }
     }
 

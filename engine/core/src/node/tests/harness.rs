@@ -208,6 +208,10 @@ impl World {
         match effect {
             Effect::Start(start) => {
                 let Start { instance, job, assigned, life, call, .. } = *start;
+                if let Life::Actor { .. } = life {
+                    // A detached actor may come back to a node that has forgotten its job.
+                    self.forgotten.remove(&job);
+                }
                 assert!(!self.forgotten.contains(&job), "a sandbox of {job} was started after its end");
                 let sandbox = Sandbox { job, life, assigned, calls: Vec::new(), served: 0 };
                 assert!(self.sandboxes.insert(instance, sandbox).is_none(), "{instance} was started twice");
@@ -326,7 +330,8 @@ impl World {
 
     /// What a detached actor started may outlive the job too.
     fn had_detached(&self, job: JobId) -> bool {
-        self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached)
+        let is_own = self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached);
+        is_own || self.node.hosts_detached_of(job)
     }
 
     fn begin(&mut self, instance: InstanceId, call: Call) {

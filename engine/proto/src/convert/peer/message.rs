@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use engine_core::Error;
 use engine_core::node::{Failure, Message, Parcel};
 use engine_core::work::StopReason;
+use engine_core::{Error, TaskId};
 
 use crate::convert::peer::value::{
     failure, failure_from, handle, handle_from, needed_handle, parcel, parcel_from,
@@ -51,6 +51,25 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
             recursive: *recursive,
             force: *force,
         }),
+        Message::EndIncarnation(incarnation, reason) => Wire::EndIncarnation(wire::EndIncarnation {
+            incarnation: Some(task::incarnation(*incarnation)),
+            reason: stop_reason(*reason).into(),
+        }),
+        Message::IncarnationEnded { incarnation, calls, cause } => {
+            let cut_short = |(call, error): &(TaskId, Option<Failure>)| wire::CutShort {
+                task: Some(id(*call)),
+                failure: error.as_ref().map(|error| failure(error, bytes)),
+            };
+            Wire::IncarnationEnded(Box::new(wire::IncarnationEnded {
+                incarnation: Some(task::incarnation(*incarnation)),
+                calls: calls.iter().map(cut_short).collect(),
+                cause: cause.as_ref().map(|cause| failure(cause, bytes)),
+            }))
+        }
+        Message::EndScope(actor, reason) => {
+            Wire::EndScope(wire::EndScope { actor: Some(id(*actor)), reason: reason.to_string() })
+        }
+        Message::Keeps(object) => Wire::Keeps(id(*object)),
         Message::Borrow(what) => Wire::Borrow(handle(*what)),
         Message::Borrowed(what, is_there) => {
             Wire::Borrowed(wire::Borrowed { handle: Some(handle(*what)), is_there: *is_there })
@@ -117,10 +136,23 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Cancel(cancel) => Message::Cancel {
             task: read::id(cancel.task, "Cancel.task")?,
             attempt: cancel.attempt,
-            reason: stop_reason_from(cancel.reason)?,
+            reason: stop_reason_from(cancel.reason, "Cancel.reason")?,
             recursive: cancel.recursive,
             force: cancel.force,
         },
+        Wire::EndIncarnation(end) => Message::EndIncarnation(
+            task::incarnation_from(end.incarnation, "EndIncarnation.incarnation")?,
+            stop_reason_from(end.reason, "EndIncarnation.reason")?,
+        ),
+        Wire::IncarnationEnded(ended) => Message::IncarnationEnded {
+            incarnation: task::incarnation_from(ended.incarnation, "IncarnationEnded.incarnation")?,
+            calls: read::all(ended.calls, |call| cut_short_from(call, place))?,
+            cause: ended.cause.map(|cause| failure_from(cause, place)).transpose()?,
+        },
+        Wire::EndScope(end) => {
+            Message::EndScope(read::id(end.actor, "EndScope.actor")?, Arc::from(end.reason))
+        }
+        Wire::Keeps(object) => Message::Keeps(id_from(object)),
         Wire::Borrow(what) => Message::Borrow(handle_from(what)?),
         Wire::Borrowed(borrowed) => {
             Message::Borrowed(needed_handle(borrowed.handle, "Borrowed.handle")?, borrowed.is_there)
@@ -173,6 +205,11 @@ fn returned_from(
     })
 }
 
+fn cut_short_from(call: wire::CutShort, place: MakePlace<'_>) -> Result<(TaskId, Option<Failure>), Error> {
+    let failure = call.failure.map(|failure| failure_from(failure, place)).transpose()?;
+    Ok((read::id(call.task, "CutShort.task")?, failure))
+}
+
 fn outcome(result: &Result<Parcel, Failure>, bytes: ReadPlace<'_>) -> wire::outcome::Result {
     match result {
         Ok(value) => wire::outcome::Result::Value(parcel(value, bytes)),
@@ -207,9 +244,9 @@ fn stop_reason(reason: StopReason) -> v1::StopReason {
     }
 }
 
-fn stop_reason_from(number: i32) -> Result<StopReason, Error> {
-    Ok(match read::enumeration(number, "Cancel.reason")? {
-        v1::StopReason::Unspecified => return Err(read::missing("Cancel.reason")),
+fn stop_reason_from(number: i32, field: &str) -> Result<StopReason, Error> {
+    Ok(match read::enumeration(number, field)? {
+        v1::StopReason::Unspecified => return Err(read::missing(field)),
         v1::StopReason::Cancelled => StopReason::Cancelled,
         v1::StopReason::Deadline => StopReason::Deadline,
         v1::StopReason::ActorEnded => StopReason::ActorEnded,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::node::{RemoteArgument, RemoteCall, RemoteJob, RemoteTask};
+use engine_core::node::{ActorPart, Incarnation, RemoteArgument, RemoteCall, RemoteJob, RemoteTask};
 use engine_core::options::Function;
 use engine_core::work::Entry;
 use engine_core::{Error, LaneId};
@@ -23,6 +23,7 @@ pub(super) fn task(task: &RemoteTask, bytes: ReadPlace<'_>) -> v1::RemoteTask {
         options: options::task_options(&task.options),
         name: task.name.clone(),
         read: task.read,
+        part: task.part.as_ref().map(part),
     }
 }
 
@@ -38,7 +39,47 @@ pub(super) fn task_from(task: v1::RemoteTask, place: MakePlace<'_>) -> Result<Re
         options: options::task_options_from(task.options)?,
         name: task.name,
         read: task.read,
+        part: task.part.map(part_from).transpose()?,
     })
+}
+
+fn part(part: &ActorPart) -> v1::ActorPart {
+    use v1::actor_part::{Call, Constructor, Part as Wire};
+    let (of, part) = match *part {
+        ActorPart::Constructor { incarnation, max_concurrency, cpus, detached } => {
+            (incarnation, Wire::Constructor(Constructor { max_concurrency, cpus: cpus.0, detached }))
+        }
+        ActorPart::Call { incarnation, owner } => (incarnation, Wire::Call(Call { owner: Some(id(owner)) })),
+    };
+    v1::ActorPart { incarnation: Some(incarnation(of)), part: Some(part) }
+}
+
+fn part_from(part: v1::ActorPart) -> Result<ActorPart, Error> {
+    use v1::actor_part::{Constructor, Part as Wire};
+    let incarnation = incarnation_from(part.incarnation, "ActorPart.incarnation")?;
+    Ok(match read::required(part.part, "ActorPart.part")? {
+        Wire::Constructor(Constructor { max_concurrency, cpus, detached }) => {
+            let cpus = read::quantity(cpus, "ActorPart.Constructor.cpus")?;
+            ActorPart::Constructor { incarnation, max_concurrency, cpus, detached }
+        }
+        Wire::Call(call) => {
+            ActorPart::Call { incarnation, owner: read::id(call.owner, "ActorPart.Call.owner")? }
+        }
+    })
+}
+
+/// An incarnation as it travels.
+pub(super) fn incarnation(incarnation: Incarnation) -> v1::Incarnation {
+    v1::Incarnation { actor: Some(id(incarnation.actor)), number: incarnation.number }
+}
+
+/// An incarnation from the wire, which must be there.
+pub(super) fn incarnation_from(
+    incarnation: Option<v1::Incarnation>,
+    field: &str,
+) -> Result<Incarnation, Error> {
+    let v1::Incarnation { actor, number } = read::required(incarnation, field)?;
+    Ok(Incarnation { actor: read::id(actor, "Incarnation.actor")?, number })
 }
 
 /// A call as it travels.

@@ -1,4 +1,4 @@
-//! Calls of actors on other nodes.
+//! Calls of actors on other nodes, each of which lives on its owner's.
 
 use std::time::Duration;
 
@@ -130,6 +130,7 @@ fn calls_of_an_actor_whose_node_dies_fail_at_once() {
     let light = {
         let mut options = ActorOptions::default();
         options.placement.cpus = Some(crate::resources::Quantity::ZERO);
+        options.placement.strategy = crate::options::Strategy::Node(cluster.id(2), false);
         options
     };
     let actor = cluster.worlds[2].actor(inside, light);

@@ -320,22 +320,20 @@ fn what_no_bundle_can_hold_fails_with_the_numbers() {
     let mut all = Headed::new(&[4, 4]);
     let root = all.cluster.job(0);
     let group = all.group(0, root, GroupStrategy::StrictSpread, &[1, 2]);
-    let elsewhere = (0..2).find(|index| all.nodes(group)[*index] == Some(1)).expect("one is there") as u32;
     let mut large = inside(group, None);
     large.placement.cpus = Some(Quantity::units(3));
-    let large = all.cluster.worlds[0].spawn(root, &[], large);
+    let large_task = all.cluster.worlds[0].spawn(root, &[], large.clone());
     let none = all.cluster.worlds[0].spawn(root, &[], inside(group, Some(2)));
-    let placement = inside(group, Some(elsewhere)).placement;
-    let actor = ActorOptions { placement, ..ActorOptions::default() };
+    let actor = ActorOptions { placement: large.placement.clone(), ..ActorOptions::default() };
     let actor = all.cluster.worlds[0].create(root, actor);
-    let error = all.cluster.worlds[0].error_of(root, large.output(0));
+    let error = all.cluster.worlds[0].error_of(root, large_task.output(0));
     assert_eq!(error.code(), ErrorCode::Unschedulable);
     assert!(error.message().contains("3 of cpus, and has no more than 2"), "{error}");
     let error = all.cluster.worlds[0].error_of(root, none.output(0));
     assert!(error.message().contains("bundle 2, and there are 2"), "{error}");
     let view = all.cluster.worlds[0].node.actor(actor).expect("it is listed");
     let cause = view.cause.expect("it could not be placed");
-    assert!(cause.message().contains("stays on"), "{cause}");
+    assert!(cause.message().contains("3 of cpus, and has no more than 2"), "{cause}");
     all.end();
 }
 

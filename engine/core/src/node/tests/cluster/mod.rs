@@ -4,6 +4,12 @@ mod actors;
 mod death;
 mod groups;
 mod headed;
+mod hosted;
+mod hosted_calls;
+mod hosted_detached;
+mod hosted_ends;
+mod hosted_groups;
+mod hosted_streams;
 mod references;
 mod simulate;
 mod streams;
@@ -12,12 +18,13 @@ mod tasks;
 use std::time::Duration;
 
 use crate::error::ErrorCode;
-use crate::ids::{NodeId, ObjectId, TaskId};
+use crate::ids::{ActorId, InstanceId, NodeId, ObjectId, TaskId};
 use crate::node::tests::harness::{World, cpus, error, failure, moved};
 use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, TaskState};
 use crate::options::TaskOptions;
 use crate::resources::{Quantity, Resources};
 use crate::value::{Place, Residence};
+use crate::work::{Call, Entry, Life};
 
 pub struct Cluster {
     pub worlds: Vec<World>,
@@ -141,6 +148,30 @@ impl Cluster {
     pub fn runs_on(&self, task: TaskId) -> Option<usize> {
         (0..self.worlds.len())
             .find(|index| self.alive[*index] && self.worlds[*index].running.contains_key(&task))
+    }
+
+    /// Where an actor's constructor runs, and as what.
+    #[track_caller]
+    pub fn constructor(&self, actor: ActorId) -> (usize, TaskId) {
+        let found = (0..self.worlds.len()).filter(|index| self.alive[*index]).find_map(|index| {
+            let world = &self.worlds[index];
+            let makes = |life: &Life| matches!(life, Life::Actor { actor: made, .. } if *made == actor);
+            let is_constructor = |(instance, call): &(InstanceId, Call)| {
+                matches!(call.entry, Entry::Create(_)) && makes(&world.sandboxes[instance].life)
+            };
+            let task = world.running.iter().find(|(_, running)| is_constructor(running));
+            task.map(|(task, _)| (index, *task))
+        });
+        found.unwrap_or_else(|| panic!("no constructor of {actor} runs"))
+    }
+
+    /// Ends an actor's constructor well, wherever it runs; where.
+    #[track_caller]
+    pub fn construct(&mut self, actor: ActorId) -> usize {
+        let (index, task) = self.constructor(actor);
+        self.worlds[index].finish(task);
+        self.settle();
+        index
     }
 
     /// Ends a task well wherever it runs.

@@ -7,7 +7,7 @@ use crate::error::ErrorCode;
 use crate::ids::TaskId;
 use crate::node::TaskState;
 use crate::node::tests::harness::{failure, function, options, value, with_cpus, with_deadline};
-use crate::options::{ActorOptions, LabelOperator, LabelSelector, Retries, Strategy, TaskOptions};
+use crate::options::{LabelOperator, LabelSelector, Retries, Strategy, TaskOptions};
 use crate::resources::Quantity;
 use crate::value::Argument;
 
@@ -328,15 +328,11 @@ fn arguments_travel_with_their_task() {
 #[test]
 fn what_must_stay_and_cannot_run_here_fails_although_others_could_run_it() {
     let mut cluster = Cluster::new(&[1, 4]);
-    let root = cluster.job(0);
-    let mut wants = ActorOptions::default();
-    wants.placement.cpus = Some(Quantity::units(2));
-    let actor = cluster.worlds[0].create(root, wants);
-    assert_eq!(cluster.worlds[0].actor_state(actor), "DEAD");
-    let lane = cluster.worlds[0].lane();
-    let call = cluster.worlds[0].call(root, actor, lane, &[]);
-    let error = cluster.worlds[0].error_of(root, call.output(0));
-    assert!(error.message().contains("cpus"), "{error}");
+    cluster.worlds[0].submit(Quantity::units(2), None);
+    let end = cluster.worlds[0].ended.values().next().expect("it has failed").clone();
+    let error = end.result.expect_err("a root stays where it is");
+    assert_eq!(error.code(), ErrorCode::Unschedulable);
+    assert!(error.message().contains("this node, which it cannot leave, has no more than 1"), "{error}");
     cluster.end();
 }
 

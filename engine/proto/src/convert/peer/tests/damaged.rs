@@ -1,12 +1,13 @@
 //! What is damaged is refused, and the error names the field.
 
-use engine_core::node::Message;
+use engine_core::node::{ActorPart, Incarnation, Message};
 use engine_core::work::Entry;
 use engine_core::{Codec, Error, ErrorCode};
 
 use super::{from_wire, packet_of, samples, to_wire};
 use crate::convert::peer::{QUANTITY_PARTS_MAX, load_from, packet_from};
 use crate::v1;
+use crate::v1::actor_part::{self, Part};
 use crate::v1::peer_message::{Message as Wire, outcome};
 use crate::v1::remote_argument::{Argument, Object, Pending};
 
@@ -86,6 +87,9 @@ fn what_every_message_needs() {
         CancelCall.task,
         KillActor.actor,
         Cancel.task,
+        EndIncarnation.incarnation,
+        IncarnationEnded.incarnation,
+        EndScope.actor,
         Borrowed.handle,
         Release.handle,
         Outcome.object,
@@ -147,6 +151,45 @@ fn what_a_task_needs() {
     assert_eq!(short, "Function.component has 31 bytes instead of 32");
     let none = damage_task(|task| task.function.as_mut().unwrap().component.clear());
     assert_eq!(none, "Function.component is missing");
+}
+
+#[test]
+fn what_a_part_of_an_actor_needs() {
+    let damage_part = |how: fn(&mut v1::ActorPart)| {
+        let with_part = |message: &Message| {
+            let call = |part: &ActorPart| matches!(part, ActorPart::Call { .. });
+            matches!(message, Message::Run(task) if task.part.as_ref().is_some_and(call))
+        };
+        let run = samples::all_messages().into_iter().find(with_part);
+        damage(run.unwrap(), |wire| match wire {
+            Wire::Run(task) => how(task.part.as_mut().unwrap()),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(damage_part(|part| part.incarnation = None), "ActorPart.incarnation is missing");
+    assert_eq!(
+        damage_part(|part| part.incarnation.as_mut().unwrap().actor = None),
+        "Incarnation.actor is missing"
+    );
+    assert_eq!(damage_part(|part| part.part = None), "ActorPart.part is missing");
+    let owner = damage_part(|part| part.part = Some(Part::Call(actor_part::Call { owner: None })));
+    assert_eq!(owner, "ActorPart.Call.owner is missing");
+    let much = |cpus| actor_part::Constructor { cpus, ..<_>::default() };
+    let cpus = damage_task(|task| {
+        let incarnation = Some(v1::Incarnation { actor: Some(v1::Id { high: 1, low: 0 }), number: 0 });
+        task.part = Some(v1::ActorPart { incarnation, part: Some(Part::Constructor(much(u64::MAX))) });
+    });
+    assert!(cpus.starts_with("ActorPart.Constructor.cpus is"), "{cpus}");
+    let ended = Message::IncarnationEnded {
+        incarnation: Incarnation { actor: samples::actor(), number: 0 },
+        calls: vec![(samples::task_id(), None)],
+        cause: None,
+    };
+    let call = damage(ended, |wire| match wire {
+        Wire::IncarnationEnded(ended) => ended.calls[0].task = None,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(call, "CutShort.task is missing");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_core::ids::PlacementGroupId;
 use engine_core::node::{
-    Failure, Message, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace, RemoteTask,
+    ActorPart, Failure, Incarnation, Message, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
+    RemoteTask,
 };
 use engine_core::options::{
     CallOptions, Function, LabelOperator, LabelSelector, Placement, Retries, Returns, Reuse, Strategy,
@@ -35,7 +36,7 @@ fn job_id() -> JobId {
     JobId::from_bits(0x70, 5 << 32)
 }
 
-fn actor() -> ActorId {
+pub fn actor() -> ActorId {
     ActorId::from_bits(0x71, 6 << 32)
 }
 
@@ -158,7 +159,22 @@ pub fn remote_task(entry: Entry, options: TaskOptions) -> RemoteTask {
         options,
         name: Some("counts words".into()),
         read: 6,
+        part: None,
     }
+}
+
+fn parts() -> [ActorPart; 3] {
+    let incarnation = Incarnation { actor: actor(), number: u32::MAX };
+    [
+        ActorPart::Constructor { incarnation, max_concurrency: 3, cpus: Quantity(5_000), detached: true },
+        ActorPart::Constructor {
+            incarnation: Incarnation { number: 0, ..incarnation },
+            max_concurrency: 1,
+            cpus: Quantity::ZERO,
+            detached: false,
+        },
+        ActorPart::Call { incarnation, owner: node(9) },
+    ]
 }
 
 fn remote_call() -> RemoteCall {
@@ -231,6 +247,22 @@ pub fn all_messages() -> Vec<Message> {
         Entry::Method("add".into()),
     ];
     all.extend(entries.map(|entry| Message::Run(Box::new(remote_task(entry, task_options())))));
+    all.extend(parts().map(|part| {
+        let task = remote_task(Entry::Method("add".into()), task_options());
+        Message::Run(Box::new(RemoteTask { part: Some(part), ..task }))
+    }));
+    let incarnation = Incarnation { actor: actor(), number: 7 };
+    all.extend([
+        Message::EndIncarnation(incarnation, StopReason::ActorEnded),
+        Message::IncarnationEnded {
+            incarnation,
+            calls: vec![(task, None), (TaskId::from_bits(0x5, 0), Some(failure()))],
+            cause: Some(failure()),
+        },
+        Message::IncarnationEnded { incarnation, calls: Vec::new(), cause: None },
+        Message::EndScope(actor(), "it was killed".into()),
+        Message::Keeps(object()),
+    ]);
     let reasons = [
         (StopReason::Cancelled, true, false),
         (StopReason::Deadline, false, true),

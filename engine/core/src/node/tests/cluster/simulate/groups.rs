@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Simulation;
 use crate::group::{Bundle, GroupMessage, GroupNotice, GroupState, GroupStrategy};
 use crate::head::{self, Notice};
-use crate::ids::{ObjectId, PlacementGroupId};
+use crate::ids::{ActorId, ObjectId, PlacementGroupId};
+use crate::node::instance::Role;
 use crate::node::{Caller, GroupRequest};
 use crate::options::Strategy;
 use crate::resources::{Quantity, Resources};
@@ -28,6 +29,7 @@ pub(super) struct Lines {
     pub created: u64,
     pub placed_again: u64,
     pub in_bundles: u64,
+    pub hosted_in_bundles: u64,
     pub removed: u64,
     /// How often head and nodes were found to agree.
     pub agreed: u64,
@@ -93,9 +95,17 @@ impl Simulation {
                     Err(_) => self.cluster.worlds[index].release(guest, handle),
                 }
             }
+            self.lines.hosted_in_bundles += self.hosted_in_bundles(index);
             self.lines.in_bundles +=
                 self.cluster.worlds[index].node.bundles().iter().filter(|b| b.free != b.total).count() as u64;
         }
+    }
+
+    fn hosted_in_bundles(&self, index: usize) -> u64 {
+        let node = &self.cluster.worlds[index].node;
+        let is_hosted = |actor: &ActorId| !node.actors.contains_key(actor);
+        let instances = node.instances.values().filter(|instance| instance.bundle.is_some());
+        instances.filter(|i| matches!(&i.role, Role::Actor(actor) if is_hosted(actor))).count() as u64
     }
 
     /// The head hears what has come of the lines, unless a node is cut off.

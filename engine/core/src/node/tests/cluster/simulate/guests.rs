@@ -8,7 +8,7 @@ use crate::error::ErrorCode;
 use crate::ids::{ActorId, NodeId, ObjectId, TaskId};
 use crate::node::tests::harness::{failure, function, options};
 use crate::node::{Caller, Next, TaskState, Until, Waitable};
-use crate::options::{ActorOptions, CallOptions, Returns, Strategy, TaskOptions};
+use crate::options::{ActorOptions, CallOptions, Lifetime, Returns, Strategy, TaskOptions};
 use crate::resources::Quantity;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
 use crate::work::Entry;
@@ -31,8 +31,8 @@ impl Simulation {
         let is_root = self.cluster.worlds[index].roots.values().any(|root| *root == task);
         match self.random.below(100) {
             0..=4 => self.create(index, guest),
-            5..=14 => self.call(index, guest),
-            15..=34 => self.spawn(index, guest),
+            5..=19 => self.call(index, guest),
+            20..=34 => self.spawn(index, guest),
             35..=45 => self.put(index, guest),
             46..=49 => self.group_act(index, guest),
             50..=64 => self.look_at(index, guest),
@@ -82,7 +82,6 @@ impl Simulation {
         if self.random.once_in(2) {
             arguments.push(Argument::Value(self.value(index, guest).0));
         }
-        let nodes: Vec<NodeId> = self.cluster.worlds.iter().map(|world| world.node.id()).collect();
         let fixed = Returns::Fixed(self.random.of([1, 1, 2]));
         let streams = Returns::Streaming(self.random.of([None, Some(1), Some(3)]));
         let returns = if self.random.once_in(3) { streams } else { fixed };
@@ -90,12 +89,7 @@ impl Simulation {
         options.retries.system = self.random.of([0, 3, -1]);
         options.retries.application = self.random.of([0, 0, 2]);
         options.placement.cpus = self.random.of([None, Some(Quantity(5_000)), Some(Quantity::ZERO)]);
-        options.placement.strategy = match self.random.below(6) {
-            0 => Strategy::Spread,
-            1 => Strategy::Node(self.random.pick(&nodes).expect("a node"), true),
-            2..=3 => self.in_some_group(index, guest).unwrap_or_default(),
-            _ => Strategy::Default,
-        };
+        options.placement.strategy = self.strategy(index, guest);
         if self.random.once_in(20) {
             options.deadline = Some(Duration::from_millis(self.random.of([5, 100])));
         }
@@ -107,6 +101,16 @@ impl Simulation {
                 None => held.push(Handle::Stream(spawned.task)),
                 Some(count) => held.extend((0..count).map(|at| Handle::Object(spawned.task.output(at)))),
             }
+        }
+    }
+
+    fn strategy(&mut self, index: usize, guest: Caller) -> Strategy {
+        let nodes: Vec<NodeId> = self.cluster.worlds.iter().map(|world| world.node.id()).collect();
+        match self.random.below(6) {
+            0 => Strategy::Spread,
+            1 => Strategy::Node(self.random.pick(&nodes).expect("a node"), true),
+            2..=3 => self.in_some_group(index, guest).unwrap_or_default(),
+            _ => Strategy::Default,
         }
     }
 
@@ -161,13 +165,22 @@ impl Simulation {
     }
 
     pub(super) fn create(&mut self, index: usize, guest: Caller) {
-        let mut options = ActorOptions { max_restarts: self.random.of([0, 1]), ..ActorOptions::default() };
-        options.placement.cpus = self.random.of([None, Some(Quantity::ZERO)]);
+        let mut options = ActorOptions { max_restarts: self.random.of([0, 1, 5]), ..ActorOptions::default() };
+        options.placement.cpus = self.random.of([None, Some(Quantity::ZERO), Some(Quantity(5_000))]);
+        options.placement.strategy = self.strategy(index, guest);
         options.max_pending_calls = self.random.of([None, Some(3)]);
-        if self.random.once_in(3) {
-            options.placement.strategy = self.in_some_group(index, guest).unwrap_or_default();
+        options.max_concurrency = self.random.of([1, 1, 2]);
+        options.max_task_retries = self.random.of([0, 0, 2]);
+        if self.random.once_in(8) {
+            options.lifetime = Lifetime::Detached;
         }
-        if let Ok(id) = self.cluster.worlds[index].try_create(guest, Vec::new(), options) {
+        let objects = self.objects(index, guest);
+        let arguments: Vec<Argument> = self.random.pick(&objects).map(Argument::Object).into_iter().collect();
+        let (is_retried, max) = (options.max_task_retries > 0, options.max_restarts);
+        if let Ok(id) = self.cluster.worlds[index].try_create(guest, arguments, options) {
+            if is_retried && max > 0 {
+                self.retrying.insert(id);
+            }
             self.held.entry((index, guest.instance)).or_default().push(Handle::Actor(id));
         }
     }
@@ -185,12 +198,16 @@ impl Simulation {
         let world = &mut self.cluster.worlds[index];
         let lane = *self.lanes.entry((index, guest.instance, actor)).or_insert_with(|| world.lane());
         let deadline = self.random.once_in(30).then(|| Duration::from_millis(50));
-        let options = CallOptions { deadline, ..CallOptions::default() };
+        let streams = self.random.once_in(4);
+        let bound = self.random.of([None, Some(2)]);
+        let returns = if streams { Returns::Streaming(bound) } else { Returns::Fixed(1) };
+        let options = CallOptions { deadline, returns, ..CallOptions::default() };
         if let Ok(call) = world.call_with(guest, actor, lane, &arguments, options) {
             let place = self.calls.len() as u64 + 1;
-            self.calls.insert(call, ((index, lane), place));
+            let is_retried = self.retrying.contains(&actor);
+            self.calls.insert(call, super::Made { lane: (index, lane), place, is_retried });
             let held = self.held.entry((index, guest.instance)).or_default();
-            held.push(Handle::Object(call.output(0)));
+            held.push(if streams { Handle::Stream(call) } else { Handle::Object(call.output(0)) });
         }
     }
 
@@ -259,7 +276,8 @@ impl Simulation {
         let objects = self.objects(index, guest);
         let Some(id) = self.random.pick(&objects) else { return };
         let recursive = self.random.once_in(2);
-        self.cluster.worlds[index].cancel(id.task(), false, recursive);
+        let force = self.random.once_in(4);
+        self.cluster.worlds[index].cancel(id.task(), force, recursive);
     }
 
     pub(super) fn finish(&mut self, index: usize, task: TaskId) {
@@ -272,7 +290,8 @@ impl Simulation {
         let mut values = Vec::new();
         for output in 0..count {
             let (value, token) = self.value(index, guest);
-            self.made.entry(task.output(output)).or_default().insert(token);
+            let id = self.known_as(index, task);
+            self.made.entry(id.output(output)).or_default().insert(token);
             values.push(value);
         }
         self.cluster.worlds[index].finish_with(task, values);

@@ -8,6 +8,7 @@
 //! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
+mod calls;
 mod groups;
 mod guests;
 mod watch;
@@ -42,6 +43,16 @@ enum Hears {
     Ask(usize, NodeId),
 }
 
+/// A call of an actor.
+#[derive(Clone, Copy)]
+struct Made {
+    /// The lane, as its caller knows it.
+    lane: (usize, LaneId),
+    /// Its place there.
+    place: u64,
+    is_retried: bool,
+}
+
 /// A node says what it has free so often.
 const BEAT: Duration = Duration::from_millis(40);
 
@@ -63,8 +74,10 @@ struct Simulation {
     held: BTreeMap<(usize, InstanceId), Vec<Handle>>,
     seen_begun: Vec<usize>,
     lanes: BTreeMap<(usize, InstanceId, ActorId), LaneId>,
-    /// Calls of actors that were accepted: the lane, as its caller knows it, and the place in it.
-    calls: BTreeMap<TaskId, ((usize, LaneId), u64)>,
+    /// Calls of actors that were accepted.
+    calls: BTreeMap<TaskId, Made>,
+    /// Actors whose calls may be tried again.
+    retrying: BTreeSet<ActorId>,
     /// The last place in each lane that was begun, and how often each call was.
     begun_in_lane: BTreeMap<(usize, LaneId), u64>,
     begun_calls: BTreeMap<TaskId, u32>,
@@ -88,6 +101,9 @@ struct Simulation {
 struct Summary {
     foreign: u64,
     calls: u64,
+    /// Of them, those inside an actor that lived elsewhere.
+    hosted: u64,
+    restarted: u64,
     read: u64,
     finished: u64,
     retried: u64,
@@ -101,6 +117,8 @@ struct Summary {
     groups: u64,
     placed_again: u64,
     in_bundles: u64,
+    /// Actors of other nodes among what was in bundles.
+    hosted_in_bundles: u64,
     agreed: u64,
     codes: BTreeSet<ErrorCode>,
 }
@@ -162,6 +180,7 @@ impl Simulation {
             held: BTreeMap::new(),
             lanes: BTreeMap::new(),
             calls: BTreeMap::new(),
+            retrying: BTreeSet::new(),
             begun_in_lane: BTreeMap::new(),
             begun_calls: BTreeMap::new(),
             made: BTreeMap::new(),
@@ -389,7 +408,7 @@ impl Simulation {
             while let Some((task, _)) = self.cluster.worlds[index].begun.get(self.seen_begun[index]).copied()
             {
                 self.seen_begun[index] += 1;
-                self.check_call(task);
+                self.check_call(index, task);
                 self.take_arguments(index, task);
             }
         }
@@ -397,22 +416,18 @@ impl Simulation {
         self.held.retain(|(index, instance), _| worlds[*index].sandboxes.contains_key(instance));
     }
 
-    /// Calls of one lane begin in order, and without retries once (contract A1, A2).
-    fn check_call(&mut self, task: TaskId) {
-        let Some((lane, place)) = self.calls.get(&task).copied() else { return };
-        let begun = self.begun_calls.entry(task).or_insert(0);
-        *begun += 1;
-        assert_eq!(*begun, 1, "a call without retries was begun twice");
-        let last = self.begun_in_lane.entry(lane).or_insert(0);
-        assert!(*last < place, "call {place} of a lane was begun after call {last}");
-        *last = place;
-        self.summary.calls += 1;
-    }
-
     fn take_arguments(&mut self, index: usize, task: TaskId) {
         let Some((instance, call)) = self.cluster.worlds[index].running.get(&task) else { return };
         let guest = Caller { instance: *instance, task };
         let handles: Vec<Handle> = call.arguments.iter().flat_map(|v| v.handles.iter().copied()).collect();
+        let node = &self.cluster.worlds[index].node;
+        // Of an argument whose bytes were lost meanwhile the guest gets nothing.
+        let is_lost = |handle: &Handle| match handle {
+            Handle::Object(id) => node.object(*id).is_none(),
+            Handle::Actor(id) => !node.knows_actor(*id),
+            _ => false,
+        };
+        let handles: Vec<Handle> = handles.into_iter().filter(|handle| !is_lost(handle)).collect();
         for value in &call.arguments {
             // Where memory is short it is read where it is, and so are the arguments of calls.
             let is_call = matches!(call.entry, Entry::Method(_));
@@ -444,6 +459,9 @@ impl Simulation {
                     self.finish(index, task);
                 }
             }
+            if round > 250 {
+                self.kill_detached();
+            }
             self.look_around();
             self.check_agreement(round);
             if round > 300 && self.is_empty() {
@@ -466,6 +484,21 @@ impl Simulation {
         panic!("it does not come to an end");
     }
 
+    /// Detached actors end when somebody ends them.
+    fn kill_detached(&mut self) {
+        for index in self.alive() {
+            let world = &mut self.cluster.worlds[index];
+            for view in world.node.actors(None, usize::MAX) {
+                if view.detached && view.state != "DEAD" {
+                    world.event(|node, now, fx| {
+                        node.kill(now, view.id, false, fx);
+                        node.schedule(now, fx);
+                    });
+                }
+            }
+        }
+    }
+
     fn is_empty(&self) -> bool {
         let idle = |index: &usize| self.cluster.worlds[*index].node.leftover().is_none();
         let is_gone = |group: &head::GroupView| group.state == GroupState::Removed;
@@ -480,6 +513,7 @@ impl Simulation {
         for world in &self.cluster.worlds {
             let counters = world.node.node_view().counters;
             self.summary.foreign += counters.foreign_tasks;
+            self.summary.restarted += counters.actors_restarted;
             self.summary.finished += counters.tasks_finished;
             self.summary.retried += counters.attempts_retried;
             self.summary.rebuilt += counters.tasks_rebuilt;
@@ -488,6 +522,7 @@ impl Simulation {
         self.summary.deaths = self.deaths;
         self.summary.groups = self.lines.created;
         self.summary.placed_again = self.lines.placed_again;
+        self.summary.hosted_in_bundles = self.lines.hosted_in_bundles;
         self.summary.in_bundles = self.lines.in_bundles;
         self.summary.agreed = self.lines.agreed;
         self.summary
@@ -509,7 +544,7 @@ fn run(seed: u64, planted: Option<Planted>) -> Summary {
     simulation.drain()
 }
 
-// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A9, P1, P2, P3, J2, H3
+// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A5, A7, A8, A9, P1, P2, P3, J2, H3
 #[test]
 fn random_nodes() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
@@ -521,6 +556,8 @@ fn random_nodes() {
         let summary = run(seed, None);
         sum.foreign += summary.foreign;
         sum.calls += summary.calls;
+        sum.hosted += summary.hosted;
+        sum.restarted += summary.restarted;
         sum.read += summary.read;
         sum.finished += summary.finished;
         sum.retried += summary.retried;
@@ -531,14 +568,17 @@ fn random_nodes() {
         sum.fenced += summary.fenced;
         sum.groups += summary.groups;
         sum.placed_again += summary.placed_again;
+        sum.hosted_in_bundles += summary.hosted_in_bundles;
         sum.in_bundles += summary.in_bundles;
         sum.agreed += summary.agreed;
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
-    let counts = counts.into_iter().chain([sum.read, sum.fetched, sum.deaths, sum.fenced]);
-    let counts: Vec<u64> = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]).collect();
+    let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
+    let counts = counts.chain([sum.deaths, sum.fenced]);
+    let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
+    let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,

@@ -77,6 +77,7 @@ impl Simulation {
         for effect in fx {
             match effect {
                 head::Effect::ArmTimer(at) => self.head_timer = Some(at),
+                // The others are told one by one.
                 head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
                 head::Effect::Tell(id, notice) => {
                     let to = self.cluster.index(id);
