@@ -68,7 +68,8 @@ impl Node {
             !error.code().is_system()
         });
         // The node that it was on may hear that its placement group is gone before its owner does.
-        let removed = cause.filter(|cause| cause.code() == ErrorCode::PlacementGroupRemoved);
+        let is_in_group = self.classes.get(actor.class).is_some_and(|class| class.group.is_some());
+        let removed = cause.filter(|cause| is_in_group && cause.code() == ErrorCode::PlacementGroupRemoved);
         let restart = actor.may_restart() && !failed && removed.is_none();
         let died = match (&actor.state, cause) {
             (ActorState::Dead(cause), _) => cause.clone(),

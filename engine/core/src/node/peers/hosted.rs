@@ -63,6 +63,11 @@ impl super::Peers {
         found.map_or((false, 1), |(incarnation, hosted)| (incarnation.number > 0, hosted.max_concurrency))
     }
 
+    /// The owner of a detached actor of a job that is, or has left something, here.
+    pub(super) fn owner_of_detached(&self, job: JobId) -> Option<NodeId> {
+        self.hosting.scopes.values().find(|(_, of)| *of == job).map(|(owner, _)| *owner)
+    }
+
     /// The constructor of an incarnation has its sandbox.
     pub fn hosted_starts(&mut self, actor: ActorId, constructor: TaskId, instance: InstanceId) {
         let found = self.hosting.constructed_by(actor, constructor).map(|(incarnation, _)| incarnation);

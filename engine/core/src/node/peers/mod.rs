@@ -184,6 +184,13 @@ impl Node {
         self.jobs.get(&job).map(|job| job.home.unwrap_or(self.id))
     }
 
+    /// The node to ask what the guests of a job are granted; none when this node knows nothing of the job.
+    /// That of its root task may be dead or have forgotten a job of which a detached actor lives here: the
+    /// actor's owner knows.
+    pub fn grants_from(&self, job: JobId) -> Option<NodeId> {
+        self.peers.owner_of_detached(job).or_else(|| self.home_of(job))
+    }
+
     /// What this node has free, for the others.
     pub fn load(&mut self) -> Load {
         self.peers.loads_said += 1;

@@ -5,7 +5,7 @@ use super::hosted::create;
 use super::hosted_ends::{Scene, restarts, scene};
 use crate::node::TaskState;
 use crate::node::tests::harness::{options, value_with};
-use crate::options::{ActorOptions, Lifetime};
+use crate::options::{ActorOptions, Lifetime, Strategy};
 use crate::resources::Quantity;
 use crate::value::Handle;
 
@@ -34,6 +34,9 @@ fn a_detached_actor_elsewhere_outlives_its_job() {
     scene.cluster.finish(call);
     assert!(scene.is_ok(call));
     scene.cluster.assert_state(at, child, TaskState::Running);
+    let job = scene.cluster.worlds[0].node.actor(scene.actor).expect("known").job;
+    let there = &scene.cluster.worlds[at].node;
+    assert_eq!(there.grants_from(job), Some(scene.cluster.id(0)));
     scene.cluster.worlds[0].kill(scene.root, scene.actor, false);
     scene.cluster.settle();
     scene.cluster.assert_state(at, child, TaskState::Cancelled);
@@ -125,4 +128,62 @@ fn a_call_of_a_detached_actor_elsewhere_is_its_own_once_its_caller_has_ended() {
     scene.cluster.settle();
     scene.assert_free(at);
     scene.cluster.end();
+}
+
+// contract: A8
+#[test]
+fn what_one_of_a_job_of_a_dead_node_is_granted_its_owner_knows() {
+    let mut cluster = Cluster::new(&[0, 0, 2]);
+    let root = cluster.job(0);
+    let job = cluster.worlds[0].job_of(root);
+    let mut there = options();
+    there.placement.cpus = Some(Quantity::ZERO);
+    there.placement.strategy = Strategy::Node(cluster.id(1), false);
+    let (task, _) = cluster.start(root, &[], there);
+    let guest = cluster.worlds[1].caller(task);
+    let wants = ActorOptions { lifetime: Lifetime::Detached, ..restarts(1, 0) };
+    let actor = create(&mut cluster, 1, guest, wants);
+    assert_eq!(cluster.construct(actor), 2);
+    cluster.kill(0);
+    assert_eq!(cluster.worlds[2].node.grants_from(job), Some(cluster.id(1)));
+    assert_eq!(cluster.worlds[1].actor_state(actor), "ALIVE");
+    cluster.worlds[1].event(|node, now, fx| {
+        node.kill(now, actor, false, fx);
+        node.schedule(now, fx);
+    });
+    cluster.settle();
+    assert_eq!(cluster.worlds[2].node.grants_from(job), None);
+    cluster.end();
+}
+
+// contract: A8
+#[test]
+fn one_that_is_not_begun_where_its_job_was_forgotten_leaves_nothing() {
+    let mut cluster = Cluster::new(&[0, 1]);
+    let root = cluster.job(0);
+    let mut wants = ActorOptions { lifetime: Lifetime::Detached, ..restarts(1, 0) };
+    wants.placement.cpus = Some(Quantity::units(1));
+    let actor = create(&mut cluster, 0, root, wants);
+    assert_eq!(cluster.construct(actor), 1);
+    let job = cluster.worlds[0].job_of(root);
+    cluster.worlds[0].event(|node, now, fx| node.stop_job(now, job, "enough", fx));
+    cluster.settle();
+    let other = cluster.job(1);
+    let sandbox = *cluster.worlds[1].sandboxes.iter().find(|(_, s)| s.job == job).expect("the actor's").0;
+    cluster.worlds[1].die(sandbox);
+    assert!(cluster.worlds[1].forgotten.contains(&job));
+    // The owner does not know of this one.
+    let task = cluster.worlds[1].spawn(other, &[], options());
+    cluster.settle();
+    let view = cluster.worlds[0].node.actor(actor).expect("known");
+    assert_eq!((view.state, view.node), ("RESTARTING", Some(cluster.id(1))), "it is in line there");
+    assert!(cluster.worlds[1].node.home_of(job).is_some());
+    cluster.worlds[0].event(|node, now, fx| {
+        node.kill(now, actor, false, fx);
+        node.schedule(now, fx);
+    });
+    cluster.settle();
+    assert_eq!(cluster.worlds[1].node.home_of(job), None);
+    cluster.finish(task);
+    cluster.end();
 }
