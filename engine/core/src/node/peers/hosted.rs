@@ -367,12 +367,6 @@ impl Node {
         self.actors.contains_key(&id) || self.peers.references.actors.contains_key(&id)
     }
 
-    /// Whether something may be here that a detached actor of another node's keeps.
-    #[cfg(test)]
-    pub(in crate::node) fn hosts_detached_of(&self, job: JobId) -> bool {
-        self.peers.hosting.scopes.values().any(|(_, of)| *of == job)
-    }
-
     /// Says what does not hold of the incarnations here and elsewhere; none when all does.
     pub(in crate::node) fn broken_hosting(&self) -> Option<String> {
         for (id, actor) in &self.actors {

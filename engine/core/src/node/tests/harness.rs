@@ -244,8 +244,12 @@ impl World {
             }
             Effect::ArmTimer(at) => self.timer = Some(at),
             Effect::JobEnded(job, end) => {
-                let left = self.sandboxes.values().any(|sandbox| sandbox.job == job);
-                assert!(!left || self.had_detached(job), "{job} ended with sandboxes left");
+                // What a detached actor started may outlive the job too.
+                let ends_with_it =
+                    |id: &InstanceId| self.node.instances.get(id).is_none_or(|i| i.scope.is_none());
+                let of_it = self.sandboxes.iter().filter(|(_, sandbox)| sandbox.job == job);
+                let left = of_it.filter(|(id, _)| ends_with_it(id)).count();
+                assert_eq!(left, 0, "{job} ended with sandboxes left");
                 assert!(self.ended.insert(job, end).is_none(), "{job} ended twice");
             }
             Effect::JobForgotten(job) => {
@@ -332,12 +336,6 @@ impl World {
             }
             fx.extend(more);
         }
-    }
-
-    /// What a detached actor started may outlive the job too.
-    fn had_detached(&self, job: JobId) -> bool {
-        let is_own = self.node.actors(Some(job), usize::MAX).iter().any(|view| view.detached);
-        is_own || self.node.hosts_detached_of(job)
     }
 
     fn begin(&mut self, instance: InstanceId, call: Call) {

@@ -8,6 +8,7 @@ use crate::node::tests::harness::{options, value_with};
 use crate::options::{ActorOptions, Lifetime, Strategy};
 use crate::resources::Quantity;
 use crate::value::Handle;
+use crate::work::Life;
 
 /// A detached actor that lives elsewhere, whose job has ended.
 fn detached(max_restarts: i32) -> (Scene, usize) {
@@ -185,5 +186,36 @@ fn one_that_is_not_begun_where_its_job_was_forgotten_leaves_nothing() {
     cluster.settle();
     assert_eq!(cluster.worlds[1].node.home_of(job), None);
     cluster.finish(task);
+    cluster.end();
+}
+
+// contract: A8, J2
+#[test]
+fn a_job_ends_before_the_sandbox_of_a_detached_one_has_and_is_forgotten_after() {
+    let mut cluster = Cluster::new(&[2, 0]);
+    let root = cluster.job(0);
+    let job = cluster.worlds[0].job_of(root);
+    let mut there = options();
+    there.placement.cpus = Some(Quantity::ZERO);
+    there.placement.strategy = Strategy::Node(cluster.id(1), false);
+    let (task, _) = cluster.start(root, &[], there);
+    let guest = cluster.worlds[1].caller(task);
+    let mut wants = ActorOptions { lifetime: Lifetime::Detached, ..restarts(0, 0) };
+    wants.placement.strategy = Strategy::Node(cluster.id(0), false);
+    let actor = create(&mut cluster, 1, guest, wants);
+    assert_eq!(cluster.construct(actor), 0, "on the node of its job's root");
+    let is_its = |life: &Life| matches!(life, Life::Actor { .. });
+    let sandbox = *cluster.worlds[0].sandboxes.iter().find(|(_, s)| is_its(&s.life)).expect("it lives").0;
+    cluster.worlds[0].slow_stops = true;
+    cluster.worlds[1].kill(guest, actor, false);
+    cluster.settle();
+    cluster.worlds[0].slow_stops = false;
+    cluster.worlds[0].event(|node, now, fx| node.stop_job(now, job, "enough", fx));
+    cluster.settle();
+    assert!(cluster.worlds[0].ended.contains_key(&job));
+    assert!(!cluster.worlds[0].forgotten.contains(&job), "a sandbox of it is there");
+    cluster.worlds[0].gone(sandbox);
+    cluster.settle();
+    assert!(cluster.worlds[0].forgotten.contains(&job));
     cluster.end();
 }
