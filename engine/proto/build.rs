@@ -5,7 +5,7 @@ use std::path::Path;
 const FILES: [&str; 7] = ["cluster", "common", "handshake", "components", "jobs", "state", "peer"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
     let files = FILES.map(|name| root.join("engine/v1").join(name).with_extension("proto"));
     let descriptors = protox::compile(&files, [&root])?;

@@ -87,9 +87,12 @@ impl Jobs {
         entry
     }
 
-    /// Keeps what the guests of a job are granted whose root task is on another node.
-    pub(crate) fn insert_foreign(&self, home: NodeId, context: Arc<JobContext>) {
-        self.foreign.lock().insert(context.job, home);
+    /// Keeps what the guests of a job are granted that was asked of another node. `home`: that of the job's
+    /// root task, when it is another one that is known.
+    pub(crate) fn insert_foreign(&self, home: Option<NodeId>, context: Arc<JobContext>) {
+        if let Some(home) = home {
+            self.foreign.lock().insert(context.job, home);
+        }
         self.contexts.lock().insert(context.job, context);
     }
 

@@ -22,6 +22,11 @@ impl Counter {
         self.count
     }
 
+    /// The node that it lives on.
+    pub fn node(&self) -> String {
+        engine::context().node_id()
+    }
+
     pub fn was_restarted(&self) -> bool {
         engine::context().was_restarted()
     }

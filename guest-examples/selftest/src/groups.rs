@@ -101,7 +101,8 @@ pub fn sleeps(args: &mut Arguments) -> Result<Json> {
     let (group, bundles) = asked_for(args, None)?;
     let milliseconds = args.number(1_000)?;
     group.ready().get()?;
-    let spawn = |bundle| sleep_here::options().strategy(within(&group, Some(bundle), false)).spawn(milliseconds);
+    let spawn =
+        |bundle| sleep_here::options().strategy(within(&group, Some(bundle), false)).spawn(milliseconds);
     let nodes = (0..bundles).map(spawn).collect::<Result<Vec<_>>>()?;
     got(engine::get_all(&nodes))
 }

@@ -1,6 +1,7 @@
 //! The scenarios: what `main` does, by name.
 use crate::actors::{Counter, Keeper, Slow, Stillborn};
 use crate::{bad, context, good, groups, large, streams};
+use engine::Strategy;
 use engine::prelude::*;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -71,6 +72,9 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "actor-handles" => actor_handles(),
         "actor-pending" => actor_pending(),
         "actors" => many_actors(args.number(100)?),
+        "actors-spread" => actors_spread(args.number(3)?),
+        "actor-moves" => actor_moves(),
+        "detach-elsewhere" => detach_elsewhere(&args.text("the actor's name")?),
         "detach" => detach(&args.text("the actor's name")?),
         "attach" => attach(&args.text("the actor's name")?),
         "kill-named" => kill_named(&args.text("the actor's name")?),
@@ -360,6 +364,55 @@ fn actor_restart() -> Result<Json> {
     Ok(json!({
         "before": before, "panicked": panicked, "after": after, "was_restarted": was_restarted, "dead": dead,
     }))
+}
+
+/// Actors on as many nodes as there are, each called twice.
+fn actors_spread(count: u64) -> Result<Json> {
+    let spawn = |n| Counter::options().strategy(Strategy::Spread).spawn(n);
+    let actors = (0..count).map(spawn).collect::<Result<Vec<_>>>()?;
+    let nodes = actors.iter().map(|actor| actor.node()).collect::<Result<Vec<_>>>()?;
+    let sums = actors.iter().map(|actor| actor.add(1)).collect::<Result<Vec<_>>>()?;
+    let sums = engine::get_all(&sums)?;
+    // From a task, which may be anywhere, too.
+    let through = good::add_through::spawn(&actors[0], 10)?.get()?;
+    let streamed = actors[0].up_to(through + 3)?.collect::<Result<Vec<_>>>()?;
+    Ok(json!({
+        "nodes": engine::get_all(&nodes)?, "sums": sums, "through": through,
+        "streamed": streamed,
+    }))
+}
+
+/// A node other than this one; another will do.
+fn elsewhere() -> Result<Strategy> {
+    let context = engine::context();
+    let here = context.node_id();
+    let other =
+        context.nodes()?.into_iter().find(|node| node.id != here).context("there is no other node")?;
+    Ok(Strategy::Node { id: other.id, soft: true })
+}
+
+/// An actor on another node, until it was made anew.
+fn actor_moves() -> Result<Json> {
+    let counter = Counter::options().strategy(elsewhere()?).max_restarts(1).max_task_retries(-1).spawn(5)?;
+    let before = counter.node()?.get()?;
+    let mut marks = vec![counter.add(1)?.get()?];
+    println!("it lives on {before}");
+    while !counter.was_restarted()?.get()? {
+        std::thread::sleep(millis(20));
+    }
+    marks.push(counter.add(1)?.get()?);
+    Ok(json!({ "before": before, "after": counter.node()?.get()?, "marks": marks }))
+}
+
+/// A detached actor on another node than that of whoever made it.
+fn detach_elsewhere(name: &str) -> Result<Json> {
+    let options = Counter::options()
+        .name(name)
+        .lifetime(engine::Lifetime::Detached)
+        .max_restarts(3)
+        .strategy(elsewhere()?);
+    let counter = options.spawn(5)?;
+    Ok(json!({ "value": counter.add(1)?.get()?, "node": counter.node()?.get()? }))
 }
 
 fn actor_cancel() -> Result<Json> {

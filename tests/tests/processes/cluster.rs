@@ -261,3 +261,63 @@ fn a_named_actor_is_found_from_another_node() {
     }
     up.wait_until_idle();
 }
+
+// contract: A1, A9
+#[test]
+fn actors_live_on_every_node() {
+    let up = three();
+    let seen = up.scenario(&["actors-spread", "6"]);
+    let nodes: HashSet<String> =
+        seen["nodes"].as_array().expect("a list").iter().map(Value::to_string).collect();
+    assert_eq!(nodes.len(), 3, "{seen:#}");
+    assert_eq!(seen["sums"], (1..=6).collect::<Value>());
+    assert_eq!((&seen["through"], &seen["streamed"]), (&json!(11), &json!([11, 12, 13])), "{seen:#}");
+    up.wait_until_idle();
+}
+
+// contract: A3, T7
+#[test]
+fn an_actor_whose_node_is_killed_is_made_anew_elsewhere() {
+    let up = three();
+    let job = up.submit_no_wait(&[], &["actor-moves"]);
+    let alive = up.wait_for_one("actors", &["state=ALIVE", &format!("job={job}")]);
+    until("its first call has ended", || {
+        let log = up.engine(&["logs", &job]).exits(0);
+        if log.stdout.contains("it lives on") { Ok(()) } else { Err(log.stdout) }
+    });
+    signal(process_of(&up, &alive["node_id"]), "KILL");
+    let ended = up.wait_for_end(&job);
+    assert_eq!(ended["state"], "SUCCEEDED", "{ended:#}");
+    let log = up.engine(&["logs", &job]).exits(0);
+    let seen: Value = serde_json::from_str(log.stdout.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(seen["before"], alive["node_id"]);
+    assert_ne!(seen["after"], seen["before"]);
+    assert_eq!(seen["marks"], json!([6, 6]), "its state is new: {seen}");
+    up.wait_until_idle();
+}
+
+// contract: A3, A8
+#[test]
+fn a_detached_actor_outlives_its_job_on_another_node_and_is_made_anew_there() {
+    let up = three();
+    let run = |scenario: &[&str]| {
+        let namespace = ["--namespace", "ours"];
+        up.place().submit_with("selftest", &namespace, scenario).run().exits(0).last_json()
+    };
+    let made = run(&["detach-elsewhere", "keeper"]);
+    assert_eq!(made["value"], 6);
+    let keeper = up.wait_for_one("actors", &["name=keeper", "state=ALIVE"]);
+    assert_eq!(keeper["node_id"], made["node"]);
+    assert_eq!(run(&["attach", "keeper"])["value"], 7);
+    // The node that it lives on is not that of its owner, which has its restart budget.
+    signal(process_of(&up, &keeper["node_id"]), "KILL");
+    let again = until("it lives elsewhere", || {
+        let now = up.list("actors", &["name=keeper", "state=ALIVE"]);
+        let moved = now.iter().find(|actor| actor["node_id"] != keeper["node_id"]).cloned();
+        moved.ok_or_else(|| format!("{now:?}"))
+    });
+    assert_eq!(again["restarts"], 1, "{again}");
+    assert_eq!(run(&["attach", "keeper"])["value"], 6, "its state is new");
+    assert_eq!(run(&["kill-named", "keeper"])["code"], "ACTOR_DIED");
+    up.wait_until_idle();
+}

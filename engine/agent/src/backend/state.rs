@@ -36,8 +36,8 @@ pub(super) fn list(
             tasks.iter().map(|task| view::View::Task(views::task(clock, task, None))).collect()
         }
         v1::Kind::Actor => {
-            let (node_id, actors) = driver.read(|node| (node.id(), node.actors(job, SCANNED_MAX)));
-            actors.iter().map(|actor| view::View::Actor(views::actor(driver, node_id, actor))).collect()
+            let actors = driver.read(|node| node.actors(job, SCANNED_MAX));
+            actors.iter().map(|actor| view::View::Actor(views::actor(driver, actor))).collect()
         }
         v1::Kind::Object => {
             let (node_id, objects, total) =
@@ -83,8 +83,8 @@ pub(super) fn get(driver: &Arc<Driver>, key: &StateKey) -> Result<v1::View, Erro
         StateKey::Job(job) => view::View::Job(jobs::get(driver, job)?),
         StateKey::Task(id) => view::View::Task(task(driver, *id)?),
         StateKey::Actor(id) => {
-            let (node_id, actor) = driver.read(|node| (node.id(), node.actor(*id)));
-            view::View::Actor(views::actor(driver, node_id, &actor.ok_or_else(|| not_found(id))?))
+            let actor = driver.read(|node| node.actor(*id));
+            view::View::Actor(views::actor(driver, &actor.ok_or_else(|| not_found(id))?))
         }
         StateKey::Object(id) => {
             let (node_id, object) = driver.read(|node| (node.id(), node.object(*id)));

@@ -51,7 +51,7 @@ fn state(state: TaskState) -> v1::TaskState {
     }
 }
 
-pub(super) fn actor(driver: &Driver, node: NodeId, actor: &ActorView) -> v1::ActorView {
+pub(super) fn actor(driver: &Driver, actor: &ActorView) -> v1::ActorView {
     let state = match actor.state {
         "ALIVE" => v1::ActorState::Alive,
         "RESTARTING" => v1::ActorState::Restarting,
@@ -69,7 +69,7 @@ pub(super) fn actor(driver: &Driver, node: NodeId, actor: &ActorView) -> v1::Act
         }
         .unwrap_or_default(),
         state: state.into(),
-        node_id: actor.instance.map(|_| node.to_string()).unwrap_or_default(),
+        node_id: actor.node.map(|node| node.to_string()).unwrap_or_default(),
         restarts: actor.restarts,
         detached: actor.detached,
         pending_calls: u64::from(actor.pending_calls),

@@ -1,7 +1,7 @@
 //! Sandboxes of jobs of which this node does not know yet what they are granted.
 //!
-//! The grants are asked of the node of the job's root task, and its components of the head, once; what
-//! is to start meanwhile waits.
+//! The grants are asked of the node of the job's root task, or of the owner of the detached actor that is
+//! to live here, and the components of the head, once; what is to start meanwhile waits.
 
 use std::sync::Arc;
 
@@ -85,18 +85,19 @@ fn not_started(driver: &Driver, start: Start, error: &Error) {
 /// Asks what a job's guests are granted, and makes its components ready.
 async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error> {
     let network = driver.network()?;
-    let home = driver
-        .read(|node| node.home_of(job))
-        .ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{job} has ended")))?;
-    let grants = network.peers.grants(home, job).await?;
+    let (from, home) = driver.read(|node| (node.grants_from(job), node.home_of(job)));
+    let from = from.ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{job} has ended")))?;
+    let grants = network.peers.grants(from, job).await?;
     let context = context(driver, job, grants)?;
     for component in context.components.values() {
         load_component(driver, *component).await?;
     }
     driver.runtime()?.check_directories(&context)?;
+    // A job of this node's own may come back, forgotten, with another node's detached actor.
+    let home = home.filter(|home| *home != context.node);
     driver.jobs.insert_foreign(home, context.clone());
     // The job may have ended meanwhile, and nobody would forget it.
-    if driver.read(|node| node.home_of(job)).is_none() {
+    if driver.read(|node| node.grants_from(job)).is_none() {
         driver.jobs.close(job);
         return Err(Error::new(ErrorCode::NodeDied, format!("{job} has ended")));
     }
