@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::head::{Effect, Head};
+use crate::head::{Effect, Head, Record};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{JobEnd, Progress};
 use crate::time::Time;
@@ -150,9 +150,8 @@ impl Head {
         let is_new = self.adopt_job(now, id, submission);
         if is_new && let Some(job) = self.jobs.get_mut(&id) {
             job.home = Some(home);
-            job.state = JobState::Running;
-            job.started = Some(now);
         }
+        self.job_started(now, id);
         is_new
     }
 
@@ -173,6 +172,7 @@ impl Head {
             progress: Progress::default(),
         };
         self.jobs.insert(id, record);
+        self.jobs_changed.note(id);
     }
 
     /// Says which node is to have the job's root task: [`Self::least_busy_node`].
@@ -183,6 +183,7 @@ impl Head {
         let home = self.least_busy_node()?;
         if let Some(job) = self.jobs.get_mut(&id) {
             job.home = Some(home);
+            self.jobs_changed.note(id);
         }
         Ok(home)
     }
@@ -200,14 +201,15 @@ impl Head {
         }
         let jobs = |id: NodeId| by_node.get(&id).copied().unwrap_or(0);
         let home = self
-            .nodes()
+            .nodes_heard()
             .min_by_key(|(node, load)| (jobs(node.id), std::cmp::Reverse(load.free.cpus), node.id))
             .map(|(node, _)| node.id);
         home.ok_or_else(|| {
-            Error::new(
-                ErrorCode::Unschedulable,
-                "the cluster has no node: start one with `engine agent --head ADDRESS`",
-            )
+            let message = match self.nodes_expected() {
+                0 => "the cluster has no node: start one with `engine agent --head ADDRESS`".to_owned(),
+                expected => format!("the head has come back, and none of its {expected} nodes has yet"),
+            };
+            Error::new(ErrorCode::Unschedulable, message)
         })
     }
 
@@ -231,6 +233,14 @@ impl Head {
         {
             job.state = JobState::Running;
             job.started = Some(now);
+            self.jobs_changed.note(id);
+        }
+    }
+
+    /// A job was not started after all, and whoever submitted it is told so: it never was.
+    pub fn withdraw_job(&mut self, id: JobId) {
+        if self.jobs.get(&id).is_some_and(|job| job.state == JobState::Pending) {
+            self.forget_job(id);
         }
     }
 
@@ -252,6 +262,7 @@ impl Head {
             Outcome::Err(error) => job.error = Some(error),
         }
         self.ended.push_back(id);
+        self.jobs_changed.note(id);
         if self.ended.len() <= self.limits.ended_jobs_max {
             return None;
         }
@@ -277,7 +288,13 @@ impl Head {
     fn forget_job(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
             self.by_submission.remove(&job.submission.submission_id);
+            self.jobs_changed.note(id);
         }
+    }
+
+    pub(super) fn job_record(&self, id: JobId) -> Option<Record> {
+        let job = self.jobs.get(&id)?;
+        Some(Record::Job(Box::new(JobRecord { result: None, ..job.clone() })))
     }
 
     /// One job.
@@ -414,7 +431,12 @@ mod tests {
         head.job_ended(Time(2), job, end(Ok(Value::empty()), false));
         head.delete_job(job).expect("ended");
         assert_eq!(head.delete_job(job).expect_err("gone").code(), ErrorCode::NotFound);
-        new_job(&mut head, "x");
+        let job = new_job(&mut head, "x");
+        head.withdraw_job(job);
+        let job = new_job(&mut head, "x");
+        head.job_started(Time(3), job);
+        head.withdraw_job(job);
+        assert_eq!(head.job(job).expect("a node has it").state, JobState::Running);
     }
 
     #[test]

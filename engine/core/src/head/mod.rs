@@ -5,11 +5,16 @@ mod groups;
 mod jobs;
 mod names;
 mod nodes;
+mod record;
+mod restore;
+#[cfg(test)]
+mod tests;
 
 pub use groups::{GroupLimits, GroupView};
 pub use jobs::{JobRecord, JobState, Submission, Submitted};
 pub use names::Claim;
 pub use nodes::{Effect, Notice, Watch};
+pub use record::{Change, DeadRecord, GroupRecord, Key, NameRecord, Record};
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -57,10 +62,12 @@ pub struct Head {
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
     groups: groups::Groups,
+    jobs_changed: record::Changed<JobId>,
+    names_changed: record::Changed<(String, String)>,
 }
 
 impl Head {
-    /// A head with nothing in it. `id_key`: fresh random bits, so that ids cannot be guessed.
+    /// A head with nothing in it, that nobody remembers. `id_key`: fresh random bits, so that ids cannot be guessed.
     pub fn new(id_key: [u8; 16], limits: Limits) -> Self {
         Self {
             limits,
@@ -72,6 +79,8 @@ impl Head {
             named: IdMap::default(),
             nodes: nodes::Nodes::default(),
             groups: groups::Groups::default(),
+            jobs_changed: record::Changed::default(),
+            names_changed: record::Changed::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Names of actors, unique in their namespace (contract A8).
 
 use crate::error::{Error, ErrorCode};
-use crate::head::Head;
+use crate::head::{Head, NameRecord, Record};
 use crate::ids::{ActorId, NodeId};
 
 /// The answer to a claim of a name.
@@ -52,6 +52,7 @@ impl Head {
             ));
         }
         self.names.insert(key.clone(), (actor, node));
+        self.names_changed.note(key.clone());
         self.named.insert(actor, key);
         Ok(Claim::Granted)
     }
@@ -60,18 +61,26 @@ impl Head {
     pub fn release_name(&mut self, actor: ActorId) {
         if let Some(key) = self.named.remove(&actor) {
             self.names.remove(&key);
+            self.names_changed.note(key);
         }
     }
 
     /// The names of actors on a dead node are free again.
     pub(super) fn release_names_of(&mut self, dead: NodeId) {
-        let named = &mut self.named;
-        self.names.retain(|_, (actor, node)| {
+        let Self { names, named, names_changed, .. } = self;
+        names.retain(|key, (actor, node)| {
             if *node == dead {
                 named.remove(actor);
+                names_changed.note(key.clone());
             }
             *node != dead
         });
+    }
+
+    pub(super) fn name_record(&self, namespace: &str, name: &str) -> Option<Record> {
+        let (actor, node) = self.lookup_name(namespace, name).ok()?;
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        Some(Record::Name(NameRecord { namespace, name, actor, node }))
     }
 
     /// The actor of this name, and the node that it lives on.

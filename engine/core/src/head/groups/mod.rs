@@ -7,6 +7,7 @@
 
 mod choose;
 mod explain;
+mod record;
 mod reserve;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
 use crate::group::{Bundle, GroupMessage, GroupNews, GroupNotice, GroupSpec, GroupState};
+use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice};
 use crate::ids::{NodeId, PlacementGroupId};
 use crate::resources::Resources;
@@ -34,6 +36,8 @@ pub(super) struct Groups {
     /// Removed ones that can still be looked at.
     removed: VecDeque<PlacementGroupId>,
     arrivals: u64,
+    removals: u64,
+    pub changed: Changed<PlacementGroupId>,
     /// What nodes were asked to prepare and have not answered.
     pledges: BTreeMap<NodeId, Vec<Pledge>>,
     /// Where the next look at those that wait begins, after the first of them.
@@ -67,6 +71,8 @@ struct Group {
     created: Time,
     /// Counts what was said of it.
     version: u64,
+    /// When it is removed: how many were before, and it.
+    removal: u64,
     /// Whether the nodes could never hold it; none: it was not looked at.
     is_hopeless: Option<bool>,
     why: Arc<str>,
@@ -152,12 +158,14 @@ impl Head {
             watchers: BTreeSet::from([owner]),
             created: now,
             version: 1,
+            removal: 0,
             is_hopeless: None,
             why: Arc::from(""),
         };
         fx.push(tell(owner, GroupNotice::News(group.news())));
         self.groups.waiting.insert(group.arrival, id);
         self.groups.table.insert(id, group);
+        self.groups.changed.note(id);
         self.try_new_group(now, id, fx);
         self.arm(fx);
         Ok(())
@@ -315,11 +323,15 @@ impl Groups {
         if let Some(name) = &group.spec.name {
             self.names.remove(&(group.spec.namespace.clone(), name.clone()));
         }
+        self.removals += 1;
+        group.removal = self.removals;
+        self.changed.note(id);
         self.removed.push_back(id);
         if self.removed.len() > kept_max
             && let Some(oldest) = self.removed.pop_front()
         {
             self.table.remove(&oldest);
+            self.changed.note(oldest);
         }
         true
     }

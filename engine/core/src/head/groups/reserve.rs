@@ -119,7 +119,9 @@ impl Groups {
         let Some(group) = self.table.get_mut(&id) else { return false };
         let missing = group.missing();
         let Some(nodes) = choose(&group.wanted(), rooms) else {
-            group.note_no_room(rooms, fx);
+            if group.note_no_room(rooms, fx) {
+                self.changed.note(id);
+            }
             return false;
         };
         group.generation += 1;
@@ -138,6 +140,7 @@ impl Groups {
             self.pledges.entry(node).or_default().push(ask(group, node, fx));
         }
         self.waiting.remove(&arrival);
+        self.changed.note(id);
         true
     }
 
@@ -162,6 +165,7 @@ impl Groups {
         };
         if generation == group.generation && group.asked.remove(&from) && group.asked.is_empty() {
             group.commit(fx);
+            self.changed.note(id);
         }
     }
 
@@ -183,6 +187,7 @@ impl Groups {
         group.asked.clear();
         group.lose(|place| place.generation == generation);
         self.waiting.insert(group.arrival, id);
+        self.changed.note(id);
     }
 
     /// A node has said, on a new line, which bundles it has. What was on the old line may be lost.
@@ -234,6 +239,7 @@ impl Groups {
             let Some(group) = self.table.get_mut(&id) else { return };
             if group.asked.remove(&from) && group.asked.is_empty() {
                 group.commit(fx);
+                self.changed.note(id);
             }
         } else if bundles.iter().any(|(_, is_committed)| !is_committed) {
             fx.push(tell(from, GroupNotice::Commit { group: id, generation }));
@@ -284,25 +290,34 @@ impl Groups {
         group.state = GroupState::Rescheduling;
         group.tell_watchers(fx);
         self.waiting.insert(group.arrival, id);
+        self.changed.note(id);
     }
 }
 
 /// Asks a node for its part of a group's attempt.
 fn ask(group: &Group, node: NodeId, fx: &mut Vec<Effect>) -> Pledge {
-    let generation = group.generation;
-    let place = Some(Place { node, generation });
-    let bundles = group.spec.bundles.iter().zip(&group.places);
-    let its = (0..).zip(bundles).filter(|(_, (_, at))| **at == place);
-    let bundles: Vec<(u32, Resources)> =
-        its.map(|(index, (bundle, _))| (index, bundle.resources.clone())).collect();
-    let mut resources = Resources::default();
-    bundles.iter().for_each(|(_, bundle)| resources.give(bundle));
-    let group = group.spec.id;
-    fx.push(tell(node, GroupNotice::Prepare { group, generation, bundles }));
-    Pledge { group, generation, resources }
+    let (id, generation) = (group.spec.id, group.generation);
+    let bundles = group.part_of(node);
+    fx.push(tell(node, GroupNotice::Prepare { group: id, generation, bundles }));
+    group.pledge_of(node)
 }
 
 impl Group {
+    /// A node's part of the last attempt.
+    fn part_of(&self, node: NodeId) -> Vec<(u32, Resources)> {
+        let place = Some(Place { node, generation: self.generation });
+        let bundles = self.spec.bundles.iter().zip(&self.places);
+        let its = (0..).zip(bundles).filter(|(_, (_, at))| **at == place);
+        its.map(|(index, (bundle, _))| (index, bundle.resources.clone())).collect()
+    }
+
+    /// What a node is asked for in the last attempt.
+    pub(super) fn pledge_of(&self, node: NodeId) -> Pledge {
+        let mut resources = Resources::default();
+        self.part_of(node).iter().for_each(|(_, bundle)| resources.give(bundle));
+        Pledge { group: self.spec.id, generation: self.generation, resources }
+    }
+
     pub(super) fn wanted(&self) -> Wanted<'_> {
         Wanted {
             strategy: self.spec.strategy,
@@ -346,12 +361,14 @@ impl Group {
         lost
     }
 
-    /// There is no room: whoever watches hears so, and whether there ever can be.
-    fn note_no_room(&mut self, rooms: &[Room], fx: &mut Vec<Effect>) {
+    /// There is no room: whoever watches hears so, and whether there ever can be. True: that is news.
+    fn note_no_room(&mut self, rooms: &[Room], fx: &mut Vec<Effect>) -> bool {
         let is_hopeless = !self.could_ever(rooms);
-        if self.is_hopeless.replace(is_hopeless) != Some(is_hopeless) {
+        let is_news = self.is_hopeless.replace(is_hopeless) != Some(is_hopeless);
+        if is_news {
             self.why = self.explain(rooms).into();
             self.tell_watchers(fx);
         }
+        is_news
     }
 }

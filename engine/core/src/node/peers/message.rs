@@ -312,7 +312,7 @@ impl Failure {
 }
 
 /// What the head tells of a node.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Its id.
     pub id: NodeId,

@@ -22,7 +22,7 @@ mod lineage;
 mod objects;
 mod placement;
 mod retry;
-mod simulate;
+pub mod simulate;
 mod spill;
 mod streams;
 mod waiting;

@@ -15,13 +15,13 @@ use std::collections::BTreeSet;
 
 use crate::error::ErrorCode;
 use drain::Summary;
-pub(super) use random::Random;
+pub use random::Random;
 use simulation::Simulation;
 
 const STEPS: usize = 1_000;
 
 /// Says how to run a seed again when it fails.
-pub(super) struct Replay {
+pub struct Replay {
     seed: u64,
     test: &'static str,
 }
@@ -53,7 +53,7 @@ fn run(seed: u64, traced: bool) -> Summary {
     simulation.drain()
 }
 
-pub(super) fn number(variable: &str) -> Option<u64> {
+pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is {text:?}, which is no number")))
 }

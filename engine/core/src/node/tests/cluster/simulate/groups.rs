@@ -44,6 +44,13 @@ impl Lines {
         self.asked.retain(|_, (at, _)| *at != index);
     }
 
+    /// The head is gone with the line, and whatever was on it.
+    pub fn forget_line(&mut self, index: usize) {
+        self.up.remove(&index);
+        self.past_up.remove(&index);
+        self.past_down.remove(&index);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.up.values().all(VecDeque::is_empty)
     }
@@ -164,7 +171,8 @@ impl Simulation {
 
     /// Once nothing goes wrong any more, and nothing is on the way, head and nodes say the same of groups.
     pub(super) fn check_agreement(&mut self, round: usize) {
-        let is_quiet = self.lines.is_empty() && self.notices.values().all(VecDeque::is_empty);
+        let is_quiet =
+            self.lines.is_empty() && self.notices.values().all(VecDeque::is_empty) && self.is_settled();
         if !(150..200).contains(&round) || !is_quiet {
             return;
         }

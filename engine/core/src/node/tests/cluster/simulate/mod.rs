@@ -11,6 +11,7 @@
 mod calls;
 mod groups;
 mod guests;
+mod memory;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -94,6 +95,7 @@ struct Simulation {
     told: BTreeSet<(usize, NodeId)>,
     planted: Option<Planted>,
     lines: groups::Lines,
+    memory: memory::Memory,
     summary: Summary,
 }
 
@@ -120,6 +122,8 @@ struct Summary {
     /// Actors of other nodes among what was in bundles.
     hosted_in_bundles: u64,
     agreed: u64,
+    /// The head's crashes, those that lost changes, those that did not, and what was looked up after.
+    memory: [u64; 4],
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -152,6 +156,7 @@ impl Simulation {
             silence_max: Duration::from_millis(200),
             reconnect_max: Duration::from_millis(60),
             loads_every: Duration::from_millis(30),
+            return_max: Self::RETURN_MAX,
             ..Watch::default()
         };
         let groups = GroupLimits {
@@ -162,7 +167,8 @@ impl Simulation {
             removed_groups_max: random.of([1, 100]),
             ..GroupLimits::default()
         };
-        let head = Head::new([77; 16], head::Limits { watch, groups, ..head::Limits::default() });
+        let memory = memory::Memory::new(head::Limits { watch, groups, ..head::Limits::default() });
+        let head = memory.head(Time(0), &mut Vec::new());
         Self {
             seen_begun: vec![0; count],
             cluster,
@@ -192,6 +198,7 @@ impl Simulation {
             told: BTreeSet::new(),
             planted: None,
             lines: groups::Lines::default(),
+            memory,
             summary: Summary::default(),
         }
     }
@@ -211,6 +218,7 @@ impl Simulation {
         match self.random.below(100) {
             0..=1 => self.submit(),
             2 if self.faults && self.random.once_in(3) => self.lose_node(),
+            2 if self.faults && self.random.once_in(4) => self.crash_head(),
             3 if self.faults && self.random.once_in(2) => self.reconnect(),
             3 if self.faults && self.random.once_in(2) => self.lose_line(),
             3 if self.faults => self.lose_sandbox(),
@@ -505,6 +513,7 @@ impl Simulation {
         self.flying.is_empty()
             && self.fetches.is_empty()
             && self.lines.is_empty()
+            && self.is_settled()
             && self.alive().iter().all(idle)
             && self.head.groups().iter().all(is_gone)
     }
@@ -525,6 +534,8 @@ impl Simulation {
         self.summary.hosted_in_bundles = self.lines.hosted_in_bundles;
         self.summary.in_bundles = self.lines.in_bundles;
         self.summary.agreed = self.lines.agreed;
+        let memory = &self.memory;
+        self.summary.memory = [memory.crashes, memory.lost, memory.kept, memory.counted_on];
         self.summary
     }
 }
@@ -544,7 +555,7 @@ fn run(seed: u64, planted: Option<Planted>) -> Summary {
     simulation.drain()
 }
 
-// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A5, A7, A8, A9, P1, P2, P3, J2, H3
+// contract: T4, T7, T8, O1, O3, O5, O6, O8, O9, A1, A2, A3, A5, A7, A8, A9, P1, P2, P3, J2, H2, H3
 #[test]
 fn random_nodes() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
@@ -571,6 +582,7 @@ fn random_nodes() {
         sum.hosted_in_bundles += summary.hosted_in_bundles;
         sum.in_bundles += summary.in_bundles;
         sum.agreed += summary.agreed;
+        sum.memory = std::array::from_fn(|at| sum.memory[at] + summary.memory[at]);
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
@@ -578,7 +590,7 @@ fn random_nodes() {
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
     let counts = counts.chain([sum.deaths, sum.fenced]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
-    let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).collect();
+    let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::memory::Output;
 use super::{BEAT, Hears, Simulation};
 use crate::head::{self, Notice};
 use crate::node::NodeInfo;
@@ -29,6 +30,7 @@ impl Simulation {
 
     pub(super) fn head_works(&mut self) {
         let mut fx = Vec::new();
+        let mut outputs = self.clients_ask();
         let now = self.now;
         for (at, hears) in std::mem::take(&mut self.to_head) {
             if at > now {
@@ -43,10 +45,12 @@ impl Simulation {
                 }
                 Hears::Join(index) if self.cluster.alive[index] => {
                     let info = self.info(index);
-                    match self.head.node_joins(now, info, &mut fx) {
-                        Ok(()) => self.break_line(index),
-                        Err(_) => self.stop_node(index),
-                    }
+                    let joined = self.head.node_joins(now, info, &mut fx);
+                    outputs.extend(fx.drain(..).map(Output::Effect));
+                    outputs.push(match joined {
+                        Ok(()) => Output::Welcome(index, self.known_dead(index)),
+                        Err(_) => Output::Fenced(index),
+                    });
                 }
                 Hears::Load(index, load) if self.cluster.alive[index] => {
                     let id = self.cluster.id(index);
@@ -57,7 +61,7 @@ impl Simulation {
                     if counts && !self.head.heard_of(now, id, load, &mut fx) {
                         // It is told that it is dead, and starts afresh.
                         self.summary.fenced += 1;
-                        self.stop_node(index);
+                        outputs.push(Output::Fenced(index));
                     }
                 }
                 Hears::Broken(id) => self.head.connection_broke(now, id, &mut fx),
@@ -74,20 +78,8 @@ impl Simulation {
             self.head_timer = None;
             self.head.timer(now, &mut fx);
         }
-        for effect in fx {
-            match effect {
-                head::Effect::ArmTimer(at) => self.head_timer = Some(at),
-                // The others are told one by one.
-                head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
-                head::Effect::Tell(id, notice) => {
-                    let to = self.cluster.index(id);
-                    let at = self.after(30);
-                    let queue = self.notices.entry(to).or_default();
-                    let after = queue.back().map_or(at, |(last, _)| at.max(*last));
-                    queue.push_back((after, notice));
-                }
-            }
-        }
+        outputs.extend(fx.into_iter().map(Output::Effect));
+        self.let_out(outputs);
     }
 
     pub(super) fn is_joining(&self, index: usize) -> bool {

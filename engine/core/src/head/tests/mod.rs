@@ -1,0 +1,4 @@
+//! The head as a whole.
+
+mod memory;
+mod nodes;
