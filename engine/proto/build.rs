@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 7] = ["cluster", "common", "handshake", "components", "jobs", "state", "peer"];
+const FILES: [&str; 8] = ["cluster", "common", "handshake", "components", "jobs", "meta", "state", "peer"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".engine.v1.PeerMessage.message.incarnation_ended")
         .boxed(".engine.v1.PeerMessage.Ended.result.failure")
         .boxed(".engine.v1.PeerMessage.Outcome.result.failure")
+        .boxed(".engine.v1.MetaRecord.record.job")
         .enum_attribute(".engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")
         .enum_attribute(".engine.v1.JobEvent.event", "#[allow(clippy::large_enum_variant)]")
         .compile_fds(descriptors)?;

@@ -7,6 +7,7 @@ mod background;
 pub mod cluster;
 mod components;
 mod digest;
+pub mod meta;
 mod service;
 
 pub use components::Components;

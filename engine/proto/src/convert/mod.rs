@@ -3,6 +3,7 @@
 mod cluster;
 mod component;
 mod error;
+pub mod meta;
 pub mod peer;
 mod resources;
 mod time;

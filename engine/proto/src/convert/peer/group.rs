@@ -24,7 +24,7 @@ impl From<GroupState> for v1::PlacementGroupState {
     }
 }
 
-fn state_from(state: i32) -> Result<GroupState, Error> {
+pub(in crate::convert) fn state_from(state: i32) -> Result<GroupState, Error> {
     Ok(match read::enumeration(state, "GroupNews.state")? {
         v1::PlacementGroupState::Unspecified => return Err(read::missing("GroupNews.state")),
         v1::PlacementGroupState::Pending => GroupState::Pending,

@@ -3,11 +3,11 @@
 //! Where inline bytes lie only the caller knows: it reads and makes their places. What comes in is
 //! checked, and the first thing that is wrong is named: `RemoteTask.function is missing`.
 
-mod group;
+pub(in crate::convert) mod group;
 mod id;
 mod message;
 mod options;
-mod read;
+pub(in crate::convert) mod read;
 mod task;
 mod value;
 
