@@ -69,6 +69,7 @@ impl Place {
             .env("XDG_RUNTIME_DIR", self.directory.path().join("run"))
             .env("TMPDIR", self.directory.path().join("tmp"))
             .env("ENGINE_CACHE_DIR", files::cache_dir())
+            .env("ENGINE_STATE_DIR", self.directory.path().join("state"))
             .env("RUST_LOG", "warn")
             .stdin(Stdio::null());
         Invocation { command }

@@ -77,6 +77,15 @@ pub(crate) fn data_dir() -> Option<PathBuf> {
     }
 }
 
+/// Where is kept what must not be lost: `$ENGINE_STATE_DIR`, else `$XDG_STATE_HOME/engine`, else
+/// `~/.local/state/engine`. A cache may be emptied at any time, and this may not.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    of("ENGINE_STATE_DIR")
+        .or_else(|| of("XDG_STATE_HOME").map(|base| base.join("engine")))
+        .or_else(|| of("HOME").map(|home| home.join(".local/state/engine")))
+}
+
 /// Where objects go that memory has no room for: the folder named, else next to what is kept between
 /// runs.
 pub(crate) fn spill_folder(named: Option<PathBuf>, options: &Options) -> Option<PathBuf> {

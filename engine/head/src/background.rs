@@ -10,6 +10,9 @@ pub(crate) enum Kind {
     /// Hears what a node says. Ends with its line; after a panic the node is not heard any more, and
     /// declared dead.
     NodeLine,
+    /// Starts a job that the head accepted before it came back. Ends with the node's answer; after a panic
+    /// the job is started when its node makes the next line.
+    JobStart,
     /// Calls the state machine when time has come. Ends with the head; a panic ends the process, as
     /// without it no silent node would ever be declared dead.
     Timer,

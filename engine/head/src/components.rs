@@ -1,8 +1,10 @@
 //! The component registry: bytes by their digest, uploaded once.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use engine_core::{ComponentId, Error, ErrorCode, resources};
 use parking_lot::Mutex;
@@ -11,6 +13,8 @@ use sha2::{Digest, Sha256};
 /// Components that this cluster knows, in memory, and on disk when there is a folder for them.
 pub struct Components {
     folder: Option<PathBuf>,
+    /// What is kept must be there after the machine has stopped.
+    is_durable: bool,
     bytes_max: u64,
     known: Mutex<Known>,
 }
@@ -24,7 +28,12 @@ struct Known {
 impl Components {
     /// A registry that holds `bytes_max` at most. With a folder, what it holds outlives the process.
     pub fn new(folder: Option<PathBuf>, bytes_max: u64) -> Self {
-        Self { folder, bytes_max, known: Mutex::default() }
+        Self { folder, is_durable: false, bytes_max, known: Mutex::default() }
+    }
+
+    /// The same, and what it has taken is on the disk whatever happens to the process or the machine.
+    pub fn durable(folder: PathBuf, bytes_max: u64) -> Self {
+        Self { folder: Some(folder), is_durable: true, bytes_max, known: Mutex::default() }
     }
 
     /// The id of these bytes.
@@ -36,7 +45,7 @@ impl Components {
     ///
     /// # Errors
     /// INVALID_ARGUMENT when the bytes are not those of the id; LIMIT_EXCEEDED when the registry is
-    /// full.
+    /// full; OUT_OF_DISK when a durable one cannot write.
     pub fn insert(&self, id: ComponentId, bytes: &[u8]) -> Result<(), Error> {
         let found = Self::id_of(bytes);
         if found != id {
@@ -44,7 +53,7 @@ impl Components {
                 "what was uploaded as {id} is {found}: it was damaged on its way, upload it again"
             )));
         }
-        let mut known = self.known.lock();
+        let known = self.known.lock();
         if known.by_id.contains_key(&id) {
             return Ok(());
         }
@@ -59,13 +68,20 @@ impl Components {
                 ),
             ));
         }
-        known.bytes = sum;
-        known.by_id.insert(id, bytes.into());
         drop(known);
         if let Some(path) = self.path(id)
-            && let Err(error) = write(&path, bytes)
+            && let Err(error) = write(&path, bytes, self.is_durable)
         {
+            if self.is_durable {
+                let message = format!("{id} cannot be written to {}: {error}", path.display());
+                return Err(Error::new(ErrorCode::OutOfDisk, message));
+            }
             tracing::warn!(path = %path.display(), %error, "a component stays in memory only");
+        }
+        let mut known = self.known.lock();
+        // Two may bring the same at once.
+        if known.by_id.insert(id, bytes.into()).is_none() {
+            known.bytes += bytes.len() as u64;
         }
         Ok(())
     }
@@ -96,13 +112,22 @@ impl Components {
 }
 
 /// Writes whole or not at all.
-fn write(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let part = path.with_extension(format!("part-{}", std::process::id()));
+fn write(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::Result<()> {
+    // Two may write the same at once.
+    static PARTS: AtomicU64 = AtomicU64::new(0);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_extension(format!("part-{}-{number}", std::process::id()));
     std::fs::write(&part, bytes)?;
-    std::fs::rename(&part, path)
+    if is_durable {
+        File::open(&part)?.sync_all()?;
+    }
+    std::fs::rename(&part, path)?;
+    if is_durable {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -16,7 +16,12 @@ pub struct Head {
 impl Head {
     /// A head whose ids follow from `id_key`, fresh random bits.
     pub fn new(id_key: [u8; 16], limits: head::Limits, components: Components) -> Self {
-        Self { state: Mutex::new(head::Head::new(id_key, limits)), components }
+        Self::of(head::Head::new(id_key, limits), components)
+    }
+
+    /// A head that comes back with what it remembers.
+    pub(crate) fn of(state: head::Head, components: Components) -> Self {
+        Self { state: Mutex::new(state), components }
     }
 
     /// The state machine.

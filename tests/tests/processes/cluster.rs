@@ -155,7 +155,11 @@ struct Parts {
 }
 
 fn start_head(place: &Place, listen: &str) -> (Running, String) {
-    let mut head = place.engine(["head", "--listen", listen]).start();
+    start_head_with(place, listen, &["--in-memory"])
+}
+
+fn start_head_with(place: &Place, listen: &str, options: &[&str]) -> (Running, String) {
+    let mut head = place.engine(["head", "--listen", listen].iter().chain(options)).start();
     let said = head.wait_for_stderr("listening on ");
     let (_, at) = said.split_once("engine agent --head ").expect("it says how nodes join");
     let at = at.split_whitespace().next().expect("an address").to_owned();
@@ -212,6 +216,32 @@ fn work_goes_on_while_the_head_is_away_and_nodes_come_back_to_it() {
     assert_eq!(named.run().exits(0).last_json()["value"], 7);
     let outcome = place.submit("selftest", &["sleeps", "6", "100"]).run().exits(0);
     assert_eq!(outcome.last_json()["value"], (0..6).collect::<Value>());
+}
+
+// contract: H2, J1
+#[test]
+fn a_head_that_is_killed_comes_back_with_what_it_knew() {
+    let place = Place::new();
+    let folder = place.path("memory");
+    let memory = ["--data-dir", folder.to_str().expect("text")];
+    let (head, at) = start_head_with(&place, "127.0.0.1:0", &memory);
+    let mut node = place.engine(["agent", "--head", &at, "--cpus", "1", "--memory", "4GiB"]).start();
+    node.wait_for_stderr("has joined the cluster");
+    let done = place.submit_with("selftest", &["--submission-id", "once"], &["sleeps", "2", "10"]).run();
+    assert_eq!(done.exits(0).last_json()["value"], (0..2).collect::<Value>());
+    let status = || place.engine(["job", "status", "once", "--format", "json"]).run();
+    let before = status().exits(0).json();
+    assert_eq!(before["state"], "SUCCEEDED", "{before}");
+    // The node knows of the job too: only the head does once it is gone.
+    head.kill();
+    node.kill();
+    let (_head, again) = start_head_with(&place, &at, &memory);
+    assert_eq!(again, at);
+    let after = status().exits(0).json();
+    assert_eq!((&after["job_id"], &after["state"]), (&before["job_id"], &before["state"]), "{after}");
+    let other = Place::new().engine(["head", "--listen", "127.0.0.1:0"].iter().chain(&memory)).run();
+    assert_eq!(other.status, 1, "{other}");
+    assert!(other.stderr.contains("in use by another process"), "{other}");
 }
 
 #[test]

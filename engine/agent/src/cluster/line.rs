@@ -162,6 +162,7 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
     };
     match message.message {
         Some(head_message::Message::Welcome(welcome)) => {
+            *network.welcomed_by.lock() = welcome.head_id;
             welcomed(driver, network, welcome.members);
             driver.event(|node, _, _| node.head_line_anew());
         }

@@ -71,6 +71,8 @@ pub(crate) struct Network {
     members: Mutex<HashMap<NodeId, v1::Member>>,
     pub(crate) requests: Requests,
     membership: watch::Sender<Membership>,
+    /// The head that has welcomed this node, as it calls itself; empty when none has.
+    welcomed_by: Mutex<String>,
     /// The names of this node's actors.
     named: Mutex<IdMap<ActorId, v1::ClaimName>>,
 }
@@ -102,6 +104,7 @@ impl Network {
             members: Mutex::default(),
             requests: Requests::default(),
             membership: watch::Sender::new(Membership::Joining),
+            welcomed_by: Mutex::default(),
             named: Mutex::default(),
         })
     }
@@ -150,6 +153,7 @@ impl Network {
             peers: self.members.lock().values().cloned().collect(),
             names: self.named.lock().values().cloned().collect(),
             jobs: crate::backend::known_jobs(driver),
+            welcomed_by: self.welcomed_by.lock().clone(),
         }
     }
 

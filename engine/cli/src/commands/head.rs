@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -17,11 +18,18 @@ const EXAMPLES: &str = "\
 Examples:
   engine head
   engine head --listen 127.0.0.1:7420
+  engine head --data-dir /var/lib/engine
   engine agent --head 127.0.0.1:7420        … a node that joins it, on the same machine
 
 Clients are served on --address, else $ENGINE_ADDRESS, else $XDG_RUNTIME_DIR/engine/engine.sock, else
 /tmp/engine-UID/engine.sock; nodes and clients on --listen. The head runs no guest itself. Ctrl-C or
-SIGTERM stops it; its nodes go on, and come back to a head that listens there again.";
+SIGTERM stops it; its nodes go on, and come back to a head that listens there again.
+
+What it must not forget (jobs, names, placement groups, which nodes live and which are dead, and
+components) is on disk before anybody is told of it: in --data-dir, else in a folder for its --listen
+address below $ENGINE_STATE_DIR, $XDG_STATE_HOME/engine or ~/.local/state/engine. So it may be killed at
+any time and comes back with it. When it cannot write it ends, with the reason. A folder is for one
+head. With port 0, where no head can come back, and --in-memory nothing is kept.";
 
 /// Run the head of a cluster, in the foreground
 #[derive(Debug, Args)]
@@ -30,6 +38,35 @@ pub(crate) struct HeadArgs {
     /// Where nodes join: an address of this machine alone
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
     listen: SocketAddr,
+    /// Where it keeps what it must not forget; default: a folder for --listen, see below
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Keep nothing: a head that comes back knows what its nodes tell it
+    #[arg(long, conflicts_with = "data_dir")]
+    in_memory: bool,
+}
+
+impl HeadArgs {
+    /// The folder of its memory.
+    fn memory_dir(&self) -> Result<Option<PathBuf>, Failure> {
+        if self.in_memory {
+            return Ok(None);
+        }
+        if let Some(named) = &self.data_dir {
+            return Ok(Some(named.clone()));
+        }
+        if self.listen.port() == 0 {
+            return Ok(None);
+        }
+        let Some(state) = embedded::state_dir() else {
+            return Err(Failure::Usage(
+                "there is no folder for what the head must not forget, as $HOME is not set: name one with --data-dir, or say --in-memory".to_owned(),
+            ));
+        };
+        // A folder's name on every system: of an IPv6 address too.
+        let name: String = self.listen.to_string().replace(['[', ']'], "").replace(':', "_");
+        Ok(Some(state.join("heads").join(name)))
+    }
 }
 
 /// A head that is served.
@@ -42,28 +79,45 @@ pub(crate) struct RunningHead {
 
 impl RunningHead {
     /// Starts a head that listens there too.
-    pub(crate) async fn start(server: Server, listen: SocketAddr) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        server: Server,
+        listen: SocketAddr,
+        memory_dir: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let socket = TcpSocket::bind(listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
         let at = socket.address();
-        let options = Options { data_dir: embedded::data_dir(), ..Options::default() };
+        let options = Options { data_dir: embedded::data_dir(), memory_dir, ..Options::default() };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
-        let head = ClusterHead::start(key, &options);
+        let head = ClusterHead::start(key, &options).map_err(|error| Failure::Other(error.to_string()))?;
         Ok(Self { head, at, server: server.tcp(socket) })
     }
 
-    /// Serves it until `shutdown` resolves.
+    /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
         let services = Services::new(Arc::new(ClusterBackend(self.head.clone())))
             .cluster(Arc::new(ClusterService(self.head.clone())));
-        self.server.run(services, shutdown).await.map_err(|error| Failure::Other(error.to_string()))
+        let served = tokio::select! {
+            served = self.server.run(services, shutdown) => {
+                served.map_err(|error| Failure::Other(error.to_string()))
+            }
+            // At once: a refusal in between would be taken for the head's last word.
+            error = self.head.failed() => Err(Failure::Other(error.message().to_owned())),
+        };
+        self.head.close();
+        served
     }
 }
 
 pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), Failure> {
     let mut interrupts = signals()?;
     let (server, address) = bind(address_or_default(address)?).await?;
-    let head = RunningHead::start(server, args.listen).await?;
+    let memory_dir = args.memory_dir()?;
+    let head = RunningHead::start(server, args.listen, memory_dir.clone()).await?;
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
+    match memory_dir {
+        Some(folder) => eprintln!("it remembers in:    {}", folder.display()),
+        None => eprintln!("it remembers nothing when it stops (see --data-dir)"),
+    }
     eprintln!("nodes join with:    engine agent --head {}", head.at);
     eprintln!("give it work with:  {}engine submit MODULE.wasm", prefix(&address));
     eprintln!("stop it with Ctrl-C");

@@ -100,7 +100,7 @@ async fn several(
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running = RunningHead::start(server, any_port).await?;
+    let running = RunningHead::start(server, any_port, None).await?;
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {

@@ -28,34 +28,35 @@ impl Backend for ClusterBackend {
 
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
         // What cannot be run is not kept: a node tries.
-        let node = self.0.head.lock().least_busy_node()?;
+        let node = self.0.when_nodes_are_back(|| self.0.head.lock().least_busy_node()).await?;
         let info = self.0.client(node)?.upload(component, bytes.clone()).await?;
         self.0.head.components().insert(component, &bytes)?;
         Ok(info)
     }
 
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
-        self.0.submit(spec).await
+        self.answer(self.0.submit(spec).await).await
     }
 
     async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        self.0.view(&self.0.record(&job)?).await
+        let record = self.answer(self.0.record(&job)).await?;
+        self.answer(self.0.view(&record).await).await
     }
 
     async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
-        Ok(self.0.list_jobs(limit).await)
+        self.answer(Ok(self.0.list_jobs(limit).await)).await
     }
 
     async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        self.0.stop_job(&job).await
+        self.answer(self.0.stop_job(&job).await).await
     }
 
     async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
-        self.0.delete_job(&job).await
+        self.answer(self.0.delete_job(&job).await).await
     }
 
     async fn watch_job(&self, job: JobKey, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
-        self.0.watch_job(&job, next_sequence).await
+        self.answer(self.0.watch_job(&job, next_sequence).await).await
     }
 
     async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
@@ -64,10 +65,10 @@ impl Backend for ClusterBackend {
 
     async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
         if kind == v1::Kind::Job {
-            return Ok(self.jobs(&filters, limit).await);
+            return self.answer(Ok(self.jobs(&filters, limit).await)).await;
         }
         if kind == v1::Kind::PlacementGroup {
-            return Ok(self.groups(&filters, limit));
+            return self.answer(Ok(self.groups(&filters, limit))).await;
         }
         let request = v1::ListRequest {
             kind: kind.into(),
@@ -78,7 +79,7 @@ impl Backend for ClusterBackend {
         if kind == v1::Kind::Node {
             listings.push(self.0.dead_nodes(&filters));
         }
-        Ok(merge::listings(listings, limit))
+        self.answer(Ok(merge::listings(listings, limit))).await
     }
 
     async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
@@ -92,7 +93,8 @@ impl Backend for ClusterBackend {
             StateKey::Object(id) => (v1::Kind::Object, id.to_string()),
             StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
             StateKey::PlacementGroup(id) => {
-                let group = self.0.head.lock().group(id).ok_or_else(|| not_found(&id.to_string()))?;
+                let group = self.0.head.lock().group(id).ok_or_else(|| not_found(&id.to_string()));
+                let group = self.answer(group).await?;
                 return Ok(v1::View { view: Some(v1::view::View::PlacementGroup((&group).into())) });
             }
         };
@@ -112,7 +114,7 @@ impl Backend for ClusterBackend {
             *status.jobs.entry(job.state.to_string()).or_default() += 1;
         }
         status.uptime = Some(engine_proto::convert::duration(self.0.clock.start.elapsed()));
-        Ok(status)
+        self.answer(Ok(status)).await
     }
 
     async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
@@ -132,6 +134,12 @@ impl Backend for ClusterBackend {
 }
 
 impl ClusterBackend {
+    /// An answer, good or bad, once all that it may follow from is durable.
+    async fn answer<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        self.0.settled().await?;
+        answer
+    }
+
     fn groups(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
         let all = self.0.head.lock().groups();
         let views = all.iter().map(v1::PlacementGroupView::from);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use engine_core::head::{Effect, JobRecord, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
@@ -15,7 +15,9 @@ use engine_proto::v1::{self, job_event};
 use futures::future::join_all;
 use futures::{StreamExt, stream};
 
+use crate::background::{self, Kind};
 use crate::cluster::backend::list;
+use crate::cluster::records::Starting;
 use crate::cluster::{ClusterHead, merge};
 
 /// The tenant of every job until there are others.
@@ -39,33 +41,120 @@ impl ClusterHead {
                 ));
             }
         }
+        self.memory.check_room()?;
+        let (job, home) = match self.when_nodes_are_back(|| self.accept(&spec)).await? {
+            (job, Some(home)) => (job, home),
+            (job, None) => return self.view(&self.head.job(job)?).await,
+        };
+        // A head that comes back must know of it, else the same submission would start another.
+        self.settled().await?;
+        let started = self.start_at(home, job, spec).await;
+        if started.is_err() {
+            self.event(|core, _, _| core.withdraw_job(job));
+        }
+        self.starting.lock().remove(&job);
+        started
+    }
+
+    /// Accepts a job and says where it is to start; nowhere when it is known.
+    fn accept(&self, spec: &v1::JobSpec) -> Result<(JobId, Option<NodeId>), Error> {
         let submission = Submission {
             submission_id: spec.submission_id.clone(),
-            digest: crate::spec_digest(&spec),
+            digest: crate::spec_digest(spec),
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
             tenant: TENANT.to_owned(),
         };
-        let job = match self.head.submit(self.clock.now(), submission)? {
-            Submitted::Known(job) => return self.view(&self.head.job(job)?).await,
-            Submitted::New(job) => job,
-        };
-        let started = match self.event(|core, _, _| core.place_job(job)) {
-            Ok(home) => self.start_at(home, job, spec).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &started {
-            let result = Err(Arc::new(error.clone()));
-            let end = JobEnd { result, stopped: false, progress: Progress::default() };
-            self.event(|core, now, fx| fx.extend(core.job_ended(now, job, end).map(Effect::JobForgotten)));
-            self.head.delete_job(job)?;
+        self.event(|core, now, _| {
+            let job = match core.submit(now, submission)? {
+                Submitted::Known(job) => return Ok((job, None)),
+                Submitted::New(job) => job,
+            };
+            let home = core.place_job(job).inspect_err(|_| core.withdraw_job(job))?;
+            self.starting.lock().insert(job, Starting { spec: spec.clone(), is_orphaned: false });
+            Ok((job, Some(home)))
+        })
+    }
+
+    /// Tries something that needs a node, again when the head has come back and its nodes have not yet.
+    pub(super) async fn when_nodes_are_back<T>(
+        &self,
+        work: impl Fn() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut news = self.news.subscribe();
+        loop {
+            match work() {
+                Err(error)
+                    if error.code() == ErrorCode::Unschedulable && self.head.lock().nodes_expected() > 0 =>
+                {
+                    // Each of them comes back, or is declared dead.
+                    if news.changed().await.is_err() {
+                        return Err(error);
+                    }
+                }
+                result => return result,
+            }
         }
-        started
     }
 
     async fn start_at(&self, home: NodeId, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         let view = self.client(home)?.start_job(job, spec).await?;
         self.event(|core, now, _| core.job_started(now, job));
+        Ok(view)
+    }
+
+    /// Starts the jobs that this node was to have when the head was killed. One that it has already it only
+    /// answers for.
+    pub(super) fn start_orphaned(self: &Arc<Self>, home: NodeId) {
+        let core = self.head.lock();
+        let not_started = core.jobs_not_started().into_iter().filter(|job| job.home == Some(home));
+        let jobs: Vec<JobId> = not_started.map(|job| job.id).collect();
+        drop(core);
+        for job in jobs {
+            let starting = self.starting.lock();
+            let orphaned = starting.get(&job).filter(|starting| starting.is_orphaned);
+            if let Some(spec) = orphaned.map(|starting| starting.spec.clone()) {
+                drop(background::spawn(Kind::JobStart, self.clone().start_again(home, job, spec)));
+            }
+        }
+    }
+
+    async fn start_again(self: Arc<Self>, home: NodeId, job: JobId, spec: v1::JobSpec) {
+        match self.start_at(home, job, spec).await {
+            Ok(_) => {
+                tracing::info!(%job, node = %home, "a job was started that the head had accepted before")
+            }
+            // It is tried again when the node has made another line.
+            Err(error) if error.code() == ErrorCode::NodeDied => {}
+            Err(error) => {
+                let end =
+                    JobEnd { result: Err(Arc::new(error)), stopped: false, progress: Progress::default() };
+                self.event(|core, now, fx| {
+                    fx.extend(core.job_ended(now, job, end).map(Effect::JobForgotten))
+                });
+                self.news.send_modify(|news| *news += 1);
+            }
+        }
+    }
+
+    /// A job's view as its node gives it. That it has ended is said only once this head has it for good: else
+    /// the node's death could end the job another way.
+    async fn confirmed(&self, job: JobId, view: v1::JobView) -> Result<v1::JobView, Error> {
+        let mut news = self.news.subscribe();
+        while view.state().is_final() && self.writer.lock().is_some() {
+            match self.head.job(job) {
+                Ok(record) if !record.state.is_end() => {
+                    drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
+                }
+                Ok(record) if v1::JobState::from(record.state) != view.state() => {
+                    self.settled().await?;
+                    return Ok(self.own_view(&record));
+                }
+                // Deleted meanwhile, or as the node says.
+                _ => break,
+            }
+        }
+        self.settled().await?;
         Ok(view)
     }
 
@@ -94,7 +183,7 @@ impl ClusterHead {
                     if !view.state().is_final() {
                         view.progress = Some(self.progress(record, view.progress.unwrap_or_default()).await);
                     }
-                    return Ok(view);
+                    return self.confirmed(record.id, view).await;
                 }
                 // It has died, and the head will know, or it has ended meanwhile.
                 Err(error) => tracing::debug!(job = %record.id, %error, "the node of a job does not answer"),
@@ -116,7 +205,7 @@ impl ClusterHead {
         if let Some(view) = self.ended.lock().get(&record.id) {
             return view.clone();
         }
-        let time = |time: Time| timestamp(self.clock.wall + Duration::from_nanos(time.0));
+        let time = |time: Time| timestamp(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0));
         v1::JobView {
             job_id: record.id.to_string(),
             submission_id: record.submission.submission_id.clone(),
@@ -163,7 +252,7 @@ impl ClusterHead {
             Err(error) => Err(error),
         };
         match stopped {
-            Ok(view) => Ok(view),
+            Ok(view) => self.confirmed(record.id, view).await,
             // Its node may have died meanwhile, and the job with it.
             Err(error) => match self.head.job(record.id)? {
                 record if record.state.is_end() => Ok(self.own_view(&record)),
@@ -174,8 +263,9 @@ impl ClusterHead {
 
     pub(super) async fn delete_job(&self, job: &JobKey) -> Result<(), Error> {
         let record = self.record(job)?;
-        self.head.delete_job(record.id)?;
+        self.event(|core, _, _| core.delete_job(record.id))?;
         self.ended.lock().remove(&record.id);
+        self.settled().await?;
         if let Ok(home) = self.home(&record)
             && let Err(error) = home.delete_job(record.id).await
         {
@@ -229,7 +319,7 @@ impl Follower {
         while !self.done {
             if let Some(events) = &mut self.events {
                 match events.next().await {
-                    Some(Ok(event)) => return Some(self.heard(event).await),
+                    Some(Ok(event)) => return self.heard(event).await,
                     Some(Err(error)) => tracing::debug!(job = %self.job, %error, "a watch broke"),
                     None => {}
                 }
@@ -246,6 +336,7 @@ impl Follower {
             if record.state.is_end() {
                 self.done = true;
                 let view = self.head.own_view(&record);
+                self.head.settled().await.ok()?;
                 return Some(v1::JobEvent { event: Some(job_event::Event::Job(view)) });
             }
             // The node does not answer: it comes back, or is declared dead.
@@ -254,12 +345,15 @@ impl Follower {
         None
     }
 
-    async fn heard(&mut self, mut event: v1::JobEvent) -> v1::JobEvent {
+    async fn heard(&mut self, mut event: v1::JobEvent) -> Option<v1::JobEvent> {
         match &mut event.event {
             Some(job_event::Event::Logs(batch)) => {
                 self.next = batch.lines.last().map_or(self.next, |line| line.sequence + 1);
             }
-            Some(job_event::Event::Job(view)) => self.done = view.state().is_final(),
+            Some(job_event::Event::Job(view)) => {
+                self.done = view.state().is_final();
+                *view = self.head.confirmed(self.job, std::mem::take(view)).await.ok()?;
+            }
             Some(job_event::Event::Progress(progress)) => {
                 if let Ok(record) = self.head.head.job(self.job) {
                     *progress = self.head.progress(&record, std::mem::take(progress)).await;
@@ -267,7 +361,7 @@ impl Follower {
             }
             None => {}
         }
-        event
+        Some(event)
     }
 }
 

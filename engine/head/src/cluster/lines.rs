@@ -28,7 +28,13 @@ impl ClusterBackend for ClusterService {
             return Err(Error::invalid_argument("the first message of a node's line is not its join"));
         };
         version::check(join.protocol)?;
-        let (id, number, replies) = self.0.join(join)?;
+        let joined = self.0.join(join);
+        if self.0.settled().await.is_err() {
+            // A refusal would be taken for the head's. The process ends, and the next one answers.
+            return std::future::pending().await;
+        }
+        let (id, number, replies) = joined?;
+        self.0.start_orphaned(id);
         drop(background::spawn(Kind::NodeLine, listen(self.0.clone(), id, number, messages)));
         Ok(replies)
     }
@@ -72,15 +78,25 @@ impl ClusterHead {
         let info = node_info(&member)?;
         let id = info.id;
         let (say, replies) = unbounded();
+        // This head knows all that such a node can tell of others, and of before.
+        let is_back = join.welcomed_by == self.id.to_string();
+        if is_back {
+            join.peers.clear();
+            join.names.clear();
+        }
         let number = self.event(|core, now, fx| {
             core.check_join(id)?;
+            if is_back {
+                core.check_return(id)?;
+            }
             let mut nodes = self.nodes.lock();
             nodes.lines += 1;
             let number = nodes.lines;
-            let line = Line { number, client: client(id, &member)?, member, say: Some(say) };
+            let line = Line { number, client: client(id, &member)?, member, say: Some(say.clone()) };
             let welcome = v1::Welcome {
                 members: Vec::new(),
                 load_interval_ms: core.load_interval().as_millis() as u32,
+                head_id: self.id.to_string(),
             };
             nodes.alive.insert(id, line);
             for known in std::mem::take(&mut join.peers) {
@@ -95,26 +111,29 @@ impl ClusterHead {
             }
             let others = nodes.alive.iter().filter(|(other, _)| **other != id);
             let members = others.map(|(_, line)| line.member.clone()).collect();
-            nodes.alive[&id].say(head_message::Message::Welcome(v1::Welcome { members, ..welcome }));
             drop(nodes);
+            // Nobody reads the line before all of this is durable.
+            let welcome = head_message::Message::Welcome(v1::Welcome { members, ..welcome });
+            drop(say.unbounded_send(v1::HeadMessage { message: Some(welcome) }));
             core.node_joins(now, info, fx)?;
             Ok::<u64, Error>(number)
         })?;
-        self.remember(id, join.names, join.jobs);
+        self.remember(id, join.names, join.jobs, is_back);
         tracing::info!(node = %id, "a node has joined");
         self.news.send_modify(|news| *news += 1);
         Ok((id, number, replies.map(Ok).boxed()))
     }
 
-    /// What a node knows that a head knew which has started afresh. One that goes on knows it already.
-    fn remember(&self, node: NodeId, names: Vec<v1::ClaimName>, jobs: Vec<v1::KnownJob>) {
+    /// What a node knows that a head knew which has started afresh. One that goes on, or has come back,
+    /// knows it already, but for what became of its jobs.
+    fn remember(&self, node: NodeId, names: Vec<v1::ClaimName>, jobs: Vec<v1::KnownJob>, is_back: bool) {
         for name in names {
             if let Err(error) = self.claim(node, &name) {
                 tracing::warn!(%node, name = name.name, %error, "an actor has lost its name");
             }
         }
         for job in jobs {
-            if let Err(error) = self.remember_job(node, job) {
+            if let Err(error) = self.remember_job(node, job, is_back) {
                 tracing::warn!(%node, %error, "a node tells of a job that cannot be understood");
             }
         }
@@ -139,15 +158,16 @@ impl ClusterHead {
         });
     }
 
-    /// Says something to a node.
+    /// Says something to a node, once all that it may follow from is durable.
     pub(super) fn say(&self, to: NodeId, message: head_message::Message) {
-        if let Some(line) = self.nodes.lock().alive.get(&to) {
-            line.say(message);
+        let line = self.nodes.lock().alive.get(&to).and_then(|line| line.say.clone());
+        if let Some(line) = line {
+            self.memory.say(self.memory.latest(), line, Some(message));
         }
     }
 }
 
-fn client(id: NodeId, member: &v1::Member) -> Result<NodeClient, Error> {
+pub(super) fn client(id: NodeId, member: &v1::Member) -> Result<NodeClient, Error> {
     let address = member.address.parse().map_err(|_| {
         Error::invalid_argument(format!("Member.address is no address: {:?}", member.address))
     })?;

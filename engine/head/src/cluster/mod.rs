@@ -3,13 +3,19 @@
 mod backend;
 mod jobs;
 mod lines;
+mod memory;
 mod merge;
+mod records;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use backend::ClusterBackend;
 pub use lines::ClusterService;
+pub use memory::MemoryLimits;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,11 +24,13 @@ use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, head_message};
-use futures::channel::mpsc::UnboundedSender;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::background::{self, Kind};
+use crate::cluster::memory::{Memory, Writer};
+use crate::cluster::records::{Restored, Starting};
+use crate::meta::{Embedded, MetaError, MetaStore};
 use crate::service::Head;
 
 /// How a head is started.
@@ -33,7 +41,12 @@ pub struct Options {
     /// Bytes of all components.
     pub component_store_bytes_max: u64,
     /// Where components are kept between runs; none: nowhere.
-    pub data_dir: Option<std::path::PathBuf>,
+    pub data_dir: Option<PathBuf>,
+    /// The folder of the head's memory, of this head alone. Its components are there too, whatever
+    /// `data_dir` says. None: the head starts afresh each time, and learns from its nodes what they know.
+    pub memory_dir: Option<PathBuf>,
+    /// What bounds that which waits for the memory's disk.
+    pub memory: MemoryLimits,
 }
 
 impl Default for Options {
@@ -42,6 +55,8 @@ impl Default for Options {
             limits: engine_core::head::Limits::default(),
             component_store_bytes_max: 2 << 30,
             data_dir: None,
+            memory_dir: None,
+            memory: MemoryLimits::default(),
         }
     }
 }
@@ -57,6 +72,11 @@ pub struct ClusterHead {
     nodes: Mutex<Nodes>,
     /// The views of jobs that have ended, as the nodes of their roots gave them.
     ended: Mutex<HashMap<JobId, v1::JobView>>,
+    /// Jobs that are being started.
+    starting: Mutex<HashMap<JobId, Starting>>,
+    memory: Arc<Memory>,
+    /// None: the head has no memory but its own.
+    writer: Mutex<Option<Writer>>,
     /// Something has changed that somebody may wait for: a job's end, a node's death.
     news: watch::Sender<u64>,
     timer: Timer,
@@ -76,17 +96,30 @@ struct Line {
     member: v1::Member,
     client: NodeClient,
     /// What is said to it, while there is a line.
-    say: Option<UnboundedSender<v1::HeadMessage>>,
+    say: Option<memory::Sender>,
 }
 
+/// The time of the state machine: nanoseconds since 1970, so that times in the head's memory stay true.
+/// It never goes back while the process lives.
 struct Clock {
     start: Instant,
-    wall: SystemTime,
+    /// When that was.
+    origin: Duration,
 }
 
 impl Clock {
+    fn new() -> Self {
+        let origin = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), origin }
+    }
+
     fn now(&self) -> Time {
-        Time(self.start.elapsed().as_nanos() as u64)
+        Time((self.origin + self.start.elapsed()).as_nanos() as u64)
+    }
+
+    /// When it is that time for a timer.
+    fn instant(&self, time: Time) -> Instant {
+        self.start + Duration::from_nanos(time.0).saturating_sub(self.origin)
     }
 }
 
@@ -98,25 +131,119 @@ struct Timer {
 }
 
 impl ClusterHead {
-    /// A head without nodes. Must be called inside a tokio runtime.
+    /// A head. Must be called inside a tokio runtime. With a folder for its memory it comes back with what
+    /// it remembers; its nodes are expected back too.
     ///
     /// `id_key`: fresh random bits, so that ids cannot be guessed.
-    pub fn start(id_key: [u8; 16], options: &Options) -> Arc<Self> {
-        let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
-        let components = crate::Components::new(folder, options.component_store_bytes_max);
-        let head = Head::new(id_key, options.limits.clone(), components);
-        let id = head.lock().new_node_id();
+    ///
+    /// # Errors
+    /// When its memory cannot be used; see [`MetaError`].
+    pub fn start(id_key: [u8; 16], options: &Options) -> Result<Arc<Self>, MetaError> {
+        let Some(folder) = &options.memory_dir else {
+            let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
+            let components = crate::Components::new(folder, options.component_store_bytes_max);
+            let core = engine_core::head::Head::new(id_key, options.limits.clone());
+            return Ok(Self::of(options, core, components, None));
+        };
+        let mut store: Box<dyn MetaStore> = Box::new(Embedded::open(folder)?);
+        let restored = records::read(&mut *store, folder)?;
+        let components = folder.join("components");
+        let components = crate::Components::durable(components, options.component_store_bytes_max);
+        Self::restore(id_key, options, components, store, restored)
+    }
+
+    fn restore(
+        id_key: [u8; 16],
+        options: &Options,
+        components: crate::Components,
+        mut store: Box<dyn MetaStore>,
+        mut restored: Restored,
+    ) -> Result<Arc<Self>, MetaError> {
+        let now = Clock::new().now();
+        let records = std::mem::take(&mut restored.records);
+        let count = records.len();
+        let mut fx = Vec::new();
+        let mut core =
+            engine_core::head::Head::restore(id_key, options.limits.clone(), now, records, &mut fx);
+        if restored.head.is_none() {
+            let id = core.new_node_id();
+            restored.head = Some(id);
+            restored.revision = store.commit(restored.revision, &[records::head(id)])?;
+        }
+        let revision = restored.revision;
+        tracing::info!(records = count, revision = revision.0, "the head's memory is open");
+        let head = Self::of(options, core, components, Some(restored));
+        for effect in fx {
+            head.carry_out(0, effect);
+        }
+        let weak = Arc::downgrade(&head);
+        let take = move |begin: &dyn Fn() -> u64| {
+            let head = weak.upgrade()?;
+            let mut core = head.head.lock();
+            let changes = core.take_changes();
+            Some((begin(), head.writes(changes)))
+        };
+        let writer = Writer::start(&head.memory, store, revision, take).map_err(|error| MetaError::Io {
+            what: "start the thread that writes",
+            path: options.memory_dir.clone().unwrap_or_default(),
+            why: error.to_string(),
+        })?;
+        *head.writer.lock() = Some(writer);
+        Ok(head)
+    }
+
+    fn of(
+        options: &Options,
+        mut core: engine_core::head::Head,
+        components: crate::Components,
+        restored: Option<Restored>,
+    ) -> Arc<Self> {
+        let known = restored.as_ref().and_then(|restored| restored.head);
+        let id = known.unwrap_or_else(|| core.new_node_id());
+        let (nodes, ended, starting) = match restored {
+            Some(Restored { alive, dead, ended, starting, .. }) => {
+                (Nodes { alive, dead, lines: 0 }, ended, starting)
+            }
+            None => Default::default(),
+        };
         let head = Arc::new(Self {
             id,
-            head,
-            clock: Clock { start: Instant::now(), wall: SystemTime::now() },
-            nodes: Mutex::default(),
-            ended: Mutex::default(),
+            head: Head::of(core, components),
+            clock: Clock::new(),
+            nodes: Mutex::new(nodes),
+            ended: Mutex::new(ended),
+            starting: Mutex::new(starting),
+            memory: Arc::new(Memory::new(options.memory.clone())),
+            writer: Mutex::default(),
             news: watch::Sender::new(0),
             timer: Timer::default(),
         });
         drop(background::spawn(Kind::Timer, head.clone().keep_time()));
         head
+    }
+
+    /// Resolves when the head cannot remember anything more, with why: nobody is answered from then on, and
+    /// the process is to end. What was answered before is kept.
+    pub async fn failed(&self) -> Error {
+        self.memory.failed().await
+    }
+
+    /// Ends what the head does, and lets go of its memory. What was answered is kept; what was not is lost,
+    /// as when the process is killed.
+    pub fn close(&self) {
+        self.memory.close();
+        let writer = self.writer.lock().take();
+        if let Some(mut writer) = writer {
+            writer.stop();
+        }
+    }
+
+    /// Resolves once everything is durable that anybody can have seen so far.
+    ///
+    /// # Errors
+    /// Why it never will be.
+    async fn settled(&self) -> Result<(), Error> {
+        self.memory.committed(self.memory.latest()).await
     }
 
     /// Nodes that live.
@@ -143,12 +270,13 @@ impl ClusterHead {
         }
     }
 
-    /// Calls the state machine when it asks for it, as long as the process lives.
+    /// Calls the state machine when it asks for it, until the head ends.
     async fn keep_time(self: Arc<Self>) {
         loop {
             let at = *self.timer.at.lock();
-            let until = at.map(|at| self.clock.start + Duration::from_nanos(at.0));
+            let until = at.map(|at| self.clock.instant(at));
             tokio::select! {
+                _ = self.memory.failed() => return,
                 () = self.timer.changed.notified() => {}
                 () = sleep_until(until) => {
                     self.timer.at.lock().take();
@@ -164,59 +292,73 @@ impl ClusterHead {
         let mut core = self.head.lock();
         let now = self.clock.now();
         let result = event(&mut core, now, &mut fx);
+        let after = self.memory.note(core.changes_waiting());
         // In the order of the events: under the lock.
         for effect in fx {
-            self.carry_out(effect);
+            self.carry_out(after, effect);
         }
         drop(core);
         result
     }
 
-    fn carry_out(&self, effect: Effect) {
+    /// Does at once what concerns this head alone. What is said to nodes waits for the transaction.
+    fn carry_out(&self, after: u64, effect: Effect) {
         match effect {
             Effect::ArmTimer(at) => {
                 *self.timer.at.lock() = Some(at);
                 self.timer.changed.notify_one();
             }
-            Effect::Tell(to, notice) => {
-                let nodes = self.nodes.lock();
-                let message = match notice {
-                    Notice::Joined(info) => match nodes.alive.get(&info.id) {
-                        Some(line) => head_message::Message::Joined(line.member.clone()),
-                        None => return,
-                    },
-                    Notice::Dead(id, reason) => {
-                        head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
-                    }
-                    Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
-                    Notice::Loads(loads) => {
-                        let load = |(id, load): &(NodeId, engine_core::node::Load)| v1::NodeLoad {
-                            node_id: id.to_string(),
-                            load: Some(peer::load(load)),
-                        };
-                        head_message::Message::Loads(v1::Loads { loads: loads.iter().map(load).collect() })
-                    }
-                };
-                if let Some(line) = nodes.alive.get(&to) {
-                    line.say(message);
-                }
-            }
+            Effect::Tell(to, notice) => self.tell(after, to, notice),
             Effect::JobForgotten(job) => drop(self.ended.lock().remove(&job)),
             Effect::Died(id, reason) => {
-                self.bury(id, reason);
+                self.bury(after, id, reason);
                 self.news.send_modify(|news| *news += 1);
             }
         }
     }
 
-    /// A node is dead: its line ends.
-    fn bury(&self, id: NodeId, reason: String) {
+    fn tell(&self, mut after: u64, to: NodeId, notice: Notice) {
+        let nodes = self.nodes.lock();
+        let message = match notice {
+            Notice::Joined(info) => match nodes.alive.get(&info.id) {
+                Some(line) => {
+                    self.memory.note_admission(after);
+                    head_message::Message::Joined(line.member.clone())
+                }
+                None => return,
+            },
+            Notice::Dead(id, reason) => {
+                head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
+            }
+            Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
+            Notice::Loads(loads) => {
+                after = self.memory.after_admissions();
+                let load = |(id, load): &(NodeId, engine_core::node::Load)| v1::NodeLoad {
+                    node_id: id.to_string(),
+                    load: Some(peer::load(load)),
+                };
+                head_message::Message::Loads(v1::Loads { loads: loads.iter().map(load).collect() })
+            }
+        };
+        let line = nodes.alive.get(&to).and_then(|line| line.say.clone());
+        drop(nodes);
+        if let Some(line) = line {
+            self.memory.say(after, line, Some(message));
+        }
+    }
+
+    /// A node is dead: its line ends once that is durable.
+    fn bury(&self, after: u64, id: NodeId, reason: String) {
         let mut nodes = self.nodes.lock();
         let Some(line) = nodes.alive.remove(&id) else { return };
         tracing::info!(node = %id, reason, "a node is dead");
         nodes.dead.push_back(line.member);
         if nodes.dead.len() > DEAD_NODES_SHOWN_MAX {
             nodes.dead.pop_front();
+        }
+        drop(nodes);
+        if let Some(line) = line.say {
+            self.memory.say(after, line, None);
         }
     }
 
@@ -234,15 +376,6 @@ impl ClusterHead {
         let mut clients: Vec<_> = nodes.alive.iter().map(|(id, line)| (*id, line.client.clone())).collect();
         clients.sort_by_key(|(id, _)| *id);
         clients
-    }
-}
-
-impl Line {
-    fn say(&self, message: head_message::Message) {
-        if let Some(say) = &self.say {
-            // A line that has just broken is noticed by whoever reads it.
-            drop(say.unbounded_send(v1::HeadMessage { message: Some(message) }));
-        }
     }
 }
 

@@ -18,7 +18,7 @@ impl ClusterHead {
         let answer = match request.request {
             Some(node_request::Request::ClaimName(claim)) => self.claim(from, &claim),
             Some(node_request::Request::ReleaseName(release)) => parsed(&release.actor_id).map(|actor| {
-                self.head.release_name(actor);
+                self.event(|core, _, _| core.release_name(actor));
                 node_reply::Reply::Done(v1::Done {})
             }),
             Some(node_request::Request::LookupName(lookup)) => {
@@ -39,7 +39,8 @@ impl ClusterHead {
         self.say(from, head_message::Message::Reply(v1::NodeReply { id, reply }));
     }
 
-    pub(super) fn remember_job(&self, home: NodeId, job: v1::KnownJob) -> Result<(), Error> {
+    /// A node has told of a job. One that this head has forgotten, or was told to delete, stays forgotten.
+    pub(super) fn remember_job(&self, home: NodeId, job: v1::KnownJob, is_back: bool) -> Result<(), Error> {
         let view = job.job.ok_or_else(|| Error::invalid_argument("KnownJob.job is missing"))?;
         let digest = job
             .digest
@@ -54,6 +55,9 @@ impl ClusterHead {
             namespace: view.namespace.clone(),
             tenant: view.tenant.clone(),
         };
+        if is_back && self.head.job(id).is_err() {
+            return Ok(());
+        }
         let is_new = self.event(|core, now, _| core.job_is_known(now, id, submission, home));
         match is_new && view.state().is_final() {
             true => self.job_ended(view),
@@ -63,8 +67,10 @@ impl ClusterHead {
 
     pub(super) fn claim(&self, from: NodeId, claim: &v1::ClaimName) -> Result<node_reply::Reply, Error> {
         let actor: ActorId = parsed(&claim.actor_id)?;
+        self.memory.check_room()?;
+        let (namespace, name) = (&claim.namespace, &claim.name);
         let claimed =
-            self.head.claim_name(&claim.namespace, &claim.name, (actor, from), claim.get_if_exists)?;
+            self.event(|core, _, _| core.claim_name(namespace, name, (actor, from), claim.get_if_exists))?;
         Ok(match claimed {
             Claim::Granted => node_reply::Reply::Done(v1::Done {}),
             Claim::Existing(actor, node) => named((actor, node)),
