@@ -3,6 +3,7 @@
 //! Each figure stands beside the limit that it is compared with, measured in the same run.
 
 mod calls;
+mod cluster;
 mod harness;
 mod interruption;
 mod memory;
@@ -10,6 +11,7 @@ mod process;
 mod raw;
 mod report;
 mod tasks;
+mod tcp;
 
 use std::path::PathBuf;
 
@@ -21,11 +23,14 @@ use crate::report::Report;
 /// Measures the engine against the limits that the machine and wasmtime set.
 #[derive(Parser)]
 struct Args {
-    /// Which benches; all when none is named: tasks, calls, memory, interruption.
+    /// Which benches; all when none is named: tasks, calls, memory, interruption, cluster.
     names: Vec<String>,
     /// Where the guests are: a folder with bench.wasm.
     #[arg(long, env = "ENGINE_GUESTS_DIR", default_value = "target/guests")]
     guests: PathBuf,
+    /// The engine that clusters are made of.
+    #[arg(long, env = "ENGINE_BINARY", default_value = "target/dist/engine")]
+    engine: PathBuf,
     /// Runs of each pair; the median is what counts.
     #[arg(long, default_value_t = 5)]
     runs: usize,
@@ -37,21 +42,26 @@ struct Args {
 /// What every bench is told.
 pub(crate) struct Plan {
     pub(crate) guest: PathBuf,
+    pub(crate) engine: PathBuf,
     pub(crate) runs: usize,
     pub(crate) scale: u64,
 }
 
-const NAMES: [&str; 4] = ["tasks", "calls", "memory", "interruption"];
+const NAMES: [&str; 5] = ["tasks", "calls", "memory", "interruption", "cluster"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     let args = Args::parse();
+    if args.names == ["tcp-server"] {
+        return tcp::serve();
+    }
     let guest = args.guests.join("bench.wasm");
     if !guest.exists() {
         bail!("{} is missing: run `cargo xtask guests` first", guest.display());
     }
-    let plan = Plan { guest, runs: args.runs.max(1), scale: if args.quick { 10 } else { 1 } };
+    let plan =
+        Plan { guest, engine: args.engine, runs: args.runs.max(1), scale: if args.quick { 10 } else { 1 } };
     let mut report = Report::default();
     let wanted: Vec<&str> = match args.names.is_empty() {
         true => NAMES.to_vec(),
@@ -63,6 +73,7 @@ async fn main() -> Result<()> {
             "calls" => calls::run(&plan, &mut report).await?,
             "memory" => memory::run(&plan, &mut report).await?,
             "interruption" => interruption::run(&plan, &mut report)?,
+            "cluster" => tokio::task::block_in_place(|| cluster::run(&plan, &mut report))?,
             other => bail!("there is no bench {other:?}: use one of {}", NAMES.join(", ")),
         }
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask VERB`: set-up, demo, tests and house rules.
 
 mod bench;
+mod chaos;
 mod demo;
 mod fuzz;
 mod guests;
@@ -59,6 +60,16 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Runs a cluster of processes whose nodes and head are killed and frozen, and jobs that must be exact
+    /// all the same.
+    Chaos {
+        /// For how long.
+        #[arg(long, default_value_t = 15)]
+        minutes: u64,
+        /// What happens when follows from it.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Puts the server that the tests of spilling to S3 need into the cache, and prints where it is.
     S3Server,
     /// Runs the benchmarks, or those whose names are given.
@@ -77,6 +88,7 @@ fn main() -> ExitCode {
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),
+        Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),
         Verb::S3Server => suite::s3_server(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };

@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use engine::Strategy;
 use engine::prelude::*;
+use engine::{Bundle, GroupStrategy, PlacementGroup, Strategy};
 use serde_json::json;
 
 /// Nothing, in a fresh sandbox.
@@ -17,9 +17,26 @@ fn noop() {}
 fn noop_warm() {}
 
 /// How many bytes there are.
-#[engine::task(reuse = job)]
+#[engine::task(memory = 268_435_456)]
 fn length(bytes: Bytes) -> u64 {
     bytes.len() as u64
+}
+
+/// Takes time and little else.
+#[engine::task(cpus = 0.25)]
+fn sleep(milliseconds: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+}
+
+/// Placement groups of one small bundle, one after another: asked for, there, removed.
+#[engine::task(cpus = 0, memory = IDLE_MEMORY)]
+fn groups(count: u64) -> Result<()> {
+    for _ in 0..count {
+        let group = PlacementGroup::create([Bundle::new().cpus(0.0001)], GroupStrategy::Pack, None)?;
+        group.ready().get()?;
+        group.remove()?;
+    }
+    Ok(())
 }
 
 /// An actor that does nothing.
@@ -108,6 +125,25 @@ fn main(args: Vec<String>) -> Result<()> {
             println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
             return Ok(());
         }
+        Some("far-actors") => {
+            let spawn = |id| {
+                let options = Idle::options().memory(IDLE_MEMORY).strategy(Strategy::Spread);
+                options.spawn(id)?.number()
+            };
+            let ids = (0..count).map(spawn).collect::<Result<Vec<_>>>()?;
+            let sum: u64 = engine::get_all(&ids)?.iter().sum();
+            engine::ensure!(sum == count * count.saturating_sub(1) / 2, "an actor gave a wrong answer");
+        }
+        Some("groups") => {
+            let each = number(2);
+            let askers = (0..count).map(|_| groups::spawn(each)).collect::<Result<Vec<_>>>()?;
+            engine::get_all(&askers)?;
+        }
+        Some("sleeps") => {
+            let sleep = |_| sleep::options().strategy(Strategy::Spread).spawn(number(2));
+            let sleeping = (0..count).map(sleep).collect::<Result<Vec<_>>>()?;
+            engine::get_all(&sleeping)?;
+        }
         Some("far-bytes") => {
             let far = far()?;
             let bytes = vec![7_u8; number(2) as usize];
@@ -129,7 +165,7 @@ fn main(args: Vec<String>) -> Result<()> {
             }
         }
         _ => engine::bail!(
-            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm or far-bytes, and a count"
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, groups or sleeps, and a count"
         ),
     }
     println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));

@@ -4,6 +4,7 @@ mod actors;
 mod bad_guests;
 mod bad_modules;
 mod bad_paths;
+mod chaos;
 mod clients;
 mod cluster;
 mod concurrent;
