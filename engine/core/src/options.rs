@@ -134,6 +134,11 @@ impl Placement {
         self.labels.iter().all(|selector| !selector.hard || selector.matches(labels))
     }
 
+    /// Whether some nodes are better than others that will do.
+    pub fn has_likes(&self) -> bool {
+        self.labels.iter().any(|selector| !selector.hard)
+    }
+
     /// How many of the soft selectors a node with these labels is what they want.
     pub fn likes(&self, labels: &[(String, String)]) -> usize {
         self.labels.iter().filter(|selector| !selector.hard && selector.matches(labels)).count()

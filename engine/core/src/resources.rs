@@ -80,6 +80,15 @@ impl Resources {
             .map_or(Quantity::ZERO, |at| self.custom[at].1)
     }
 
+    /// How many times this has so much, of what is wanted at all.
+    pub fn times(&self, wanted: &Resources) -> u64 {
+        let of = |had: u64, wanted: u64| had.checked_div(wanted).unwrap_or(u64::MAX);
+        let custom = wanted.custom.iter().map(|(name, wanted)| of(self.get_custom(name).0, wanted.0));
+        let plain =
+            [of(self.cpus.0, wanted.cpus.0), of(self.gpus.0, wanted.gpus.0), of(self.memory, wanted.memory)];
+        custom.chain(plain).min().unwrap_or(u64::MAX)
+    }
+
     /// Whether `self` has at least what `wanted` asks for, of every kind.
     pub fn covers(&self, wanted: &Resources) -> bool {
         self.cpus >= wanted.cpus

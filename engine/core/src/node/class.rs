@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{ActorId, JobId, PlacementGroupId};
 use crate::node::instance::{ReuseKey, ReuseKind};
+use crate::node::peers::Ahead;
 use crate::node::{ClassKey, Node, TaskKey};
 use crate::options::{Function, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
@@ -35,6 +36,8 @@ pub(super) struct Class {
     pub passed_over: u32,
     /// No other node had room for the head of the queue when so many had got some.
     pub no_room_at: Option<u64>,
+    /// Of its tasks that run elsewhere.
+    pub ahead: Ahead,
 }
 
 impl Class {
@@ -91,6 +94,7 @@ impl Node {
             ended_in_queue: 0,
             passed_over: 0,
             no_room_at: None,
+            ahead: Ahead::default(),
         });
         if let Some((group, _)) = group {
             self.add_group_class(group);

@@ -61,6 +61,10 @@ impl Node {
                     None => format!("waits for {}", call.actor),
                 },
                 _ => match task.away() {
+                    Some(node) if task.is_ahead() => format!(
+                        "is in line at {node}, ahead of its room, as tasks of its kind are short: it runs there soon, or comes back after {:?}",
+                        self.limits.ahead_wait_max
+                    ),
                     Some(node) => format!("was given to {node}, which runs it or is about to"),
                     None => "has been handed to its sandbox".to_owned(),
                 },

@@ -97,6 +97,10 @@ impl Node {
             return false;
         }
         self.note_usage(&report);
+        let task = &self.tasks[key];
+        if !self.peers.is_empty() && matches!(task.kind, Kind::Function) && task.owner().is_none() {
+            self.note_ran(task.class, None, now.since(task.started));
+        }
         match report.result {
             Ok(values) => self.attempt_succeeded(now, key, values, fx),
             Err(error) => self.attempt_failed(now, key, error, fx),

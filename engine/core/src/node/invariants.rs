@@ -5,7 +5,7 @@ use crate::ids::{IdMap, ObjectId};
 
 use crate::node::edges::{State, for_each_handle};
 use crate::node::instance::Role;
-use crate::node::task::Kind;
+use crate::node::task::{Kind, Task};
 use crate::node::{Node, TaskKey, TaskState};
 use crate::options::Lifetime;
 use crate::resources::Resources;
@@ -172,6 +172,9 @@ impl Node {
                 self.peers.away, self.peers.wanted
             ));
         }
+        if let Some(broken) = self.broken_ahead() {
+            return Some(broken);
+        }
         if let Some(broken) = self.broken_progress() {
             return Some(broken);
         }
@@ -179,6 +182,31 @@ impl Node {
             return Some(format!("{} tasks are indexed of {}", self.task_index.len(), self.tasks.len()));
         }
         None
+    }
+
+    fn broken_ahead(&self) -> Option<String> {
+        for (key, class) in &self.classes {
+            let of_it = || self.tasks.values().filter(|task| task.class == key && task.is_ahead());
+            let away = of_it().filter(|task| task.away().is_some()).count();
+            let mut said = 0;
+            for (node, given) in class.ahead.given() {
+                let counted = of_it().filter(|task| task.away() == Some(node)).count();
+                if counted != given || given > self.limits.ahead_tasks_max {
+                    return Some(format!(
+                        "{node} was given {counted} tasks ahead, and the books say {given}"
+                    ));
+                }
+                said += given;
+            }
+            if away != said {
+                return Some(format!("{away} tasks were given ahead, and the books say {said}"));
+            }
+        }
+        let is_in_line = |task: &&Task| {
+            task.owner().is_some() && task.is_ahead() && task.state == TaskState::PendingPlacement
+        };
+        let (in_line, said) = (self.tasks.values().filter(is_in_line).count(), self.peers.ahead_in_line);
+        (in_line != said).then(|| format!("{in_line} of others wait ahead of room, and the books say {said}"))
     }
 
     fn broken_progress(&self) -> Option<String> {

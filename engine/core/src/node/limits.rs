@@ -62,6 +62,15 @@ pub struct Limits {
     pub passed_over_max: u32,
     /// Tasks in line here above which those of other nodes that do not fit at once are refused.
     pub foreign_tasks_in_line_max: usize,
+    /// How long the last of the short tasks that another node is given ahead of its room should wait there,
+    /// by what those of its class took before; zero: none is given ahead. Those that run for longer are not.
+    pub ahead_time_max: Duration,
+    /// Tasks of one class that one other node is given ahead of its room, at once.
+    pub ahead_tasks_max: usize,
+    /// How long one waits here that another node has given ahead, before it goes back.
+    pub ahead_wait_max: Duration,
+    /// Tasks of other nodes that wait here ahead of room, at once; more are refused.
+    pub ahead_in_line_max: usize,
     /// Other nodes that are looked at for one task; where there are more, the next ones each time.
     pub nodes_looked_at_max: usize,
     /// Messages that another node has not acknowledged above which it is given no further task.
@@ -98,6 +107,10 @@ impl Default for Limits {
             root_memory_bytes_default: 256 << 20,
             passed_over_max: 1_000,
             foreign_tasks_in_line_max: 64,
+            ahead_time_max: Duration::from_millis(5),
+            ahead_tasks_max: 1_024,
+            ahead_wait_max: Duration::from_millis(50),
+            ahead_in_line_max: 4_096,
             nodes_looked_at_max: 64,
             unacknowledged_messages_max: 100_000,
         }

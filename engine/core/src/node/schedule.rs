@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{IdMap, PlacementGroupId};
 use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
-use crate::node::peers::Where;
+use crate::node::peers::{BEFORE_MAX, Before, Where};
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
 use crate::options::{Reuse, Strategy};
@@ -144,6 +144,7 @@ impl Node {
         let mut after = None;
         // Groups in which a task that was passed too often waits for room in a bundle.
         let mut held_up: Vec<PlacementGroupId> = Vec::new();
+        let mut before = Before::new();
         while !self.ready.order.is_empty()
             && (!self.peers.is_empty() || !self.ready.all_need_more_than(self.free.cpus))
         {
@@ -158,7 +159,7 @@ impl Node {
                 after = Some(at);
                 continue;
             }
-            match self.place(class_key, fx) {
+            match self.place(class_key, &before, fx) {
                 Where::Here if self.next_lacks_arguments(class_key) => {
                     if self.storage.fetching_tasks >= self.limits.fetching_tasks_max {
                         after = Some(at);
@@ -176,7 +177,12 @@ impl Node {
                 Where::There(node) => {
                     let Some(task) = self.dequeue(class_key) else { break };
                     self.classes[class_key].passed_over = 0;
-                    self.run_there(now, task, node);
+                    self.run_there(now, task, node, false);
+                }
+                Where::InLine(node) => {
+                    let Some(task) = self.dequeue(class_key) else { break };
+                    self.classes[class_key].passed_over = 0;
+                    self.run_there(now, task, node, true);
                 }
                 Where::Nowhere => {
                     let class = &self.classes[class_key];
@@ -185,6 +191,9 @@ impl Node {
                     } else if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs)
                     {
                         break;
+                    }
+                    if self.wants_others(class_key) && before.len() < BEFORE_MAX {
+                        before.push(class_key);
                     }
                     after = Some(at);
                 }

@@ -169,6 +169,8 @@ pub(super) struct Extra {
     pub bundle: Option<u32>,
     /// Of a call inside an actor whose owner is another node.
     pub behalf: Option<Box<Behalf>>,
+    /// It was given to another node ahead of its room; of another node's task: it may wait here.
+    pub ahead: bool,
     /// Its owner is told of its end in another way.
     pub untold: bool,
 }
@@ -195,6 +197,8 @@ pub(super) struct Telling {
     pub owner: NodeId,
     pub results: Results,
     pub attempt: u32,
+    /// When its attempt began; none: it never did, or nobody asks.
+    pub began: Option<Time>,
 }
 
 impl Task {
@@ -216,6 +220,11 @@ impl Task {
     /// Where its attempt is, when that is another node.
     pub fn away(&self) -> Option<NodeId> {
         self.extra.as_ref()?.away
+    }
+
+    /// Whether it was given to another node ahead of its room, or is another node's and may wait here.
+    pub fn is_ahead(&self) -> bool {
+        self.extra.as_ref().is_some_and(|extra| extra.ahead)
     }
 
     /// The bundle of its placement group that its attempt is or was in.
@@ -255,7 +264,9 @@ impl Task {
         if never_began || self.extra.as_ref().is_some_and(|extra| extra.untold) {
             return None;
         }
-        Some(Telling { owner, results: self.results(owner), attempt: self.attempt_for_owner() })
+        let has_begun = matches!(self.kind, Kind::Function) && self.instance.is_some();
+        let (results, attempt) = (self.results(owner), self.attempt_for_owner());
+        Some(Telling { owner, results, attempt, began: has_begun.then_some(self.started) })
     }
 
     /// What its owner, another node, knows of its objects.
@@ -274,6 +285,10 @@ impl Node {
         let (was_active, is_active) = (was == TaskState::Running, state == TaskState::Running);
         self.active_calls -= usize::from(was_active);
         self.active_calls += usize::from(is_active);
+        if task.is_ahead() {
+            self.peers.ahead_in_line -= usize::from(was == TaskState::PendingPlacement);
+            self.peers.ahead_in_line += usize::from(state == TaskState::PendingPlacement);
+        }
         let fetches = |state| matches!(state, TaskState::PendingStoreMemory | TaskState::FetchingArgs);
         self.storage.fetching_tasks += usize::from(fetches(state));
         self.storage.fetching_tasks -= usize::from(fetches(was));

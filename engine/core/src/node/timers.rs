@@ -59,6 +59,7 @@ impl Timers {
 impl Node {
     /// Asks for the next call of [`Self::timer`], when it must come earlier than was asked for.
     pub(super) fn arm_timer(&mut self, fx: &mut Effects) {
+        self.forget_begun();
         self.timers.peers = self.peers.next_timer();
         let Some(next) = self.timers.next() else { return };
         if self.timers.armed.is_none_or(|armed| next < armed) {
@@ -83,6 +84,7 @@ impl Node {
             self.deadline_passed(now, task, fx);
         }
         self.retire_idle(now, fx);
+        self.give_back_late(now, fx);
         self.peer_timers(now, fx);
         self.arm_timer(fx);
         self.schedule(now, fx);

@@ -163,6 +163,8 @@ pub struct Counters {
     pub foreign_cancelled: u64,
     /// Times that another node had no room for a task.
     pub tasks_refused: u64,
+    /// Tasks that were given to other nodes ahead of their room.
+    pub tasks_ahead: u64,
 }
 
 /// A node.

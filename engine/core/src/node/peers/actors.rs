@@ -119,7 +119,7 @@ impl Node {
             }
             Err(error) => {
                 let result = Err(Failure::plain(error));
-                self.tell(from, Message::Ended { task: id, attempt: 0, result });
+                self.tell(from, Message::Ended { task: id, attempt: 0, ran: None, result });
             }
         }
         self.let_go(now, held, fx);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::ids::{NodeId, TaskId};
 use crate::node::edges::State;
+use crate::node::peers::ahead::Before;
 use crate::node::peers::message::{Load, Message};
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effects, Node, TaskKey};
@@ -23,6 +24,8 @@ use crate::value::{Argument, Residence};
 pub(in crate::node) enum Where {
     Here,
     There(NodeId),
+    /// In line there.
+    InLine(NodeId),
     Nowhere,
 }
 
@@ -128,7 +131,8 @@ const LOCALITY_BYTES_MIN: u64 = 1 << 20;
 
 impl Node {
     /// Where the first task in line of a class can start now.
-    pub(in crate::node) fn place(&mut self, class: ClassKey, fx: &mut Effects) -> Where {
+    /// `before`: those in line before it that found no room.
+    pub(in crate::node) fn place(&mut self, class: ClassKey, before: &Before, fx: &mut Effects) -> Where {
         if self.classes[class].group.is_some() {
             return self.place_in_group(class, fx);
         }
@@ -144,7 +148,7 @@ impl Node {
                 false => self.fits_there(class, node).then_some(Where::There(node)),
             };
             if wanted.is_some() || !soft || self.peers.is_known(node) || node == self.id {
-                return wanted.unwrap_or(Where::Nowhere);
+                return wanted.unwrap_or_else(|| self.place_ahead(class, before));
             }
         }
         let mut candidates = Vec::new();
@@ -152,6 +156,9 @@ impl Node {
             candidates.push(self.candidate_here(class));
         }
         candidates.extend(self.candidates_elsewhere(class));
+        if candidates.is_empty() {
+            return self.place_ahead(class, before);
+        }
         self.choose(&placement, candidates)
     }
 
@@ -256,7 +263,7 @@ impl Node {
         is_meant && self.total.covers(&class.needs) && placement.accepts(&self.labels)
     }
 
-    fn head_of(&self, class: ClassKey) -> Option<TaskKey> {
+    pub(super) fn head_of(&self, class: ClassKey) -> Option<TaskKey> {
         self.classes[class].queue.front().map(|(_, key)| *key)
     }
 

@@ -26,6 +26,7 @@ impl Node {
         self.end_foreign_of(now, dead, fx);
         self.lose_incarnations_at(now, dead, fx);
         self.lose_attempts_at(now, dead, fx);
+        self.forget_ahead(dead);
         self.lose_objects_of(now, dead, fx);
         self.drop_references_of(now, dead, fx);
         self.end_jobs_of(now, dead, fx);

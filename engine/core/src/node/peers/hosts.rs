@@ -75,6 +75,7 @@ impl Node {
                 Some(_) => extra.map_or(0, |extra| extra.read),
             },
             part: Some(ActorPart::Call { incarnation, owner: owner.unwrap_or(self.id) }),
+            may_wait: false,
         };
         self.go_away(now, key, to);
         self.tell(to, Message::Run(Box::new(call)));

@@ -1,6 +1,7 @@
 //! What nodes tell one another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -58,6 +59,8 @@ pub enum Message {
         task: TaskId,
         /// Its attempt.
         attempt: u32,
+        /// How long it ran; none: it never began, or is not a task.
+        ran: Option<Duration>,
         /// What it returned, or why it failed.
         result: Result<Vec<Parcel>, Failure>,
     },
@@ -183,6 +186,8 @@ pub struct RemoteTask {
     pub read: u32,
     /// Which part of an actor it is, when it is one.
     pub part: Option<ActorPart>,
+    /// Whether it may wait in line there: it was given ahead of room, and comes back if it waits for long.
+    pub may_wait: bool,
 }
 
 /// One life of an actor, from its constructor to the end of its sandbox.

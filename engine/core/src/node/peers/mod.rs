@@ -9,6 +9,7 @@
 //! what its former self still sends has no effect (contract H3).
 
 mod actors;
+mod ahead;
 mod arguments;
 mod choose;
 mod death;
@@ -22,14 +23,15 @@ mod streams;
 mod tasks;
 mod values;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{IdSet, JobId, NodeId};
 use crate::node::planted::Planted;
-use crate::node::{Effect, Effects, Node};
+use crate::node::{Effect, Effects, Node, TaskKey};
 use crate::resources::Resources;
 use crate::time::Time;
 
+pub(super) use ahead::{Ahead, BEFORE_MAX, Before};
 pub(super) use choose::Where;
 pub(super) use hosts::Host;
 pub use message::{
@@ -67,6 +69,11 @@ pub(super) struct Peers {
     refused_when: Resources,
     /// How often this node has said what it has free.
     loads_said: u64,
+    /// Tasks that other nodes gave ahead of room here and that are in line, and when each goes back. Those
+    /// that have begun meanwhile stay for a while.
+    waiting: VecDeque<(Time, TaskKey)>,
+    /// How many tasks are in line here that were given ahead.
+    pub ahead_in_line: usize,
     /// Nodes that have got room.
     news: choose::News,
     /// Where the next look for a node begins.
@@ -129,9 +136,11 @@ impl Peers {
         self.references.left().into_iter().chain(hosted)
     }
 
-    /// When a session is to be looked at.
+    /// When a session is to be looked at, or a task that was given ahead goes back.
     pub fn next_timer(&self) -> Option<Time> {
-        self.due.first().map(|(at, _)| *at)
+        let session = self.due.first().map(|(at, _)| *at);
+        let waiting = self.waiting.front().map(|(at, _)| *at);
+        [session, waiting].into_iter().flatten().min()
     }
 
     fn set_timer(&mut self, node: NodeId, at: Option<Time>) {
@@ -312,8 +321,8 @@ impl Node {
             Message::Refused { task, attempt } => self.refused(now, from, task, attempt, fx),
             // What is free stands in its packet.
             Message::HasRoom => {}
-            Message::Ended { task, attempt, result } => {
-                self.ended_elsewhere(now, from, (task, attempt), result, fx);
+            Message::Ended { task, attempt, ran, result } => {
+                self.ended_elsewhere(now, from, (task, attempt, ran), result, fx);
             }
             Message::Emitted { task, attempt, index, parcel } => {
                 self.emitted_elsewhere(now, from, (task, attempt, index), parcel, fx);

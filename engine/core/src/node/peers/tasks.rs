@@ -4,6 +4,7 @@
 //! The node that runs it knows it as a foreign task: it has no retries, and its end is told, not kept.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, TaskId};
@@ -22,8 +23,9 @@ use crate::work::StopReason;
 impl Node {
     // ---- at the owner ----
 
-    /// Gives a task that was taken out of the line, and whose arguments are there, to another node.
-    pub(in crate::node) fn run_there(&mut self, now: Time, key: TaskKey, to: NodeId) {
+    /// Gives a task that was taken out of the line, and whose arguments are there, to another node. `ahead`:
+    /// it is to wait there until there is room.
+    pub(in crate::node) fn run_there(&mut self, now: Time, key: TaskKey, to: NodeId, ahead: bool) {
         let class = &self.classes[self.tasks[key].class];
         let (needs, spec) = (class.needs.clone(), class.spec.clone());
         let mut options = TaskOptions::clone(&spec.options);
@@ -43,9 +45,13 @@ impl Node {
             name: task.extra.as_ref().and_then(|extra| extra.name.clone()),
             read: self.read_of(task.id).unwrap_or(0),
             part: None,
+            may_wait: ahead,
         };
         remote.part = self.hand_incarnation(key, to);
         self.go_away(now, key, to);
+        if ahead {
+            self.goes_ahead(key, to);
+        }
         let number = self.tell(to, Message::Run(Box::new(remote)));
         if spec.options.placement.group().is_none() {
             self.note_given(to, number, needs);
@@ -93,6 +99,7 @@ impl Node {
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.away -= is_counted;
         }
+        self.is_back(key, away);
         self.note_sent(key, false);
         self.leave_host(key);
     }
@@ -100,6 +107,9 @@ impl Node {
     /// A node had no room for a task after all.
     pub(super) fn refused(&mut self, now: Time, from: NodeId, id: TaskId, attempt: u32, fx: &mut Effects) {
         let Some(key) = self.away_at(from, id, attempt) else { return };
+        if self.tasks[key].is_ahead() {
+            self.was_refused_ahead(key, from);
+        }
         self.come_back(key);
         self.tasks[key].extra().ran_on = None;
         self.counters.tasks_refused += 1;
@@ -118,7 +128,7 @@ impl Node {
         &mut self,
         now: Time,
         from: NodeId,
-        (id, attempt): (TaskId, u32),
+        (id, attempt, ran): (TaskId, u32, Option<Duration>),
         result: Result<Vec<Parcel>, Failure>,
         fx: &mut Effects,
     ) {
@@ -145,6 +155,9 @@ impl Node {
             .filter(|_| !is_passed_on)
             .collect();
         if let Some(key) = key {
+            if let Some(ran) = ran.filter(|_| matches!(self.tasks[key].kind, Kind::Function)) {
+                self.note_ran(self.tasks[key].class, Some(from), ran);
+            }
             self.come_back(key);
             match result {
                 Ok(values) => self.attempt_succeeded(now, key, values, fx),
@@ -187,7 +200,9 @@ impl Node {
         if let Some(ActorPart::Call { incarnation, owner }) = task.part {
             return self.call_hosted(now, from, (incarnation, owner), task, fx);
         }
-        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read, part } = task;
+        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read, part, may_wait } =
+            task;
+        let may_wait = may_wait && part.is_none() && options.placement.group().is_none();
         let mut held = Held::new();
         let job_id = job.id;
         let (kind, scope) = match part {
@@ -198,7 +213,7 @@ impl Node {
         };
         let refuse = match self.check_foreign(from, &job, id, scope.is_some()) {
             Err(error) => Some(Some(error)),
-            Ok(()) => (!self.takes_foreign(&options)).then_some(None),
+            Ok(()) => (!self.takes_foreign(&options, may_wait)).then_some(None),
         };
         match (&refuse, scope) {
             (None, None) => self.know_job(&job, function.component),
@@ -230,8 +245,11 @@ impl Node {
         let key = self.register_foreign(now, from, new, fx);
         let task = &mut self.tasks[key];
         task.attempt = attempt;
-        task.extra().read = read;
+        (task.extra().read, task.extra().ahead) = (read, may_wait);
         self.admit(now, key, fx);
+        if may_wait {
+            self.waits_ahead(now, key);
+        }
         self.let_go(now, held, fx);
     }
 
@@ -248,7 +266,7 @@ impl Node {
             Some(ActorPart::Constructor { incarnation, .. }) => {
                 Message::IncarnationEnded { incarnation, calls: vec![(task, Some(failure))], cause: None }
             }
-            _ => Message::Ended { task, attempt, result: Err(failure) },
+            _ => Message::Ended { task, attempt, ran: None, result: Err(failure) },
         };
         self.tell(to, message);
     }
@@ -295,13 +313,18 @@ impl Node {
     }
 
     /// Whether a task of another node's may come here: it fits now, or few enough are in line.
-    fn takes_foreign(&self, options: &TaskOptions) -> bool {
+    fn takes_foreign(&self, options: &TaskOptions, may_wait: bool) -> bool {
         let needs = self.needs_of(options, 0);
         if let Some(slot) = options.placement.group() {
             return self.tasks.len() < self.limits.queued_tasks_max && self.takes_in_group(slot, &needs);
         }
         let fits = self.ready.tasks == 0 && self.free.covers(&needs);
-        let in_line = self.ready.tasks < self.limits.foreign_tasks_in_line_max && self.will_have(&needs);
+        let ahead = self.peers.ahead_in_line;
+        let has_place = match may_wait {
+            true => ahead < self.limits.ahead_in_line_max,
+            false => self.ready.tasks - ahead < self.limits.foreign_tasks_in_line_max,
+        };
+        let in_line = has_place && self.will_have(&needs);
         self.tasks.len() < self.limits.queued_tasks_max
             && self.total.covers(&needs)
             && options.placement.accepts(&self.labels)
@@ -320,9 +343,14 @@ impl Node {
         };
         let Some((class, owner)) = self.ready.order.values().find_map(head) else { return false };
         let Some(key) = self.dequeue(class) else { return false };
+        self.hand_back(now, key, owner, fx);
+        true
+    }
+
+    /// The owner of a task that was taken out of the line finds another node for it.
+    pub(super) fn hand_back(&mut self, now: Time, key: TaskKey, owner: NodeId, fx: &mut Effects) {
         let error = self.give_back(owner, key);
         self.fail_task(now, key, Arc::new(error), fx);
-        true
     }
 
     /// The owner of a task that was not begun finds another node for it: here it is to end with this.
@@ -347,10 +375,11 @@ impl Node {
     pub(in crate::node) fn tell_end(
         &mut self,
         now: Time,
-        Telling { owner, results, attempt }: Telling,
+        Telling { owner, results, attempt, began }: Telling,
         result: Result<Vec<Value>, Arc<Error>>,
         fx: &mut Effects,
     ) {
+        let ran = began.map(|began| now.since(began));
         let result = match result {
             Ok(values) => {
                 let mut parcels = Vec::with_capacity(values.len());
@@ -367,7 +396,7 @@ impl Node {
                 Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
             }
         };
-        self.tell(owner, Message::Ended { task: results.id, attempt, result });
+        self.tell(owner, Message::Ended { task: results.id, attempt, ran, result });
     }
 
     /// The owner wants an attempt to end.
@@ -393,7 +422,7 @@ impl Node {
         if is_call && self.tasks[key].is_inside() && reason == StopReason::JobEnded {
             // The actor goes on, and whoever called it does not wait for that.
             let result = Err(Failure::plain(error.clone()));
-            self.tell(from, Message::Ended { task: id, attempt: 0, result });
+            self.tell(from, Message::Ended { task: id, attempt: 0, ran: None, result });
             return self.orphan_call(now, key, error, false, fx);
         }
         self.end_now(now, key, error, reason, fx);

@@ -1,6 +1,7 @@
 //! Messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_core::node::{Failure, Message, Parcel};
 use engine_core::work::StopReason;
@@ -25,9 +26,10 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
             Wire::Refused(wire::Refused { task: Some(id(*task)), attempt: *attempt })
         }
         Message::HasRoom => Wire::HasRoom(wire::HasRoom {}),
-        Message::Ended { task, attempt, result } => Wire::Ended(wire::Ended {
+        Message::Ended { task, attempt, ran, result } => Wire::Ended(wire::Ended {
             task: Some(id(*task)),
             attempt: *attempt,
+            ran_nanos: ran.map(|ran| u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX)),
             result: Some(returned(result, bytes)),
         }),
         Message::Emitted { task, attempt, index, parcel: value } => Wire::Emitted(wire::Emitted {
@@ -115,6 +117,7 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Ended(ended) => Message::Ended {
             task: read::id(ended.task, "Ended.task")?,
             attempt: ended.attempt,
+            ran: ended.ran_nanos.map(Duration::from_nanos),
             result: returned_from(read::required(ended.result, "Ended.result")?, place)?,
         },
         Wire::Emitted(emitted) => Message::Emitted {

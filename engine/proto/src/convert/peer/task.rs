@@ -24,6 +24,7 @@ pub(super) fn task(task: &RemoteTask, bytes: ReadPlace<'_>) -> v1::RemoteTask {
         name: task.name.clone(),
         read: task.read,
         part: task.part.as_ref().map(part),
+        may_wait: task.may_wait,
     }
 }
 
@@ -40,6 +41,7 @@ pub(super) fn task_from(task: v1::RemoteTask, place: MakePlace<'_>) -> Result<Re
         name: task.name,
         read: task.read,
         part: task.part.map(part_from).transpose()?,
+        may_wait: task.may_wait,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Several nodes, and a network between them that a test works by hand.
 
 mod actors;
+mod ahead;
 mod death;
 mod groups;
 mod headed;

@@ -94,6 +94,7 @@ fn bytes_and_their_place_read_back() {
     let core = packet_of(vec![Message::Ended {
         task: samples::task_id(),
         attempt: 0,
+        ran: None,
         result: Ok(vec![
             samples::inline(Codec::Raw, b"the bytes"),
             samples::remote(Codec::Msgpack),

@@ -160,6 +160,7 @@ pub fn remote_task(entry: Entry, options: TaskOptions) -> RemoteTask {
         name: Some("counts words".into()),
         read: 6,
         part: None,
+        may_wait: false,
     }
 }
 
@@ -211,9 +212,11 @@ pub fn all_messages() -> Vec<Message> {
         Message::Ended {
             task,
             attempt,
+            ran: Some(Duration::from_nanos(u64::MAX)),
             result: Ok(vec![inline(Codec::Raw, b"one"), remote(Codec::Msgpack)]),
         },
-        Message::Ended { task, attempt, result: Err(failure()) },
+        Message::Ended { task, attempt, ran: None, result: Err(failure()) },
+        Message::Ended { task, attempt, ran: Some(Duration::ZERO), result: Err(failure()) },
         Message::Emitted { task, attempt, index: (1 << 31) - 2, parcel: inline(Codec::Msgpack, b"yielded") },
         Message::Read { task, read: u32::MAX },
         Message::Call(Box::new(remote_call())),
@@ -251,6 +254,8 @@ pub fn all_messages() -> Vec<Message> {
         let task = remote_task(Entry::Method("add".into()), task_options());
         Message::Run(Box::new(RemoteTask { part: Some(part), ..task }))
     }));
+    let waiting = remote_task(Entry::Run("count".into()), task_options());
+    all.push(Message::Run(Box::new(RemoteTask { may_wait: true, ..waiting })));
     let incarnation = Incarnation { actor: actor(), number: 7 };
     all.extend([
         Message::EndIncarnation(incarnation, StopReason::ActorEnded),

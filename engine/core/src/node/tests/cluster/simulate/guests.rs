@@ -75,6 +75,9 @@ impl Simulation {
     }
 
     pub(super) fn spawn(&mut self, index: usize, guest: Caller) {
+        if self.random.once_in(4) {
+            return self.spawn_alike(index, guest);
+        }
         let objects = self.objects(index, guest);
         let count = self.random.of([0, 0, 1, 2]);
         let mut arguments: Vec<Argument> =
@@ -100,6 +103,23 @@ impl Simulation {
             match spawned.outputs {
                 None => held.push(Handle::Stream(spawned.task)),
                 Some(count) => held.extend((0..count).map(|at| Handle::Object(spawned.task.output(at)))),
+            }
+        }
+    }
+
+    /// Tasks of one kind, a few at once: their owner gets to know how long they run.
+    fn spawn_alike(&mut self, index: usize, guest: Caller) {
+        let mut options = options();
+        if self.random.once_in(2) {
+            options.placement.strategy = Strategy::Spread;
+        }
+        for _ in 0..self.random.of([1, 2, 8]) {
+            let options = options.clone();
+            let spawned = self.cluster.worlds[index]
+                .event(|node, now, fx| node.spawn(now, guest, function("f"), Vec::new(), options, fx));
+            if let Ok(spawned) = spawned {
+                let held = self.held.entry((index, guest.instance)).or_default();
+                held.push(Handle::Object(spawned.task.output(0)));
             }
         }
     }

@@ -111,6 +111,7 @@ struct Summary {
     retried: u64,
     rebuilt: u64,
     refused: u64,
+    ahead: u64,
     fetched: u64,
     deaths: u64,
     /// Nodes that were taken for dead and came back.
@@ -141,6 +142,10 @@ impl Simulation {
         let count = random.of([2, 3, 5]);
         let limits = Limits {
             foreign_tasks_in_line_max: random.of([0, 2, 64]),
+            ahead_time_max: random.of([Duration::ZERO, Duration::from_millis(5), Duration::from_secs(10)]),
+            ahead_tasks_max: random.of([1, 3, 100]),
+            ahead_wait_max: Duration::from_millis(random.of([5, 50])),
+            ahead_in_line_max: random.of([1, 100]),
             nodes_looked_at_max: random.of([1, 2, 64]),
             store_bytes_max: random.of([1_000, 1 << 30]),
             spill: random.of([true, false]),
@@ -527,6 +532,7 @@ impl Simulation {
             self.summary.retried += counters.attempts_retried;
             self.summary.rebuilt += counters.tasks_rebuilt;
             self.summary.refused += counters.tasks_refused;
+            self.summary.ahead += counters.tasks_ahead;
         }
         self.summary.deaths = self.deaths;
         self.summary.groups = self.lines.created;
@@ -574,6 +580,7 @@ fn random_nodes() {
         sum.retried += summary.retried;
         sum.rebuilt += summary.rebuilt;
         sum.refused += summary.refused;
+        sum.ahead += summary.ahead;
         sum.fetched += summary.fetched;
         sum.deaths += summary.deaths;
         sum.fenced += summary.fenced;
@@ -588,7 +595,7 @@ fn random_nodes() {
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
-    let counts = counts.chain([sum.deaths, sum.fenced]);
+    let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
     let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
