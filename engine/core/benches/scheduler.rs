@@ -38,9 +38,13 @@ impl World {
     }
 
     fn with_key(key: u8, cpus: u64) -> Self {
+        Self::with_limits(key, cpus, Limits::default())
+    }
+
+    fn with_limits(key: u8, cpus: u64, limits: Limits) -> Self {
         let mut total = Resources::default();
         (total.cpus, total.memory) = (Quantity::units(cpus), 1 << 40);
-        let mut node = Node::new([key; 16], total, Vec::new(), Limits::default());
+        let mut node = Node::new([key; 16], total, Vec::new(), limits);
         let spec = JobSpec {
             job: JobId::from_bits(u64::from(key), 0),
             component: ComponentId([1; 32]),
@@ -239,8 +243,8 @@ fn queued() -> (Duration, Option<u64>) {
 
 /// The owner has no CPUs and another node has eight, among `others` that have none: a thousand tasks at a
 /// time go there and come back. What both nodes' cores take together.
-fn elsewhere(others: u64) -> Duration {
-    let (mut owner, mut other) = (World::with_key(3, 0), World::with_key(4, 8));
+fn elsewhere(others: u64, limits: Limits) -> Duration {
+    let (mut owner, mut other) = (World::with_limits(3, 0, limits), World::with_key(4, 8));
     let mut ids = engine_core::ids::IdGenerator::new([5; 16]);
     let join = |world: &mut World, id, total: &Resources| {
         let info = NodeInfo { id, labels: Vec::new(), total: total.clone() };
@@ -311,14 +315,16 @@ fn main() {
         })
         .collect();
     type Round<'a> = Box<dyn Fn() -> Duration + 'a>;
-    let rounds: [(&str, Round); 7] = [
+    let none_ahead = || Limits { ahead_time_max: Duration::ZERO, ..Limits::default() };
+    let rounds: [(&str, Round); 8] = [
         ("fresh sandboxes, one by one", Box::new(|| one_by_one(Reuse::Never))),
         ("warm sandboxes, one by one", Box::new(|| one_by_one(Reuse::Job))),
         ("fresh sandboxes, 1000 at a time", Box::new(|| a_thousand_at_a_time(&plain))),
         ("the same of 100 kinds", Box::new(|| a_thousand_at_a_time(&cpus))),
         ("actor calls, one by one", Box::new(actor_calls)),
-        ("on another node, both cores", Box::new(|| elsewhere(0))),
-        ("the same among 1000 full nodes", Box::new(|| elsewhere(1_000))),
+        ("on another node, both cores", Box::new(|| elsewhere(0, Limits::default()))),
+        ("on another node, none given ahead", Box::new(|| elsewhere(0, none_ahead()))),
+        ("the same among 1000 full nodes", Box::new(|| elsewhere(1_000, Limits::default()))),
     ];
     for (name, round) in rounds.iter().filter(|(name, _)| wanted(name)) {
         let best = (0..ROUNDS).map(|_| round()).min().unwrap_or_default();
