@@ -197,7 +197,10 @@ impl Cluster {
         let nodes = self.listed("nodes", &["state=ALIVE"])?;
         if nodes.len() != self.agents.len() || nodes.iter().any(|node| node["available"] != node["total"]) {
             let brief = |node: &Value| {
-                format!("{} {} of {}, {}", node["node_id"], node["available"], node["total"], node["counters"])
+                format!(
+                    "{} {} of {}, {}",
+                    node["node_id"], node["available"], node["total"], node["counters"]
+                )
             };
             return Err(nodes.iter().map(brief).collect::<Vec<_>>().join("\n"));
         }
