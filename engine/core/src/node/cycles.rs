@@ -25,6 +25,7 @@ impl Node {
             for id in unreachable {
                 self.remove_edge(now, Handle::Object(id), fx);
             }
+            self.say_less_is_held(job);
         }
     }
 

@@ -112,10 +112,6 @@ pub(super) struct Job {
     pub elsewhere: BTreeSet<NodeId>,
     /// Nodes that had something of it.
     pub nodes: BTreeSet<NodeId>,
-    /// Nodes that hold objects of it, as others have said.
-    pub holders: BTreeSet<NodeId>,
-    /// Somebody who goes on may hold objects of it on another node.
-    pub retained: bool,
 }
 
 impl Job {
@@ -139,8 +135,6 @@ impl Job {
             ended_by: None,
             elsewhere: BTreeSet::new(),
             nodes: BTreeSet::new(),
-            holders: BTreeSet::new(),
-            retained: false,
         }
     }
 
@@ -384,7 +378,7 @@ impl Node {
                 None => fx.push(Effect::JobEnded(id, end)),
                 Some(_) => self.tell_job_gone(id),
             }
-            self.sweep_if_unreachable(id);
+            self.plan_sweep(id);
         }
         let Some(job) = self.jobs.get(&id) else { return };
         if job.detached == 0 {
@@ -394,6 +388,7 @@ impl Node {
             let classes = job.recent_classes;
             self.jobs.remove(&id);
             fx.push(Effect::JobForgotten(id));
+            self.look_at_retained();
             for class in classes {
                 self.forget_class_if_unused(class);
             }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::ids::{ComponentId, IdSet, JobId, NodeId, ObjectId};
+use crate::ids::{ComponentId, IdMap, JobId, NodeId, ObjectId};
 use crate::node::job::Job;
 use crate::node::peers::message::{Message, RemoteJob};
 use crate::node::{Effects, JobSpec, Node, RootEntry};
@@ -19,7 +19,8 @@ use crate::value::Handle;
 /// The latest jobs that have ended.
 #[derive(Default)]
 pub(super) struct EndedJobs {
-    known: IdSet<JobId>,
+    /// And the nodes of their roots.
+    known: IdMap<JobId, Option<NodeId>>,
     order: VecDeque<JobId>,
 }
 
@@ -27,10 +28,12 @@ pub(super) struct EndedJobs {
 const ENDED_JOBS_MAX: usize = 10_000;
 
 impl EndedJobs {
-    fn insert(&mut self, job: JobId) {
-        if !self.known.insert(job) {
+    fn insert(&mut self, job: JobId, home: Option<NodeId>) {
+        if let Some(known) = self.known.get_mut(&job) {
+            *known = known.or(home);
             return;
         }
+        self.known.insert(job, home);
         self.order.push_back(job);
         if self.order.len() > ENDED_JOBS_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -38,12 +41,17 @@ impl EndedJobs {
             self.known.remove(&oldest);
         }
     }
+
+    /// The node of a job's root, when that is another.
+    pub fn home_of(&self, job: JobId) -> Option<NodeId> {
+        self.known.get(&job).copied().flatten()
+    }
 }
 
 impl Node {
     /// Whether a job has ended, and nothing of it may start here any more.
     pub(super) fn has_ended(&self, job: JobId) -> bool {
-        self.peers.ended_jobs.known.contains(&job) || self.jobs.get(&job).is_some_and(Job::is_ending)
+        self.peers.ended_jobs.known.contains_key(&job) || self.jobs.get(&job).is_some_and(Job::is_ending)
     }
 
     /// Has an entry for a job of which something runs here.
@@ -117,7 +125,8 @@ impl Node {
         if nodes.is_empty() && self.peers.is_empty() {
             return;
         }
-        self.peers.ended_jobs.insert(id);
+        let home = job.home;
+        self.peers.ended_jobs.insert(id, home);
         let why: Arc<str> = Arc::from(why);
         for node in nodes {
             self.tell(node, Message::EndJob(id, why.clone()));
@@ -133,7 +142,8 @@ impl Node {
         why: &Arc<str>,
         fx: &mut Effects,
     ) {
-        self.peers.ended_jobs.insert(id);
+        let home = self.jobs.get(&id).and_then(|job| job.home);
+        self.peers.ended_jobs.insert(id, home);
         match self.jobs.get_mut(&id) {
             Some(job) if job.home.is_some() && !job.is_ending() => {
                 job.end(Err(Arc::new(Error::new(ErrorCode::TaskCancelled, &**why))), true);
@@ -145,83 +155,28 @@ impl Node {
             // The same node has told before, and hears when nothing is left.
             Some(job) if job.ended_by == Some(from) => {}
             // It was told by another, who hears when nothing is left; or there is nothing.
-            job => {
-                let retains = match job {
-                    Some(job) => job.has_detached(),
-                    None => self.retains_objects_of(id),
-                };
-                let holders = self.holders_of(id);
-                self.tell(from, Message::JobGone { job: id, retains, nodes: vec![self.id], holders });
+            _ => {
+                self.tell(from, Message::JobGone { job: id, nodes: vec![self.id] });
             }
         }
     }
 
     /// Whoever told of a job's end hears that nothing of it is left here.
     pub(in crate::node) fn tell_job_gone(&mut self, id: JobId) {
-        let retains = self.retains_objects_of(id);
         let Some(job) = self.jobs.get(&id) else { return };
         let Some(to) = job.ended_by else { return };
-        let retains = retains || job.retained || job.has_detached();
         let nodes = job.nodes.iter().copied().chain([self.id]).collect();
-        let mut holders = self.holders_of(id);
-        holders.extend(&job.holders);
-        self.tell(to, Message::JobGone { job: id, retains, nodes, holders });
+        self.tell(to, Message::JobGone { job: id, nodes });
     }
 
     /// Nothing of a job is left on another node.
-    pub(super) fn job_gone_at(
-        &mut self,
-        from: NodeId,
-        id: JobId,
-        retains: bool,
-        (nodes, holders): (Vec<NodeId>, Vec<NodeId>),
-        fx: &mut Effects,
-    ) {
+    pub(super) fn job_gone_at(&mut self, from: NodeId, id: JobId, nodes: Vec<NodeId>, fx: &mut Effects) {
         if let Some(job) = self.jobs.get_mut(&id)
             && job.elsewhere.remove(&from)
         {
-            job.retained |= retains;
             job.nodes.extend(nodes);
-            job.holders.extend(holders);
             self.report_if_ended(id, fx);
         }
-    }
-
-    /// When nothing of a job runs anywhere, objects of different nodes that hold one another go too,
-    /// unless somebody who goes on may reach them.
-    pub(in crate::node) fn sweep_if_unreachable(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
-        if job.home.is_some() || job.nodes.is_empty() || job.retained || job.has_detached() {
-            return;
-        }
-        let nodes = job.nodes.clone();
-        // Who was not of the job may hold what it was given.
-        let holders = job.holders.iter().copied().chain(self.holders_of(id));
-        let strangers = holders.into_iter().any(|holder| holder != self.id && !nodes.contains(&holder));
-        if strangers || self.retains_objects_of(id) {
-            return;
-        }
-        for node in nodes {
-            if node != self.id {
-                self.tell(node, Message::SweepJob(id));
-            }
-        }
-        self.peers.sweeping.push(id);
-    }
-
-    /// Nodes that hold objects of a job that are owned here, or that are given them.
-    fn holders_of(&self, id: JobId) -> Vec<NodeId> {
-        let mut holders = Vec::new();
-        self.peers.references.for_each_holder(|node, handle| {
-            if let Handle::Object(object) = handle
-                && self.objects.get(&object).is_some_and(|object| object.job == id)
-            {
-                holders.push(node);
-            }
-        });
-        holders.sort();
-        holders.dedup();
-        holders
     }
 
     /// Frees all objects of a job, whoever holds them.
@@ -249,6 +204,7 @@ impl Node {
 
     /// A node is dead: it has nothing of any job, and the jobs whose roots it had are at their end.
     pub(super) fn end_jobs_of(&mut self, now: Time, dead: NodeId, fx: &mut Effects) {
+        self.nothing_is_held_by(dead);
         let mut jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         jobs.sort();
         for id in jobs {

@@ -152,13 +152,23 @@ pub enum Message {
     JobGone {
         /// The job.
         job: JobId,
-        /// Whether somebody who goes on holds objects of it there.
-        retains: bool,
         /// The nodes that this is about.
         nodes: Vec<NodeId>,
-        /// Nodes that hold objects of it that are owned there, or are about to.
-        holders: Vec<NodeId>,
     },
+    /// What of a job that has ended is held on the receiver's node?
+    WhatIsHeld(JobId),
+    /// The answer.
+    Held {
+        /// The job.
+        job: JobId,
+        /// Whether somebody who goes on holds objects of it there, or a handle to one is on its way.
+        retains: bool,
+        /// What its objects that are owned there are lent, less what is borrowed there: over all nodes it is
+        /// zero when whatever was lent has arrived, and is known there as the job's.
+        balance: u64,
+    },
+    /// Less of this job, which has ended, is held on the sender's node than before; to the node of its root.
+    LessIsHeld(JobId),
     /// Nothing of it runs anywhere, and nobody who goes on holds objects of it: they are all free.
     SweepJob(JobId),
 }

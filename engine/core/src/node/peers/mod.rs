@@ -3,7 +3,7 @@
 //! Between two nodes messages arrive once and in order ([`session`]). On that stand the references
 //! across nodes ([`references`]), the tasks that run on another node than their owner's ([`tasks`]), the
 //! actors that live on another ([`hosts`], [`hosted`]), and the objects whose bytes or whose owner are
-//! elsewhere ([`values`]).
+//! elsewhere ([`values`]). What is left of an ended job on several nodes [`sweep`] frees.
 //!
 //! A node's id is that of its incarnation: one that was declared dead and comes back has another, and
 //! what its former self still sends has no effect (contract H3).
@@ -20,6 +20,7 @@ mod message;
 mod references;
 mod session;
 mod streams;
+mod sweep;
 mod tasks;
 mod values;
 
@@ -63,6 +64,8 @@ pub(super) struct Peers {
     ended_jobs: jobs::EndedJobs,
     /// Jobs that have ended everywhere and whose objects are about to be freed.
     pub sweeping: Vec<JobId>,
+    /// Jobs of this node that have ended and of which objects may be left on several.
+    sweeps: sweep::Sweeps,
     spread: u64,
     /// Nodes whose tasks were refused here, and what was free then.
     refused: BTreeSet<NodeId>,
@@ -356,9 +359,10 @@ impl Node {
             Message::Keeps(object) => self.drop_unless_stored(from, object),
             Message::EndJob(job, why) => self.end_job_here(now, from, job, &why, fx),
             Message::JobHere(job) => self.job_here(from, job),
-            Message::JobGone { job, retains, nodes, holders } => {
-                self.job_gone_at(from, job, retains, (nodes, holders), fx);
-            }
+            Message::JobGone { job, nodes } => self.job_gone_at(from, job, nodes, fx),
+            Message::WhatIsHeld(job) => self.say_what_is_held(from, job),
+            Message::Held { job, retains, balance } => self.held_at(from, job, retains, balance),
+            Message::LessIsHeld(job) => self.look_for_sweep(job),
             Message::SweepJob(job) => self.sweep_job(now, job, fx),
         }
     }

@@ -11,11 +11,14 @@
 //! A node that holds it no more sends `Release` with the number of times that the owner has given or
 //! granted it. When the owner has given it again meanwhile, the numbers differ and the edge stays.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use crate::error::{Error, ErrorCode};
 use crate::ids::{ActorId, IdMap, IdSet, InstanceId, JobId, NodeId, ObjectId};
 use crate::node::edges::{Object, State};
+use crate::node::job::Job;
 use crate::node::peers::message::{Held, Message};
 use crate::node::{Effects, Node};
 use crate::time::Time;
@@ -71,6 +74,27 @@ impl References {
     pub fn for_each_holder(&self, mut visit: impl FnMut(NodeId, Handle)) {
         let lent = self.lent.keys().chain(self.transits.keys());
         lent.for_each(|(node, handle)| visit(*node, *handle));
+    }
+
+    /// What the objects among these are lent, less what is borrowed of them; and whether a handle to one of
+    /// them is on its way by a third node.
+    pub fn balance(&self, node: NodeId, is_among: impl Fn(&ObjectId) -> bool) -> (u64, bool) {
+        let is_meant = |handle: &Handle| matches!(handle, Handle::Object(id) if is_among(id));
+        let line = |owner: NodeId, holder: NodeId, handle: Handle, grants: u64| {
+            let mut hasher = DefaultHasher::new();
+            (owner, holder, handle, grants).hash(&mut hasher);
+            hasher.finish()
+        };
+        let mut balance = 0u64;
+        for ((holder, handle), grants) in self.lent.iter().filter(|((_, handle), _)| is_meant(handle)) {
+            balance = balance.wrapping_add(line(node, *holder, *handle, *grants));
+        }
+        let mut moves = self.transits.keys().any(|(_, handle)| is_meant(handle));
+        for (handle, borrow) in self.borrows.iter().filter(|(handle, _)| is_meant(handle)) {
+            balance = balance.wrapping_sub(line(borrow.owner, node, *handle, borrow.grants));
+            moves |= borrow.asked || borrow.grants == 0;
+        }
+        (balance, moves)
     }
 
     /// Whether a node holds what this one owns.
@@ -180,7 +204,7 @@ impl Node {
         borrow.released = false;
         if from == owner {
             borrow.grants += 1;
-            return;
+            return self.look_for_cycles(handle);
         }
         if borrow.grants > 0 && !borrow.asked {
             self.tell(from, Message::Received(handle));
@@ -267,6 +291,7 @@ impl Node {
         if gone && !released {
             self.is_gone(now, handle, fx);
         }
+        self.look_for_cycles(handle);
     }
 
     /// A receiver has its own edge.
@@ -277,6 +302,7 @@ impl Node {
         if *answers == 0 {
             transits.remove(&(from, handle));
             self.remove_edge(now, handle, fx);
+            self.look_for_cycles(handle);
         }
     }
 
@@ -316,11 +342,10 @@ impl Node {
     }
 
     /// Of an object whose job has ended, which another node held until now: what is left may hold itself.
-    fn look_for_cycles(&mut self, handle: Handle) {
+    pub(super) fn look_for_cycles(&mut self, handle: Handle) {
         let Handle::Object(id) = handle else { return };
         let Some(job) = self.objects.get(&id).map(|object| object.job) else { return };
-        let goes_on = self.jobs.get(&job).is_some_and(|job| !job.is_ending());
-        if !goes_on && !self.ended_jobs.contains(&job) {
+        if self.jobs.get(&job).is_none_or(Job::is_ending) && !self.ended_jobs.contains(&job) {
             self.ended_jobs.push(job);
         }
     }

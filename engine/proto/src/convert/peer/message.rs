@@ -94,12 +94,15 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
         Message::EndJob(job, reason) => {
             Wire::EndJob(wire::EndJob { job: Some(id(*job)), reason: reason.to_string() })
         }
-        Message::JobGone { job, retains, nodes, holders } => Wire::JobGone(wire::JobGone {
+        Message::JobGone { job, nodes } => Wire::JobGone(wire::JobGone {
             job: Some(id(*job)),
-            retains: *retains,
             nodes: nodes.iter().copied().map(id).collect(),
-            holders: holders.iter().copied().map(id).collect(),
         }),
+        Message::WhatIsHeld(job) => Wire::WhatIsHeld(id(*job)),
+        Message::Held { job, retains, balance } => {
+            Wire::Held(wire::Held { job: Some(id(*job)), retains: *retains, balance: *balance })
+        }
+        Message::LessIsHeld(job) => Wire::LessIsHeld(id(*job)),
         Message::SweepJob(job) => Wire::SweepJob(id(*job)),
     };
     v1::PeerMessage { message: Some(message) }
@@ -177,12 +180,16 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Drop(object) => Message::Drop(id_from(object)),
         Wire::JobHere(job) => Message::JobHere(id_from(job)),
         Wire::EndJob(end) => Message::EndJob(read::id(end.job, "EndJob.job")?, Arc::from(end.reason)),
-        Wire::JobGone(gone) => Message::JobGone {
-            job: read::id(gone.job, "JobGone.job")?,
-            retains: gone.retains,
-            nodes: read::ids(&gone.nodes),
-            holders: read::ids(&gone.holders),
+        Wire::JobGone(gone) => {
+            Message::JobGone { job: read::id(gone.job, "JobGone.job")?, nodes: read::ids(&gone.nodes) }
+        }
+        Wire::WhatIsHeld(job) => Message::WhatIsHeld(id_from(job)),
+        Wire::Held(held) => Message::Held {
+            job: read::id(held.job, "Held.job")?,
+            retains: held.retains,
+            balance: held.balance,
         },
+        Wire::LessIsHeld(job) => Message::LessIsHeld(id_from(job)),
         Wire::SweepJob(job) => Message::SweepJob(id_from(job)),
     })
 }

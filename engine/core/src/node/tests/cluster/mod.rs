@@ -14,6 +14,7 @@ mod hosted_streams;
 mod references;
 mod simulate;
 mod streams;
+mod sweep;
 mod tasks;
 
 use std::time::Duration;

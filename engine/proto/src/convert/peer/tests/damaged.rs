@@ -99,6 +99,7 @@ fn what_every_message_needs() {
         Missing.failure,
         EndJob.job,
         JobGone.job,
+        Held.job,
     );
     let mut wire = to_wire(&packet_of(vec![Message::HasRoom]));
     wire.messages[0].message = None;

@@ -234,12 +234,10 @@ pub fn all_messages() -> Vec<Message> {
         Message::Drop(task_id().put(8)),
         Message::JobHere(job_id()),
         Message::EndJob(job_id(), "it was stopped".into()),
-        Message::JobGone {
-            job: job_id(),
-            retains: true,
-            nodes: vec![node(1), node(2)],
-            holders: vec![node(3)],
-        },
+        Message::JobGone { job: job_id(), nodes: vec![node(1), node(2)] },
+        Message::WhatIsHeld(job_id()),
+        Message::Held { job: job_id(), retains: true, balance: u64::MAX - 6 },
+        Message::LessIsHeld(job_id()),
         Message::SweepJob(job_id()),
     ];
     let entries = [
