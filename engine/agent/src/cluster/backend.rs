@@ -37,11 +37,24 @@ impl PeerBackend for NodePeer {
             self.log(line)?;
         }
         let store = &self.driver.store;
+        let mut packets = Vec::with_capacity(frame.packets.len());
+        let mut wrong = None;
         for packet in frame.packets {
-            let packet = peer::packet_from(packet, &|bytes| store.place(bytes.into()))?;
-            self.driver.event(|node, now, fx| node.packet(now, packet, fx));
+            match peer::packet_from(packet, &|bytes| store.place(bytes.into())) {
+                Ok(packet) => packets.push(packet),
+                Err(error) => {
+                    wrong = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(())
+        if !packets.is_empty() {
+            // One event: what follows from all of them goes out together.
+            self.driver.event(|node, now, fx| {
+                packets.into_iter().for_each(|packet| node.packet(now, packet, fx));
+            });
+        }
+        wrong.map_or(Ok(()), Err)
     }
 
     fn grants(&self, job: JobId) -> Result<v1::JobGrants, Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use engine_core::NodeId;
+use engine_proto::v1;
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -15,6 +16,8 @@ use crate::connection::{Connection, Listener, incoming};
 use crate::limits::PEER_LINES_MAX;
 use crate::listen::{BindError, TcpSocket};
 
+/// Packets that are dealt with in one go.
+const PACKETS_AT_ONCE_MAX: usize = 64;
 /// Bytes that there is room for at each read.
 const READ_BYTES: usize = 256 << 10;
 
@@ -59,15 +62,16 @@ async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend:
     let Ok(Some(from)) = begun else { return };
     let mut bytes = BytesMut::with_capacity(READ_BYTES);
     loop {
-        loop {
-            let taken = match wire::take_frame(&mut bytes) {
-                Ok(Some(frame)) => backend.frame(frame).map_err(|error| error.to_string()),
-                Ok(None) => break,
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(error) = taken {
-                tracing::warn!(%from, error, "a node says what this one does not understand: its line is closed");
-                return;
+        let mut is_more = true;
+        while is_more {
+            let (frame, next) = take_frames(&mut bytes);
+            let taken = backend.frame(frame).map_err(|error| error.to_string());
+            match taken.and(next.map_err(|error| error.to_string())) {
+                Ok(more) => is_more = more,
+                Err(error) => {
+                    tracing::warn!(%from, error, "a node says what this one does not understand: its line is closed");
+                    return;
+                }
             }
         }
         bytes.reserve(READ_BYTES);
@@ -76,6 +80,24 @@ async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend:
             _ => return,
         }
     }
+}
+
+/// The frames that are there as one, and whether there may be more, or what is wrong with the next.
+///
+/// What has come together is dealt with together: one event of the node for all of it, and one answer.
+fn take_frames(bytes: &mut BytesMut) -> (v1::PeerFrame, Result<bool, wire::BadFrame>) {
+    let mut all = v1::PeerFrame::default();
+    while all.packets.len() < PACKETS_AT_ONCE_MAX {
+        match wire::take_frame(bytes) {
+            Ok(Some(frame)) => {
+                all.logs.extend(frame.logs);
+                all.packets.extend(frame.packets);
+            }
+            Ok(None) => return (all, Ok(false)),
+            Err(error) => return (all, Err(error)),
+        }
+    }
+    (all, Ok(true))
 }
 
 /// Answers the hello; who sends, when it is welcome.
@@ -95,7 +117,6 @@ mod tests {
     use bytes::Bytes;
     use engine_core::node::{Load, Packet};
     use engine_core::{Error, JobId};
-    use engine_proto::v1;
     use parking_lot::Mutex;
     use tokio::sync::watch;
 

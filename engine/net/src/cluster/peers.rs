@@ -1,14 +1,15 @@
 //! The lines from this node to the others: packets and log lines.
 //!
 //! Whoever has something to send writes it to the connection itself when that takes it at once, so that
-//! a packet costs no hop; what does not go at once, or comes while another writes, the line's own task
-//! sends on, many packets at once. What was given to a line that broke may be lost: the core's sessions
+//! a packet costs no hop; what does not go at once, or comes while another writes or right after, the
+//! line's own task sends on, many packets at once. What was given to a line that broke may be lost: the core's sessions
 //! send packets again.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use engine_core::node::Packet;
@@ -28,6 +29,8 @@ use crate::limits::{PEER_LOG_LINES_MAX, PEER_PACKETS_MAX};
 
 /// Log lines of one frame.
 const FRAME_LOG_LINES_MAX: usize = 1_000;
+/// What comes so soon after the last write is one of many: it goes with those that come meanwhile.
+const BUSY_GAP: Duration = Duration::from_micros(100);
 /// So many bytes are written before a further frame is put behind them.
 const UNSENT_BYTES_MAX: usize = 1 << 20;
 
@@ -83,6 +86,8 @@ struct Writer {
     connection: Option<Arc<TcpStream>>,
     /// Of a frame that was not taken whole.
     unsent: BytesMut,
+    /// When something was written last.
+    wrote: Option<Instant>,
 }
 
 /// What is left to do after a write.
@@ -188,6 +193,9 @@ impl Shared {
     fn write_or_leave(&self) {
         loop {
             let Some(mut writer) = self.writer.try_lock() else { return };
+            if writer.wrote.is_some_and(|wrote| wrote.elapsed() < BUSY_GAP) {
+                return self.work.notify_one();
+            }
             let written = writer.write(self);
             drop(writer);
             match written {
@@ -235,7 +243,10 @@ impl Writer {
                 return Written::All;
             }
             match connection.try_write(&self.unsent) {
-                Ok(count) => self.unsent.advance(count),
+                Ok(count) => {
+                    self.unsent.advance(count);
+                    self.wrote = Some(Instant::now());
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
                 Err(error) => {
                     tracing::debug!(%error, "a line broke");

@@ -68,6 +68,8 @@ pub(super) struct Room {
     pub free: Resources,
     /// What it was given, by the number of the message, which it has not acknowledged.
     given: VecDeque<(u64, Arc<Resources>)>,
+    /// All of that together.
+    given_sum: Resources,
     /// It has refused a task and said nothing since.
     is_closed: bool,
 }
@@ -80,13 +82,11 @@ impl Room {
             return false;
         }
         let before = self.free.clone();
-        while self.given.front().is_some_and(|(number, _)| *number <= acknowledged) {
-            self.given.pop_front();
+        while let Some((_, needs)) = self.given.pop_front_if(|(number, _)| *number <= acknowledged) {
+            self.given_sum.take(&needs);
         }
         self.free = load.free.clone();
-        for (_, needs) in &self.given {
-            self.free.take_what_is_there(needs);
-        }
+        self.free.take_what_is_there(&self.given_sum);
         self.said = load;
         self.is_closed = false;
         !before.covers(&self.free)
@@ -104,6 +104,7 @@ impl Room {
     /// The node was given a task.
     pub fn give(&mut self, number: u64, needs: Arc<Resources>) {
         self.free.take_what_is_there(&needs);
+        self.given_sum.give(&needs);
         self.given.push_back((number, needs));
     }
 
