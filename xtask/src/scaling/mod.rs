@@ -9,16 +9,21 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// As in the example.
+const CPUS_PER_NODE: u64 = 4;
+
 /// Where figures and plots are kept.
 fn folder() -> PathBuf {
     root().join("docs/scaling")
 }
 
-/// Runs a cluster of each size, keeps what was seen, and draws it.
+/// Runs a cluster of each size, keeps what was seen with what is known of other sizes, and draws it.
 pub(crate) fn run(nodes: &[u64], tasks: u64, seed: u64, only_draw: bool) -> Result<()> {
     let file = folder().join("figures.json");
     if !only_draw {
-        let figures = measure(nodes, tasks, seed)?;
+        let known = std::fs::read_to_string(&file).ok();
+        let known = known.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or(Value::Null);
+        let figures = measure(nodes, tasks, seed, &known)?;
         std::fs::create_dir_all(folder()).context("cannot create docs/scaling")?;
         let text = serde_json::to_string_pretty(&figures)? + "\n";
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -31,8 +36,9 @@ pub(crate) fn run(nodes: &[u64], tasks: u64, seed: u64, only_draw: bool) -> Resu
     Ok(())
 }
 
-/// Each size in a process of its own, so that memory is that of one cluster.
-fn measure(nodes: &[u64], tasks: u64, seed: u64) -> Result<Value> {
+/// Each size in a process of its own, so that memory is that of one cluster. What is known of other sizes
+/// stays.
+fn measure(nodes: &[u64], tasks: u64, seed: u64, known: &Value) -> Result<Value> {
     succeed(&mut cargo(&["build", "--release", "--package", "engine-core", "--example", "scaling"]))?;
     let ask = |arguments: &[String]| -> Result<Value> {
         let mut command = Command::new(target_dir().join("release/examples/scaling"));
@@ -46,14 +52,21 @@ fn measure(nodes: &[u64], tasks: u64, seed: u64) -> Result<Value> {
     for name in ["view-bytes", "head-bytes", "task-bytes"] {
         bytes.insert(name.replace('-', "_"), ask(&[name.to_owned(), "100000".to_owned()])?);
     }
-    let mut runs = Vec::new();
+    let is_other = |run: &&Value| !nodes.iter().any(|nodes| run["nodes"].as_f64() == Some(*nodes as f64));
+    let mut runs: Vec<Value> =
+        known["runs"].as_array().into_iter().flatten().filter(is_other).cloned().collect();
     for nodes in nodes {
         let tasks = tasks.min(nodes * 2_000);
-        let run = ask(&[nodes.to_string(), tasks.to_string(), seed.to_string()])?;
+        // Two seconds of work at least: the head passes loads on ten times a second.
+        let task_ms = (2_000 * nodes * CPUS_PER_NODE / tasks).max(10);
+        let run = ask(&[nodes, &tasks, &task_ms, &seed].map(u64::to_string))?;
         eprintln!("{run}");
         runs.push(run);
     }
-    Ok(json!({ "seed": seed, "bytes": bytes, "runs": runs }))
+    runs.sort_by(|one, other| {
+        one["nodes"].as_f64().unwrap_or(0.0).total_cmp(&other["nodes"].as_f64().unwrap_or(0.0))
+    });
+    Ok(json!({ "bytes": bytes, "runs": runs }))
 }
 
 /// What was measured.
@@ -73,9 +86,10 @@ impl Figures {
 }
 
 /// The rows of the table: what is shown, from which field, in which unit, with how many decimals.
-const ROWS: [(&str, &str, f64, usize); 24] = [
+const ROWS: [(&str, &str, f64, usize); 25] = [
     ("owners", "owners", 1.0, 0),
     ("tasks", "tasks", 1.0, 0),
+    ("a task runs for, ms", "task_ms", 1.0, 0),
     ("every node knows all", "full_views", 1.0, 0),
     ("tasks/s, virtual", "tasks_per_virtual_s", 1.0, 0),
     ("owner's core, µs per task", "owner_ns_per_task", 1e-3, 1),

@@ -18,8 +18,6 @@ use crate::network::{HEAD, Network, Random};
 
 /// CPUs of a node that runs tasks, each of which takes one.
 pub const CPUS: u64 = 4;
-/// How long a task runs at least, and how much longer at most, in nanoseconds: 10 ms on average.
-const TASK_NANOS: (u64, u64) = (8_000_000, 4_000_000);
 /// One of so many nodes owns tasks, and no more than so many in all.
 const NODES_PER_OWNER: usize = 20;
 const OWNERS_MAX: usize = 50;
@@ -98,6 +96,8 @@ pub struct Cluster {
     random: Random,
     pub owners: usize,
     pub tasks: u64,
+    /// How long a task runs on average.
+    pub task_ms: u64,
     pub is_full: bool,
     pub ended: u64,
     /// Times that a node had no room for a task.
@@ -116,7 +116,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub fn new(nodes: usize, tasks: u64, seed: u64, is_full: bool) -> Self {
+    pub fn new(nodes: usize, tasks: u64, task_ms: u64, seed: u64, is_full: bool) -> Self {
         let owners = (nodes / NODES_PER_OWNER).clamp(1, OWNERS_MAX);
         let mut random = Random(seed);
         let mut machines: Vec<Machine> = Vec::with_capacity(nodes);
@@ -163,6 +163,7 @@ impl Cluster {
             random,
             owners,
             tasks,
+            task_ms,
             is_full,
             ended: 0,
             refused: 0,
@@ -311,7 +312,8 @@ impl Cluster {
                 death.recovered = Some(self.now);
             }
         }
-        let nanos = TASK_NANOS.0 + self.random.below(TASK_NANOS.1);
+        // A fifth more or less.
+        let nanos = self.task_ms * (800_000 + self.random.below(400_000));
         self.queue.add(self.now + Duration::from_nanos(nanos), Event::GuestDone(at, instance, task));
     }
 

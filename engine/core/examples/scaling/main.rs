@@ -1,7 +1,7 @@
 //! The core of a whole cluster in virtual time, and what it costs: the figures of `docs/scaling.md`.
 //!
 //! `cargo xtask scaling` runs this for one size after the other and draws the plots. Each run prints one
-//! line of JSON: `scaling NODES TASKS [SEED [VIEWS]]`. `VIEWS`: `full`, or `sampled`: only the owners and one
+//! line of JSON: `scaling NODES TASKS TASK_MS [SEED [VIEWS]]`. `VIEWS`: `full`, or `sampled`: only the owners and one
 //! that runs tasks know all others. `scaling view-bytes NODES`, `head-bytes` and `task-bytes` print what one
 //! entry of a table takes.
 
@@ -31,18 +31,18 @@ fn main() -> ExitCode {
         println!("{bytes}");
         return ExitCode::SUCCESS;
     }
-    let (Some(nodes), Some(tasks)) = (number(0), number(1)) else {
+    let (Some(nodes), Some(tasks), Some(task_ms)) = (number(0), number(1), number(2)) else {
         eprintln!(
-            "usage: scaling NODES TASKS [SEED [full|sampled]], or: scaling view-bytes NODES|head-bytes|task-bytes"
+            "usage: scaling NODES TASKS TASK_MS [SEED [full|sampled]], or: scaling view-bytes NODES|head-bytes|task-bytes"
         );
         return ExitCode::FAILURE;
     };
     let nodes = nodes.clamp(4, 1 << 20) as usize;
-    let full = match arguments.get(3).map(String::as_str) {
+    let full = match arguments.get(4).map(String::as_str) {
         Some(views) => views == "full",
         None => nodes <= FULL_VIEWS_MAX,
     };
-    let mut cluster = cluster::Cluster::new(nodes, tasks, number(2).unwrap_or(1), full);
+    let mut cluster = cluster::Cluster::new(nodes, tasks, task_ms, number(3).unwrap_or(1), full);
     cluster.run();
     println!("{}", report::line(&cluster));
     ExitCode::SUCCESS
