@@ -3,10 +3,11 @@
 //! `cargo xtask scaling` runs this for one size after the other and draws the plots. Each run prints one
 //! line of JSON: `scaling NODES TASKS TASK_MS [SEED [VIEWS]]`. `VIEWS`: `full`, or `sampled`: only the owners and one
 //! that runs tasks know all others. `scaling view-bytes NODES`, `head-bytes` and `task-bytes` print what one
-//! entry of a table takes.
+//! entry of a table takes; `scaling head-costs NODES` what one event takes at the head.
 
 mod cluster;
 mod events;
+mod head;
 mod measure;
 mod network;
 mod report;
@@ -20,6 +21,10 @@ const FULL_VIEWS_MAX: usize = 1_000;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |at: usize| arguments.get(at).and_then(|text| text.parse::<u64>().ok());
+    if arguments.first().is_some_and(|first| first == "head-costs") {
+        println!("{}", head::costs(number(1).unwrap_or(1_000).clamp(4, 1 << 20) as usize));
+        return ExitCode::SUCCESS;
+    }
     // One table in each process: memory that an earlier one gave back would hide what the next one takes.
     let bytes = match arguments.first().map(String::as_str) {
         Some("view-bytes") => number(1).map(|count| tables::view_bytes(count.clamp(1, 1 << 20) as usize)),
@@ -33,7 +38,7 @@ fn main() -> ExitCode {
     }
     let (Some(nodes), Some(tasks), Some(task_ms)) = (number(0), number(1), number(2)) else {
         eprintln!(
-            "usage: scaling NODES TASKS TASK_MS [SEED [full|sampled]], or: scaling view-bytes NODES|head-bytes|task-bytes"
+            "usage: scaling NODES TASKS TASK_MS [SEED [full|sampled]], or: scaling view-bytes NODES|head-bytes|task-bytes|head-costs NODES"
         );
         return ExitCode::FAILURE;
     };
