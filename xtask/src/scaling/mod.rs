@@ -9,6 +9,9 @@ use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// The head alone is measured with so many.
+const HEAD_NODES: [u64; 5] = [100, 1_000, 3_000, 10_000, 100_000];
+
 /// As in the example.
 const CPUS_PER_NODE: u64 = 4;
 
@@ -52,6 +55,10 @@ fn measure(nodes: &[u64], tasks: u64, seed: u64, known: &Value) -> Result<Value>
     for name in ["view-bytes", "head-bytes", "task-bytes"] {
         bytes.insert(name.replace('-', "_"), ask(&[name.to_owned(), "100000".to_owned()])?);
     }
+    let mut head = Vec::new();
+    for nodes in HEAD_NODES {
+        head.push(ask(&["head-costs".to_owned(), nodes.to_string()])?);
+    }
     let is_other = |run: &&Value| !nodes.iter().any(|nodes| run["nodes"].as_f64() == Some(*nodes as f64));
     let mut runs: Vec<Value> =
         known["runs"].as_array().into_iter().flatten().filter(is_other).cloned().collect();
@@ -66,7 +73,7 @@ fn measure(nodes: &[u64], tasks: u64, seed: u64, known: &Value) -> Result<Value>
     runs.sort_by(|one, other| {
         one["nodes"].as_f64().unwrap_or(0.0).total_cmp(&other["nodes"].as_f64().unwrap_or(0.0))
     });
-    Ok(json!({ "bytes": bytes, "runs": runs }))
+    Ok(json!({ "bytes": bytes, "head": head, "runs": runs }))
 }
 
 /// What was measured.
@@ -77,6 +84,13 @@ impl Figures {
     fn of(&self, field: &str) -> Vec<(f64, f64)> {
         let runs = self.0["runs"].as_array().into_iter().flatten();
         runs.filter_map(|run| Some((run["nodes"].as_f64()?, run[field].as_f64()?))).collect()
+    }
+
+    /// What an event takes at the head alone, by nodes, times `unit`.
+    fn at_head(&self, field: &str, unit: impl Fn(f64) -> f64) -> Vec<(f64, f64)> {
+        let sizes = self.0["head"].as_array().into_iter().flatten();
+        let point = |size: &Value| Some((size["nodes"].as_f64()?, size[field].as_f64()?));
+        sizes.filter_map(point).map(|(nodes, value)| (nodes, value * unit(nodes))).collect()
     }
 
     /// Bytes of a table's entry.
@@ -125,6 +139,14 @@ fn print_table(figures: &Figures) {
         println!("| {name} | {} |", values.join(" | "));
     }
     let bytes = ["view_bytes", "head_bytes", "task_bytes"].map(|name| figures.bytes(name));
+    println!("\n| the head alone, nodes | a beat, µs | all loads to all, ms | a join, ms | a leave, ms |");
+    println!("|--:|--:|--:|--:|--:|");
+    let column = |field| figures.at_head(field, |_| 1e-6);
+    let columns = ["beat_ns", "pass_on_all_ns", "join_ns", "leave_ns"].map(column);
+    for (at, (nodes, beat)) in columns[0].iter().enumerate() {
+        let [pass_on, join, leave] = [1, 2, 3].map(|column: usize| columns[column][at].1);
+        println!("| {nodes} | {:.1} | {pass_on:.1} | {join:.2} | {leave:.2} |", beat * 1e3);
+    }
     println!();
     println!(
         "Bytes: {} of each other node, {} at the head of each node, {} at the owner of each task in line.",

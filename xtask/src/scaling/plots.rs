@@ -66,10 +66,14 @@ pub(super) fn draw(figures: &Figures, folder: &Path) -> Result<()> {
         ),
         (
             "head",
-            "The head: CPUs busy while all nodes work",
+            "The head alone: CPUs that it takes",
             vec![
-                Series::extrapolated("all", figures.of("head_cpu")),
-                Series::extrapolated("for each node", scaled("head_cpu_us_per_node", 1e-6)),
+                Series::measured("beats, 10/s of each node", figures.at_head("beat_ns", |n| n * 10.0 / 1e9)),
+                Series::measured("beats, 2/s of each node", figures.at_head("beat_ns", |n| n * 2.0 / 1e9)),
+                Series::extrapolated(
+                    "all loads to all, 10/s",
+                    figures.at_head("pass_on_all_ns", |_| 10.0 / 1e9),
+                ),
             ],
         ),
         (
