@@ -6,6 +6,7 @@ mod demo;
 mod fuzz;
 mod guests;
 mod s3_server;
+mod scaling;
 mod sim;
 mod soak;
 mod suite;
@@ -60,6 +61,22 @@ enum Verb {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Runs clusters of the pure core in virtual time, one size after the other, and draws the plots of
+    /// docs/scaling.md.
+    Scaling {
+        /// How many nodes.
+        #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1_000, 3_000, 10_000])]
+        nodes: Vec<u64>,
+        /// How many tasks at most; at least 2 000 for each node where that is less.
+        #[arg(long, default_value_t = 1_000_000)]
+        tasks: u64,
+        /// Delays and the lengths of tasks follow from it.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Draws the plots from the figures of the last run, and runs nothing.
+        #[arg(long)]
+        draw: bool,
+    },
     /// Runs a cluster of processes whose nodes and head are killed and frozen, and jobs that must be exact
     /// all the same.
     Chaos {
@@ -88,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),
+        Verb::Scaling { nodes, tasks, seed, draw } => scaling::run(&nodes, tasks, seed, draw),
         Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),
         Verb::S3Server => suite::s3_server(),
         Verb::Bench { arguments } => bench::run(&arguments),
