@@ -35,6 +35,27 @@ impl GuestHost {
     fn driver(&self) -> Result<Arc<Driver>, Error> {
         self.0.upgrade().ok_or_else(stopped)
     }
+
+    /// Asks whoever knows names: `given` is a namespace, else the job's own is meant.
+    fn ask_by_name<T, Answer>(
+        &self,
+        from: Caller,
+        given: Option<&str>,
+        ask: impl FnOnce(Arc<Driver>, String) -> Answer,
+    ) -> Later<T>
+    where
+        T: Send + 'static,
+        Answer: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let asked = self.driver().and_then(|driver| {
+            let namespace = driver.namespace(from.job, given)?;
+            Ok(ask(driver, namespace))
+        });
+        match asked {
+            Ok(answer) => Box::pin(answer),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
 }
 
 impl Driver {
@@ -237,13 +258,9 @@ impl Host for GuestHost {
     }
 
     fn lookup_actor(&self, from: Caller, name: String, namespace: Option<String>) -> Later<ActorId> {
-        let prepared = self
-            .driver()
-            .and_then(|driver| driver.namespace(from.job, namespace.as_deref()).map(|found| (driver, found)));
-        match prepared {
-            Ok((driver, namespace)) => Box::pin(cluster::lookup_actor(driver, from, namespace, name)),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        self.ask_by_name(from, namespace.as_deref(), |driver, namespace| {
+            cluster::lookup_actor(driver, from, namespace, name)
+        })
     }
 
     fn create_group(
@@ -253,24 +270,13 @@ impl Host for GuestHost {
         strategy: GroupStrategy,
         name: Option<String>,
     ) -> Later<PlacementGroupId> {
-        let prepared =
-            self.driver().and_then(|driver| driver.namespace(from.job, None).map(|found| (driver, found)));
-        match prepared {
-            Ok((driver, namespace)) => {
-                let request = GroupRequest { bundles, strategy, name, namespace };
-                Box::pin(groups::create_group(driver, from, request))
-            }
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        self.ask_by_name(from, None, |driver, namespace| {
+            groups::create_group(driver, from, GroupRequest { bundles, strategy, name, namespace })
+        })
     }
 
     fn lookup_group(&self, from: Caller, name: String) -> Later<PlacementGroupId> {
-        let prepared =
-            self.driver().and_then(|driver| driver.namespace(from.job, None).map(|found| (driver, found)));
-        match prepared {
-            Ok((driver, namespace)) => Box::pin(groups::lookup_group(driver, from, namespace, name)),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
+        self.ask_by_name(from, None, |driver, namespace| groups::lookup_group(driver, from, namespace, name))
     }
 
     fn group_ready(&self, from: Caller, group: PlacementGroupId) -> Result<ObjectId, Error> {

@@ -324,7 +324,8 @@ impl Node {
             true => ahead < self.limits.ahead_in_line_max,
             false => self.ready.tasks - ahead < self.limits.foreign_tasks_in_line_max,
         };
-        let in_line = has_place && self.will_have(&needs);
+        // Those before it in line may have come in the same packet, and nothing of them runs yet.
+        let in_line = has_place && (self.free.covers(&needs) || self.will_have(&needs));
         self.tasks.len() < self.limits.queued_tasks_max
             && self.total.covers(&needs)
             && options.placement.accepts(&self.labels)

@@ -67,6 +67,19 @@ fn once_tasks_of_a_kind_are_known_to_be_short_some_wait_where_they_will_run() {
 }
 
 #[test]
+fn one_may_come_together_with_that_which_it_waits_for() {
+    let mut cluster = Cluster::new(&[0, 1]);
+    let root = cluster.job(0);
+    let tasks = spawn(&mut cluster, root, 3, &options());
+    assert_eq!(at(&cluster, 1, &tasks), (1, 0), "nothing is known of them");
+    cluster.advance(MILLISECOND);
+    cluster.finish(tasks[0]);
+    assert_eq!(at(&cluster, 1, &tasks), (1, 1));
+    finish_all(&mut cluster, &tasks[1..]);
+    cluster.end();
+}
+
+#[test]
 fn no_more_wait_there_than_a_few_milliseconds_of_work_and_no_more_than_the_limit() {
     // Of 2 ms: for each CPU one that runs, and as many as take 5 ms.
     let (mut cluster, root) = knowing(&[0, 2], 40, 2 * MILLISECOND, &options());
