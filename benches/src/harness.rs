@@ -51,7 +51,7 @@ impl Engine {
             ..v1::JobSpec::default()
         };
         let job = backend.submit(spec).await?;
-        let mut events = backend.watch_job(JobKey::Id(job.job_id.parse()?), 0).await?;
+        let mut events = backend.watch_job(JobKey::Id(job.job_id.parse()?), WatchQuery::default()).await?;
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
             match event?.event {

@@ -202,6 +202,7 @@ async fn a_submission_is_known_after_a_restart_and_so_is_its_end() {
     let known = v1::KnownJob {
         job: Some(v1::JobView { job_id: job.to_string(), ..v1::JobView::default() }),
         digest: vec![0; 32],
+        spec: None,
     };
     let _line = node.join_with(&head, vec![known]).await.expect("it is welcome");
     assert_eq!(head.head.job(job).expect_err("deleted").code(), ErrorCode::NotFound);
@@ -395,20 +396,13 @@ async fn a_head_whose_store_fails_ends_and_keeps_what_it_has_said() {
 async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     let folder = tempfile::tempdir().expect("a folder");
     let node = TestNode::start(1).await;
-    let (head, gate) = start_gated(folder.path(), MemoryLimits::default());
+    let head = start(folder.path());
     let line = node.join(&head).await.expect("it is welcome");
-    let before = gate.transactions().len();
     upload(&head);
-    gate.shut();
-    let backend = ClusterBackend(head.clone());
-    let mut submitting = Box::pin(backend.submit(spec("once")));
-    assert!(submitting.as_mut().now_or_never().is_none());
-    until(|| gate.transactions().len() > before).await;
     // It is written, and the head is killed before it does anything more.
-    drop(submitting);
-    gate.open();
+    let (job, home) = head.accept(&spec("once")).expect("there is a node");
+    assert_eq!(home, Some(node.id));
     head.settled().await.expect("there is room");
-    let job = head.head.job_by_submission("once").expect("it was accepted").id;
     assert_eq!(node.started(), []);
     drop(line);
     head.close();

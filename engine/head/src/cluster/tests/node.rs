@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_net::cluster::{ClusterBackend as _, PeerBackend};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, TcpSocket};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, TcpSocket, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1::{self, head_message, node_message, node_reply, node_request};
 use engine_proto::version;
@@ -98,7 +98,7 @@ impl Backend for Served {
         Ok(())
     }
 
-    async fn watch_job(&self, _: JobKey, _: u64) -> Result<Replies<v1::JobEvent>, Error> {
+    async fn watch_job(&self, _: JobKey, _: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
         not_here()
     }
 
