@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine_agent::{Node, Options};
-use engine_net::{Backend, JobKey};
+use engine_net::{Backend, JobKey, WatchQuery};
 use engine_proto::v1::{self, job_event::Event, job_spec};
 use futures::StreamExt;
 

@@ -47,7 +47,8 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let mut ids = IdGenerator::new([5; 16]);
-        let nodes: Vec<NodeId> = (0..3).map(|_| ids.node()).collect();
+        let mut nodes: Vec<NodeId> = (0..3).map(|_| ids.node()).collect();
+        nodes.sort();
         let head = Head::restore([1; 16], Limits::default(), Time(0), [], &mut Vec::new());
         let mut scene = Self { head, nodes, said: Vec::new(), now: Time(0) };
         for node in scene.nodes.clone() {
