@@ -24,7 +24,9 @@ pub(crate) fn jobs(jobs: &[v1::JobView], now: SystemTime) -> String {
 fn header(kind: v1::Kind) -> &'static [&'static str] {
     match kind {
         v1::Kind::Unspecified => &[],
-        v1::Kind::Job => &["id", "submission id", "name", "state", "runs", "tasks", "submitted", "took", "error"],
+        v1::Kind::Job => {
+            &["id", "submission id", "name", "state", "runs", "tasks", "submitted", "took", "error"]
+        }
         v1::Kind::Task => &["id", "function", "name", "state", "attempts", "node", "took", "reason"],
         v1::Kind::Actor => &["id", "class", "name", "state", "restarts", "pending calls", "node", "cause"],
         v1::Kind::Object => &["id", "state", "size", "place", "holders", "held by", "task"],

@@ -44,7 +44,9 @@ impl Head {
         if run >= retries {
             if retries > 0 {
                 let times = run + 1;
-                message.push_str(&format!("; it was run {times} times, and job_retries of {retries} is used up"));
+                message.push_str(&format!(
+                    "; it was run {times} times, and job_retries of {retries} is used up"
+                ));
             }
             self.end_between_runs(now, id, Error::new(ErrorCode::NodeDied, message), false, fx);
             return false;

@@ -228,9 +228,7 @@ impl ClusterHead {
                 Ok(record) if record.run_id() == run && !record.state.is_end() => {
                     drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
                 }
-                Ok(record)
-                    if record.run_id() != run || v1::JobState::from(record.state) != view.state() =>
-                {
+                Ok(record) if record.run_id() != run || v1::JobState::from(record.state) != view.state() => {
                     self.settled().await?;
                     return Ok(self.own_view(&record));
                 }
@@ -400,11 +398,7 @@ impl ClusterHead {
     }
 
     /// Follows a job on the nodes of its root task, from run to run, and says how it ended.
-    pub(super) fn watch_job(
-        &self,
-        job: &JobKey,
-        query: WatchQuery,
-    ) -> Result<Replies<v1::JobEvent>, Error> {
+    pub(super) fn watch_job(&self, job: &JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
         let record = self.record(job)?;
         let head = self.this.upgrade().ok_or_else(|| Error::internal("the head is gone"))?;
         Ok(follow::job(head, record.id, query))

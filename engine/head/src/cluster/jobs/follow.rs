@@ -14,9 +14,10 @@ use crate::cluster::ClusterHead;
 /// What happens in a job. A client that is attached is attached on the node of the root task.
 pub(super) fn job(head: Arc<ClusterHead>, job: JobId, query: WatchQuery) -> Replies<v1::JobEvent> {
     let follower = Follower { head, job, query, run: 0, events: None, done: false };
-    Box::pin(stream::unfold(follower, |mut follower| async move {
-        Some((Ok(follower.next().await?), follower))
-    }))
+    Box::pin(stream::unfold(
+        follower,
+        |mut follower| async move { Some((Ok(follower.next().await?), follower)) },
+    ))
 }
 
 /// Follows one job.
@@ -99,9 +100,10 @@ impl Follower {
 /// The log of a job that has not ended, until it does.
 pub(super) fn logs(head: Arc<ClusterHead>, job: JobId, query: LogsQuery) -> Replies<v1::LogBatch> {
     let follower = LogFollower { head, job, query, next: 0, batches: None };
-    Box::pin(stream::unfold(follower, |mut follower| async move {
-        Some((Ok(follower.next().await?), follower))
-    }))
+    Box::pin(stream::unfold(
+        follower,
+        |mut follower| async move { Some((Ok(follower.next().await?), follower)) },
+    ))
 }
 
 /// Follows the log of one job.
