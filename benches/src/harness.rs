@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine_agent::{Node, Options};
-use engine_net::{Backend, JobKey};
+use engine_net::{Backend, JobKey, WatchQuery};
 use engine_proto::v1::{self, job_event::Event, job_spec};
 use futures::StreamExt;
 
@@ -51,7 +51,7 @@ impl Engine {
             ..v1::JobSpec::default()
         };
         let job = backend.submit(spec).await?;
-        let mut events = backend.watch_job(JobKey::Id(job.job_id.parse()?), 0).await?;
+        let mut events = backend.watch_job(JobKey::Id(job.job_id.parse()?), WatchQuery::default()).await?;
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
             match event?.event {

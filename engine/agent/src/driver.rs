@@ -173,6 +173,10 @@ impl Driver {
                 Some(network) => network.requests.tell_of_groups(&message),
                 None => self.groups.tell_own_head(*message),
             },
+            Effect::RunGone(run) => match self.network.get() {
+                Some(network) => network.requests.run_is_gone(run),
+                None => tracing::error!(%run, "a node of its own was asked for the end of a lost run"),
+            },
             Effect::GroupAnswered(group, answer) => self.groups.answered(group, answer),
             Effect::Send(packet) => match self.network.get() {
                 Some(network) => network.peers.send(packet),

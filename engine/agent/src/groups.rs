@@ -159,7 +159,7 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
                 }
                 Effect::ArmTimer(next) => at = (next != NEVER).then_some(next),
                 // There is no other node, and no job begins or ends here.
-                Effect::Tell(..) | Effect::Died(..) | Effect::JobForgotten(_) => {}
+                Effect::Tell(..) | Effect::Died(..) | Effect::JobForgotten(_) | Effect::StartRun(..) => {}
             }
         }
     }

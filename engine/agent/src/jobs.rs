@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine_core::ids::IdMap;
 use engine_core::{JobId, NodeId, TaskId};
+use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 use engine_proto::v1;
 use engine_runtime::JobContext;
 use parking_lot::Mutex;
@@ -35,9 +36,20 @@ pub(crate) struct Entry {
     pub(crate) entry: String,
     /// Whether its result is WAVE text.
     pub(crate) invoked: bool,
+    /// What was submitted, when it may be run again: for a head that has started afresh.
+    pub(crate) spec: Option<v1::JobSpec>,
     root: Mutex<Option<TaskId>>,
     /// Whether it has ended.
     pub(crate) ended: watch::Sender<bool>,
+}
+
+/// What is kept of a job beside what its guests are granted.
+pub(crate) struct NewEntry {
+    pub(crate) components: Vec<v1::JobComponent>,
+    pub(crate) entry: String,
+    pub(crate) invoked: bool,
+    pub(crate) spec: Option<v1::JobSpec>,
+    pub(crate) log_bytes_max: Option<u64>,
 }
 
 impl Entry {
@@ -62,23 +74,17 @@ impl Jobs {
         }
     }
 
-    pub(crate) fn insert(
-        &self,
-        context: JobContext,
-        components: Vec<v1::JobComponent>,
-        entry: String,
-        invoked: bool,
-        log_bytes_max: Option<u64>,
-    ) -> Arc<Entry> {
+    pub(crate) fn insert(&self, context: JobContext, new: NewEntry) -> Arc<Entry> {
         let job = context.job;
         let most = self.log_bytes_per_job_max;
-        let bytes = log_bytes_max.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(most).min(most));
+        let bytes = new.log_bytes_max.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(most).min(most));
         let entry = Arc::new(Entry {
             context: Arc::new(context),
-            logs: LogBook::new(bytes),
-            components,
-            entry,
-            invoked,
+            logs: LogBook::new(bytes, u64::from(job.run()) * LOG_LINES_PER_RUN_MAX),
+            components: new.components,
+            entry: new.entry,
+            invoked: new.invoked,
+            spec: new.spec,
             root: Mutex::default(),
             ended: watch::Sender::new(false),
         });

@@ -44,8 +44,10 @@ pub(crate) struct Line {
 }
 
 impl LogBook {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { lines: Mutex::default(), bytes_max, next: watch::Sender::new(0) }
+    /// `first`: the number of the first line.
+    pub(crate) fn new(bytes_max: usize, first: u64) -> Self {
+        let lines = Lines { next: first, ..Lines::default() };
+        Self { lines: Mutex::new(lines), bytes_max, next: watch::Sender::new(first) }
     }
 
     /// Keeps a line; the oldest go when there are too many. `function_of` is asked when the line's
@@ -219,7 +221,7 @@ mod tests {
     fn the_oldest_lines_go_first_and_the_numbers_show_it() {
         let mut ids = IdGenerator::new([0; 16]);
         let (job, a, b) = (ids.job(), ids.task(), ids.task());
-        let book = LogBook::new(10 * (LINE_OVERHEAD_BYTES + 2));
+        let book = LogBook::new(10 * (LINE_OVERHEAD_BYTES + 2), 0);
         for n in 0..25 {
             push(&book, if n % 2 == 0 { a } else { b }, job, &(n % 10).to_string());
         }

@@ -54,6 +54,7 @@ impl World {
             unfinished_tasks_max: None,
             task_memory_bytes: None,
             deadline: None,
+            is_attached: false,
         };
         let mut fx = Effects::new();
         let task = node.submit_job(Time(0), spec, &mut fx).expect("the first job");

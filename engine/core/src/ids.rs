@@ -2,7 +2,9 @@
 //!
 //! Every id is 96 bits from a keyed pseudo-random function, followed by a 32-bit index. A task's
 //! index is zero; the objects that it makes have its bits and an index of their own, so that a
-//! re-run makes the same objects (contract I1) and an object tells which task made it.
+//! re-run makes the same objects (contract I1) and an object tells which task made it. A job's index
+//! is zero too; that of a later run of it says which, so that each run is a job of its own to the nodes
+//! (contract J2).
 
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -69,7 +71,7 @@ macro_rules! id {
 }
 
 id!(
-    /// A job: one run of a program.
+    /// A job, or one run of it.
     JobId, "job"
 );
 id!(
@@ -142,6 +144,24 @@ impl TaskId {
     pub fn put(self, index: u32) -> ObjectId {
         debug_assert!(index < PUT_BIT);
         ObjectId { high: self.high, low: self.low | u64::from(index | PUT_BIT) }
+    }
+}
+
+impl JobId {
+    /// The id of the job's `run`-th re-run: 0 is the first run, and the job's own id.
+    pub fn at_run(self, run: u32) -> Self {
+        let index = if run == 0 { 0 } else { u64::from(run + 1) };
+        Self { high: self.high, low: self.low & !u64::from(u32::MAX) | index }
+    }
+
+    /// Which run of its job this is, from 0.
+    pub fn run(self) -> u32 {
+        (self.low as u32).saturating_sub(1)
+    }
+
+    /// The job, whichever run of it this is.
+    pub fn job(self) -> Self {
+        self.at_run(0)
     }
 }
 
@@ -311,6 +331,20 @@ mod tests {
         for object in [task.output(0), task.output(41), task.put(0), task.put(9)] {
             assert_eq!(object.to_string().parse(), Ok(object));
         }
+    }
+
+    // contract: J2
+    #[test]
+    fn each_run_of_a_job_has_an_id_of_its_own() {
+        let job = IdGenerator::new([1; 16]).job();
+        let runs: Vec<JobId> = (0..4).map(|run| job.at_run(run)).collect();
+        assert_eq!(runs[0], job);
+        for (number, run) in (0..).zip(&runs) {
+            assert_eq!((run.run(), run.job(), run.at_run(2)), (number, job, runs[2]));
+            assert_eq!(run.to_string().parse(), Ok(*run));
+            assert_eq!(runs.iter().filter(|other| *other == run).count(), 1);
+        }
+        assert_eq!(runs[1].to_string(), format!("{job}.1"));
     }
 
     #[test]

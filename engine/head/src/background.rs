@@ -10,8 +10,9 @@ pub(crate) enum Kind {
     /// Hears what a node says. Ends with its line; after a panic the node is not heard any more, and
     /// declared dead.
     NodeLine,
-    /// Starts a job that the head accepted before it came back. Ends with the node's answer; after a panic
-    /// the job is started when its node makes the next line.
+    /// Starts a run of a job that nobody waits for: a re-run, or one that was accepted before the head came
+    /// back. Ends with the node's answer or its death; after a panic the job is started when the head comes
+    /// back again.
     JobStart,
     /// Calls the state machine when time has come. Ends with the head; a panic ends the process, as
     /// without it no silent node would ever be declared dead.

@@ -50,12 +50,26 @@ pub struct LogsQuery {
     pub tail: Option<u64>,
 }
 
+/// From where on a job is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WatchQuery {
+    /// The first log line wanted.
+    pub next_sequence: u64,
+    /// Whether the client is one that the job is bound to, as long as the stream lives.
+    pub attach: bool,
+}
+
 /// A node, as its clients see it: one method for each call of the services, whose semantics are
 /// documented in `proto/engine/v1`. Requests were checked before: ids are well formed, sizes within
 /// `engine_proto::limits`, a job's specification is complete.
 pub trait Backend: Send + Sync + 'static {
     /// The node that answers.
     fn node_id(&self) -> NodeId;
+
+    /// Whether jobs go on while this process is away.
+    fn is_outlived_by_jobs(&self) -> bool {
+        false
+    }
 
     /// Which of these components are not here, in the order asked.
     fn missing(
@@ -86,12 +100,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Forgets a job that has ended.
     fn delete_job(&self, job: JobKey) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Follows a job, with its log lines from `next_sequence` on. The last event is the view of the
-    /// job in a final state, after all log lines.
+    /// Follows a job. The last event is the view of the job in a final state, after all log lines.
     fn watch_job(
         &self,
         job: JobKey,
-        next_sequence: u64,
+        query: WatchQuery,
     ) -> impl Future<Output = Result<Replies<v1::JobEvent>, Error>> + Send;
 
     /// The log lines of a job.

@@ -17,6 +17,6 @@ pub mod listen;
 mod server;
 mod services;
 
-pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey};
+pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 pub use listen::{BindError, TcpSocket, UnixSocket};
 pub use server::{Server, ServerError, Services};

@@ -90,6 +90,7 @@ fields!(JobView of Job, |job|
     "tenant" => job.tenant,
     "state" => job.state().name(),
     "entry" => job.entry,
+    "runs" => job.run + 1,
     "root_task" => job.root_task_id,
     "error" => code(&job.error),
 );

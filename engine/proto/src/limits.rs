@@ -30,3 +30,5 @@ pub const FILTERS_MAX: usize = 16;
 pub const STATUS_ERROR_BYTES_MAX: usize = 4 << 10;
 /// Bytes of the message of a status, before percent-encoding, which may triple them.
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 512;
+/// Log lines of one run of a job: those of the next run are numbered from there on.
+pub const LOG_LINES_PER_RUN_MAX: u64 = 1 << 40;

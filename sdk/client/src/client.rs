@@ -58,6 +58,11 @@ impl Client {
         &self.engine.node_id
     }
 
+    /// Whether jobs go on while the engine that answers is away: it is the head of a cluster.
+    pub fn is_outlived_by_jobs(&self) -> bool {
+        self.engine.outlived_by_jobs
+    }
+
     pub(crate) fn components(&self) -> ComponentsClient<Stamped> {
         ComponentsClient::with_interceptor(self.channel.clone(), stamp as Stamp)
     }

@@ -82,7 +82,20 @@ impl Job {
 
     /// The same, from this log line on: to go on where a broken connection ended.
     pub async fn watch_from(&self, next_sequence: u64) -> Result<Events> {
-        let request = WatchJobRequest { job_id: self.view.job_id.clone(), next_sequence };
+        self.events(next_sequence, false).await
+    }
+
+    /// The same, attached to the job as long as this connection lives.
+    pub(crate) async fn attach_from(&self, next_sequence: u64) -> Result<Events> {
+        self.events(next_sequence, true).await
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn events(&self, next_sequence: u64, attach: bool) -> Result<Events> {
+        let request = WatchJobRequest { job_id: self.view.job_id.clone(), next_sequence, attach };
         let events = self.client.jobs().watch(request).await.map_err(self.client.failed())?.into_inner();
         Ok(Events { events, client: self.client.clone() })
     }

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod attach;
 mod client;
 mod connect;
 mod error;
@@ -21,6 +22,7 @@ pub mod spec;
 mod state;
 mod upload;
 
+pub use attach::{Attached, Seen};
 pub use client::Client;
 pub use engine_core::{ComponentId, Error as EngineError, ErrorCode};
 pub use engine_proto::address::{Address, ParseAddressError};

@@ -9,7 +9,7 @@ use engine_client::messages as v1;
 use engine_client::{Address, Client, ComponentId, ErrorCode, Event, LogOptions, spec};
 use engine_core::ids::IdGenerator;
 use engine_core::{Error, NodeId, TaskId};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, UnixSocket};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, UnixSocket, WatchQuery};
 use engine_proto::filter::Filters;
 use futures::{StreamExt, stream};
 use tokio::sync::oneshot;
@@ -101,7 +101,8 @@ impl Backend for Small {
         Ok(())
     }
 
-    async fn watch_job(&self, job: JobKey, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
+    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+        let next_sequence = query.next_sequence;
         let view = self.find(&job)?;
         let lines: Vec<_> = (0..3).filter(|n| *n >= next_sequence).map(line).collect();
         let logs = Event::Logs(v1::LogBatch { lines });

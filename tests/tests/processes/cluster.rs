@@ -6,19 +6,19 @@ use engine_tests::{Outcome, Place, Running, Up, until};
 use serde_json::{Value, json};
 
 /// Three nodes with one CPU each, so that two tasks of a job never share one.
-fn three() -> Up {
+pub(super) fn three() -> Up {
     Up::with(&["--nodes", "3", "--cpus", "1"])
 }
 
 /// The process of a node.
-fn process_of(up: &Up, node: &Value) -> u32 {
+pub(super) fn process_of(up: &Up, node: &Value) -> u32 {
     let nodes = up.list("nodes", &[]);
     let found = nodes.iter().find(|view| &view["node_id"] == node).expect("it is listed");
     found["process_id"].as_u64().expect("a number") as u32
 }
 
 /// Waits until a job's root has spawned tasks that run on other nodes than its own; both nodes.
-fn home_and_another(up: &Up, job: &str) -> (Value, Value) {
+pub(super) fn home_and_another(up: &Up, job: &str) -> (Value, Value) {
     let of_job = format!("job={job}");
     until("a task of the job runs on another node than its root", || {
         let tasks = up.list("tasks", &[&of_job]);
@@ -31,7 +31,7 @@ fn home_and_another(up: &Up, job: &str) -> (Value, Value) {
     })
 }
 
-fn signal(process: u32, name: &str) {
+pub(super) fn signal(process: u32, name: &str) {
     let sent = std::process::Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(sent.expect("kill runs").success(), "{name} to {process}");
 }
@@ -158,7 +158,7 @@ fn start_head(place: &Place, listen: &str) -> (Running, String) {
     start_head_with(place, listen, &["--in-memory"])
 }
 
-fn start_head_with(place: &Place, listen: &str, options: &[&str]) -> (Running, String) {
+pub(super) fn start_head_with(place: &Place, listen: &str, options: &[&str]) -> (Running, String) {
     let mut head = place.engine(["head", "--listen", listen].iter().chain(options)).start();
     let said = head.wait_for_stderr("listening on ");
     let (_, at) = said.split_once("engine agent --head ").expect("it says how nodes join");

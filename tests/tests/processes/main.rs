@@ -1,6 +1,7 @@
 //! Real processes, real sandboxes: one binary, so that it is linked once.
 
 mod actors;
+mod attached;
 mod bad_guests;
 mod bad_modules;
 mod bad_paths;
@@ -11,6 +12,7 @@ mod concurrent;
 mod embedded;
 mod errors;
 mod examples;
+mod job_runs;
 mod leaks;
 mod placement_groups;
 mod plain;

@@ -45,6 +45,7 @@ pub(crate) fn known(driver: &Driver) -> Vec<v1::KnownJob> {
         // All of them go in one message: the head asks for what they gave when somebody wants it.
         job: Some(v1::JobView { result: None, ..view_of(driver, record) }),
         digest: record.submission.digest.to_vec(),
+        spec: driver.jobs.get(record.run_id()).and_then(|entry| entry.spec.clone()),
     };
     driver.head.jobs().iter().map(job).collect()
 }
@@ -66,26 +67,27 @@ pub(super) fn list(driver: &Driver, limit: usize) -> v1::ListJobsResponse {
 /// Stops a job and waits until nothing of it is left.
 pub(super) async fn stop(driver: &Arc<Driver>, job: &JobKey) -> Result<v1::JobView, Error> {
     let record = record(driver, job)?;
-    driver.event(|node, now, fx| node.stop_job(now, record.id, "a client asked for it", fx));
-    if let Some(entry) = driver.jobs.get(record.id) {
+    let run = record.run_id();
+    driver.event(|node, now, fx| node.stop_job(now, run, "a client asked for it", fx));
+    if let Some(entry) = driver.jobs.get(run) {
         let mut ended = entry.ended.subscribe();
         if !record.state.is_end() && ended.wait_for(|ended| *ended).await.is_err() {
-            tracing::debug!(job = %record.id, "the job was forgotten while it was stopped");
+            tracing::debug!(job = %run, "the job was forgotten while it was stopped");
         }
     }
     view(driver, record.id)
 }
 
 pub(super) fn delete(driver: &Driver, job: &JobKey) -> Result<(), Error> {
-    let id = record(driver, job)?.id;
-    driver.head.delete_job(id)?;
-    driver.jobs.forget(id);
+    let run = record(driver, job)?.run_id();
+    driver.head.delete_job(run)?;
+    driver.jobs.forget(run);
     Ok(())
 }
 
 /// How far a job is: from the node while it runs, from the head when it has ended.
 pub(super) fn progress(driver: &Driver, record: &JobRecord) -> v1::JobProgress {
-    match live(driver, record.id) {
+    match live(driver, record.run_id()) {
         Some(live) if !record.state.is_end() => live,
         _ => v1::JobProgress {
             tasks: Some(counts(&record.progress)),
@@ -128,7 +130,7 @@ pub(super) fn counts(progress: &Progress) -> v1::TaskCounts {
 }
 
 pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
-    let entry = driver.jobs.get(record.id);
+    let entry = driver.jobs.get(record.run_id());
     let invoked = entry.as_ref().is_some_and(|entry| entry.invoked);
     let time = |time| Some(timestamp(driver.clock().wall(time)));
     let result = record.result.as_ref().map(|value| {
@@ -155,5 +157,8 @@ pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
         start_time: record.started.and_then(time),
         end_time: record.ended.and_then(time),
         progress: Some(progress(driver, record)),
+        run: record.run,
+        job_retries: record.submission.retries,
+        lost_runs: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
@@ -76,8 +76,8 @@ impl Backend for NodeBackend {
         jobs::delete(&self.driver, &job)
     }
 
-    async fn watch_job(&self, job: JobKey, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
-        watch::job(&self.driver, &job, next_sequence, self.progress_interval)
+    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+        watch::job(&self.driver, &job, query, self.progress_interval)
     }
 
     async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {

@@ -14,6 +14,7 @@ use engine_runtime::{DirectoryGrant, JobContext};
 
 use crate::backend::{components, jobs};
 use crate::driver::Driver;
+use crate::jobs::NewEntry;
 
 /// The tenant of every job until there are others.
 const TENANT: &str = "default";
@@ -22,7 +23,7 @@ pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1
     accept(driver, spec, |head, now, submission| head.submit(now, submission)).await
 }
 
-/// Starts a job that the cluster's head has accepted.
+/// Starts a run of a job that the cluster's head has accepted.
 pub(crate) async fn start_job(
     driver: &Arc<Driver>,
     job: JobId,
@@ -42,12 +43,6 @@ async fn accept(
     spec: v1::JobSpec,
     enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
 ) -> Result<v1::JobView, Error> {
-    if spec.job_retries > 0 {
-        return Err(Error::new(
-            ErrorCode::Unsupported,
-            "not yet: a job is not run again when the node of its root task dies; leave job_retries at 0",
-        ));
-    }
     let mut by_name = BTreeMap::new();
     for component in &spec.components {
         let id = engine_proto::convert::component_id(&component.digest)?;
@@ -67,11 +62,12 @@ async fn accept(
         name: spec.name.clone(),
         namespace: spec.namespace.clone(),
         tenant: TENANT.to_owned(),
+        retries: spec.job_retries,
     };
     let now = driver.clock().now();
     let job = match enter(&driver.head, now, submission)? {
         Submitted::Known(job) => return jobs::view(driver, job),
-        Submitted::New(job) => job,
+        Submitted::New(run) => run,
     };
     let started = start(driver, job, spec, by_name, main, directories);
     if let Err(error) = started {
@@ -96,14 +92,15 @@ fn start(
     directories: Vec<DirectoryGrant>,
 ) -> Result<(), Error> {
     let limits = spec.limits.unwrap_or_default();
+    let kept = (spec.job_retries > 0 && driver.network().is_ok()).then(|| spec.clone());
     let mut env: Vec<(String, String)> = spec.env.into_iter().collect();
     env.sort();
     let context = JobContext {
         job,
         node: driver.read(|node| node.id()),
         tenant: TENANT.to_owned(),
-        // As in Ray, a job that names no namespace has one of its own.
-        namespace: if spec.namespace.is_empty() { job.to_string() } else { spec.namespace },
+        // As in Ray, a job that names no namespace has one of its own. All of its runs have the same.
+        namespace: if spec.namespace.is_empty() { job.job().to_string() } else { spec.namespace },
         components,
         env,
         directories,
@@ -119,7 +116,14 @@ fn start(
         }
         None => return Err(Error::invalid_argument("the job says neither main nor invoke")),
     };
-    let entry_of_job = driver.jobs.insert(context, spec.components, text, invoked, limits.log_bytes_max);
+    let new = NewEntry {
+        components: spec.components,
+        entry: text,
+        invoked,
+        spec: kept,
+        log_bytes_max: limits.log_bytes_max,
+    };
+    let entry_of_job = driver.jobs.insert(context, new);
     driver.runtime()?.check_directories(&entry_of_job.context)?;
     let deadline = limits.deadline.as_ref().and_then(engine_proto::convert::std_duration);
     let node_spec = JobSpec {
@@ -131,6 +135,7 @@ fn start(
         unfinished_tasks_max: limits.queued_tasks_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX)),
         task_memory_bytes: limits.task_memory_bytes,
         deadline,
+        is_attached: spec.attached,
     };
     driver.event(|node, now, fx| {
         let root = node.submit_job(now, node_spec, fx)?;

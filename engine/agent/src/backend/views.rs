@@ -20,7 +20,7 @@ pub(super) fn task(clock: &Clock, task: &TaskView, pending_reason: Option<String
     let node_id = task.attempts.last().map(|attempt| attempt.node.to_string()).unwrap_or_default();
     v1::TaskView {
         task_id: task.id.to_string(),
-        job_id: task.job.to_string(),
+        job_id: task.job.job().to_string(),
         function: task.function.clone(),
         name: task.name.clone().unwrap_or_default(),
         state: state(task.state).into(),
@@ -60,7 +60,7 @@ pub(super) fn actor(driver: &Driver, actor: &ActorView) -> v1::ActorView {
     };
     v1::ActorView {
         actor_id: actor.id.to_string(),
-        job_id: actor.job.to_string(),
+        job_id: actor.job.job().to_string(),
         class: actor.class.clone(),
         name: actor.name.clone().unwrap_or_default(),
         namespace: match driver.network() {
@@ -92,7 +92,7 @@ pub(super) fn object(node: NodeId, inline_bytes_max: usize, object: &ObjectView)
         state: state.into(),
         holders: u64::from(object.holders),
         task_id: object.task.to_string(),
-        job_id: object.job.to_string(),
+        job_id: object.job.job().to_string(),
         put: object.id.output_index().is_none(),
         node_ids: if shared { vec![node.to_string()] } else { Vec::new() },
         place: object.place.to_owned(),

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_core::{Error, ErrorCode, TaskId};
-use engine_net::{JobKey, LogsQuery, Replies};
+use engine_core::{Error, ErrorCode, JobId, TaskId};
+use engine_net::{JobKey, LogsQuery, Replies, WatchQuery};
 use engine_proto::v1::{self, job_event};
 use futures::stream;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ struct Follower {
 impl Follower {
     fn new(driver: &Arc<Driver>, job: &JobKey, task: Option<TaskId>, next: u64) -> Result<Self, Error> {
         let record = jobs::record(driver, job)?;
-        let entry = driver.jobs.get(record.id).ok_or_else(|| {
+        let entry = driver.jobs.get(record.run_id()).ok_or_else(|| {
             Error::new(ErrorCode::NotFound, format!("nothing is kept of {} any more", record.id))
         })?;
         let node = driver.read(|node| node.id()).to_string();
@@ -131,19 +131,40 @@ impl Watcher {
     }
 }
 
+/// A client that is attached to a job, until this is dropped.
+struct Attached {
+    driver: Arc<Driver>,
+    run: JobId,
+}
+
+impl Attached {
+    fn new(driver: &Arc<Driver>, run: JobId) -> Self {
+        driver.event(|node, _, _| node.client_attached(run));
+        Self { driver: driver.clone(), run }
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.driver.event(|node, now, fx| node.client_detached(now, self.run, fx));
+    }
+}
+
 pub(super) fn job(
     driver: &Arc<Driver>,
     job: &JobKey,
-    next_sequence: u64,
+    query: WatchQuery,
     progress_interval: Duration,
 ) -> Result<Replies<v1::JobEvent>, Error> {
-    let follower = Follower::new(driver, job, None, next_sequence)?;
+    let follower = Follower::new(driver, job, None, query.next_sequence)?;
+    let attached = query.attach.then(|| Attached::new(driver, follower.entry.context.job));
     let mut interval = tokio::time::interval(progress_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watcher =
         Watcher { follower, key: job.clone(), interval, last: None, queue: VecDeque::new(), done: false };
+    let watcher = (watcher, attached);
     Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
-        let event = watcher.next().await?;
+        let event = watcher.0.next().await?;
         Some((event.map(|event| v1::JobEvent { event: Some(event) }), watcher))
     })))
 }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use engine_core::ids::ParseIdError;
 use engine_core::node::Load;
 use engine_core::{Error, ErrorCode, NodeId};
 use engine_net::Replies;
@@ -32,6 +33,13 @@ const TURNS_PER_SIGN_OF_LIFE: u32 = 5;
 /// A node whose core does not answer for so many turns gives no sign of life any more.
 const BUSY_TURNS_MAX: u32 = 600;
 
+/// What is heard of the head.
+enum Heard {
+    Said(v1::HeadMessage),
+    /// The line to it broke.
+    Broke,
+}
+
 /// A line, and what is done with what comes on it. Ends when it is dropped.
 pub(crate) struct HeadLine {
     _line: oneshot::Sender<()>,
@@ -55,7 +63,7 @@ impl Drop for HeadLine {
     }
 }
 
-async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<v1::HeadMessage>) {
+async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<Heard>) {
     // Of this thread's own: the connection's work is done here too.
     let head = HeadLink::new(network.options.head);
     loop {
@@ -68,6 +76,7 @@ async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<
             Err(refused) => Err(refused),
         };
         network.requests.close();
+        drop(hear.unbounded_send(Heard::Broke));
         match end {
             Ok(()) => tracing::debug!("the line to the head broke"),
             Err(NotConnected::Unreached(why)) => tracing::debug!(why, "the head was not reached"),
@@ -93,7 +102,7 @@ async fn hold(
     driver: &Weak<Driver>,
     network: &Network,
     mut replies: Replies<v1::HeadMessage>,
-    hear: &UnboundedSender<v1::HeadMessage>,
+    hear: &UnboundedSender<Heard>,
 ) -> Result<(), NotConnected> {
     let mut turns = every(TURN);
     let mut said = Said::default();
@@ -105,7 +114,7 @@ async fn hold(
                         turns = every(Duration::from_millis(u64::from(welcome.load_interval_ms.clamp(10, 1_000))));
                     }
                     // Whoever hears is gone with the node.
-                    drop(hear.unbounded_send(message));
+                    drop(hear.unbounded_send(Heard::Said(message)));
                 }
                 Some(Err(error)) if error.code() == ErrorCode::NodeDied => return Ok(()),
                 Some(Err(error)) => return Err(NotConnected::Refused(error)),
@@ -148,11 +157,14 @@ impl Said {
 async fn do_what_is_said(
     driver: Weak<Driver>,
     network: Arc<Network>,
-    mut messages: UnboundedReceiver<v1::HeadMessage>,
+    mut messages: UnboundedReceiver<Heard>,
 ) {
     while let Some(message) = messages.next().await {
         let Some(driver) = driver.upgrade() else { return };
-        heard(&driver, &network, message);
+        match message {
+            Heard::Said(message) => heard(&driver, &network, message),
+            Heard::Broke => driver.event(|node, _, _| node.head_is_away()),
+        }
     }
 }
 
@@ -164,7 +176,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Welcome(welcome)) => {
             *network.welcomed_by.lock() = welcome.head_id;
             welcomed(driver, network, welcome.members);
-            driver.event(|node, _, _| node.head_line_anew());
+            driver.event(|node, now, fx| {
+                node.head_line_anew();
+                node.head_is_back(now, fx);
+            });
         }
         Some(head_message::Message::Joined(member)) => {
             network.add(driver, member).unwrap_or_else(nonsense);
@@ -190,6 +205,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Group(notice)) => match peer::group_notice_from(notice) {
             Ok(notice) => driver.event(|node, now, fx| node.group_notice(now, notice, fx)),
             Err(error) => nonsense(error),
+        },
+        Some(head_message::Message::EndRun(run)) => match run.run_id.parse() {
+            Ok(run) => driver.event(|node, now, fx| node.end_run(now, run, fx)),
+            Err(error) => nonsense(Error::invalid_argument(ParseIdError::to_string(&error))),
         },
         None => {}
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine_core::group::GroupMessage;
 use engine_core::ids::PlacementGroupId;
-use engine_core::{ActorId, Error, ErrorCode, NodeId};
+use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId};
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, node_message, node_reply, node_request};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -83,6 +83,11 @@ impl Requests {
             let message = node_message::Message::Group(peer::group_message(message));
             drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
         }
+    }
+
+    /// Tells the head that nothing of a lost run of a job is left here.
+    pub(crate) fn run_is_gone(&self, run: JobId) {
+        self.tell(node_request::Request::RunGone(v1::JobRun { run_id: run.to_string() }));
     }
 
     /// Tells the head something. It gets there sooner or later, in the order in which it was told.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use engine_agent::Options;
@@ -32,6 +33,9 @@ pub(crate) struct NodeArgs {
     /// A label that tasks can select the node by
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) labels: Vec<Pair>,
+    /// How long the client that a job is bound to may be away before the job is stopped; default: 30s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) client_grace: Option<Duration>,
 }
 
 impl NodeArgs {
@@ -50,6 +54,9 @@ impl NodeArgs {
         options.spill_folder = embedded::spill_folder(self.spill_dir, &options);
         options.resources = self.resources;
         options.labels = self.labels;
+        if let Some(grace) = self.client_grace {
+            options.limits.client_grace = grace;
+        }
         options
     }
 
@@ -69,6 +76,9 @@ impl NodeArgs {
         say("--store-memory", store.to_string().into());
         if let Some(dir) = &self.spill_dir {
             say("--spill-dir", dir.into());
+        }
+        if let Some(grace) = self.client_grace {
+            say("--client-grace", humantime::format_duration(grace).to_string().into());
         }
         for (name, quantity) in &self.resources {
             say("--resources", format!("{name}={quantity}").into());
@@ -102,13 +112,14 @@ mod tests {
 
     #[test]
     fn what_was_said_is_passed_on_and_the_rest_is_shared_out() {
-        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a")
+        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a --client-grace 1500ms")
             .shared_out(4);
         let line = ["engine".into(), "up".into()].into_iter().chain(words);
         let Command::Up(up) = Cli::try_parse_from(line).unwrap().command else { panic!("not up") };
         let machine = Options::detect();
         let options = up.node.options();
         assert_eq!((options.cpus, options.memory_bytes), (Quantity(15_000), 64 << 20));
+        assert_eq!(options.limits.client_grace, Duration::from_millis(1_500));
         assert_eq!(options.store_bytes_max, machine.store_bytes_max / 4);
         assert_eq!(options.resources, [("licence".to_owned(), Quantity(5_000))]);
         assert_eq!(options.labels, [("zone".to_owned(), "a".to_owned())]);

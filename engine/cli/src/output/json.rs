@@ -43,6 +43,18 @@ pub(crate) fn job(job: &v1::JobView) -> Value {
         "tasks": progress.tasks.as_ref().map(task_counts),
         "actors_alive": progress.actors_alive,
         "instantiations": progress.instantiations,
+        "run": job.run,
+        "job_retries": job.job_retries,
+        "lost_runs": job.lost_runs.iter().map(lost_run).collect::<Vec<_>>(),
+    })
+}
+
+fn lost_run(run: &v1::LostRun) -> Value {
+    json!({
+        "node_id": run.node_id,
+        "start_time": rfc3339(run.start_time.as_ref()),
+        "end_time": rfc3339(run.end_time.as_ref()),
+        "error": run.error.as_ref().map(error),
     })
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use console::Style;
 use engine_client::messages::{LogLine, LogSource};
+use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 
 /// Writes the lines of a job: those of its root task as they are, those of others behind
 /// `(function task-…)`, records with their level.
@@ -52,7 +53,9 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
 
     /// Lines are numbered within their job; a watcher that falls behind does not get them all.
     fn gap(&mut self, line: &LogLine, err: &mut Vec<u8>) -> io::Result<()> {
-        let missed = self.next_sequence.map_or(0, |next| line.sequence.saturating_sub(next));
+        // A job that is run again has written nothing of that run before.
+        let first = line.sequence / LOG_LINES_PER_RUN_MAX * LOG_LINES_PER_RUN_MAX;
+        let missed = self.next_sequence.map_or(0, |next| line.sequence.saturating_sub(next.max(first)));
         self.next_sequence = Some(line.sequence + 1);
         if missed > 0 {
             let text = format!("({missed} lines were dropped because they came faster than they were read)");
@@ -167,6 +170,13 @@ mod tests {
         told.print(&lines[1..]).unwrap();
         let err = written(told).1;
         assert!(err.contains("(4 lines were dropped"), "{err}");
+        let again = LOG_LINES_PER_RUN_MAX;
+        let mut run_again = printer(false);
+        for sequence in [0, again + 2] {
+            run_again.print(&[line(sequence, true, LogSource::Stderr, "a")]).unwrap();
+        }
+        let err = written(run_again).1;
+        assert!(err.contains("(2 lines were dropped"), "of the second run: {err}");
         let mut filtered = printer(false);
         filtered.print_filtered(&lines).unwrap();
         assert_eq!(written(filtered).1, "a\nb\n");

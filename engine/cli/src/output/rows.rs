@@ -24,7 +24,9 @@ pub(crate) fn jobs(jobs: &[v1::JobView], now: SystemTime) -> String {
 fn header(kind: v1::Kind) -> &'static [&'static str] {
     match kind {
         v1::Kind::Unspecified => &[],
-        v1::Kind::Job => &["id", "submission id", "name", "state", "tasks", "submitted", "took", "error"],
+        v1::Kind::Job => {
+            &["id", "submission id", "name", "state", "runs", "tasks", "submitted", "took", "error"]
+        }
         v1::Kind::Task => &["id", "function", "name", "state", "attempts", "node", "took", "reason"],
         v1::Kind::Actor => &["id", "class", "name", "state", "restarts", "pending calls", "node", "cause"],
         v1::Kind::Object => &["id", "state", "size", "place", "holders", "held by", "task"],
@@ -61,6 +63,7 @@ fn fields<V: Fields>(view: &V, keys: &[&str]) -> Vec<String> {
 
 fn job(view: &v1::JobView, now: SystemTime) -> Vec<String> {
     let mut row = fields(view, &["id", "submission_id", "name", "state"]);
+    row.push(if view.run > 0 { view.field("runs").unwrap_or_default() } else { String::new() });
     let counts = view.progress.as_ref().and_then(|progress| progress.tasks.as_ref());
     row.push(counts.map(|tasks| format!("{}/{}", tasks.ended(), tasks.total())).unwrap_or_default());
     row.push(ago(view.submit_time.as_ref(), now));
@@ -159,7 +162,9 @@ ID     NAME   STATE    TASKS  SUBMITTED  TOOK
 job-1  count  RUNNING  3/5    2m 0s ago  1m 0s
 ";
         assert_eq!(list(v1::Kind::Job, View::Job(view.clone())), expected);
-        assert_eq!(jobs(&[view], now()), expected);
+        assert_eq!(jobs(&[view.clone()], now()), expected);
+        let again = v1::JobView { run: 1, ..view };
+        assert!(jobs(&[again], now()).contains("RUNNING  2     3/5"));
     }
 
     #[test]

@@ -451,7 +451,7 @@ impl Cluster {
                     let death = self.deaths.iter_mut().find(|death| Some(death.node) == dead);
                     death.expect("only the two die").declared = Some(now);
                 }
-                head::Effect::JobForgotten(_) => {}
+                head::Effect::JobForgotten(_) | head::Effect::StartRun(..) => {}
             }
         }
         cost
@@ -500,7 +500,7 @@ impl Cluster {
                 });
                 self.costs.loads += cost;
             }
-            Notice::Group(_) => {}
+            Notice::Group(_) | Notice::EndRun(_) => {}
         }
     }
 }
@@ -530,6 +530,7 @@ pub fn owner_of(node: &mut Node) -> Caller {
         unfinished_tasks_max: None,
         task_memory_bytes: None,
         deadline: None,
+        is_attached: false,
     };
     let mut fx = Effects::new();
     let task = node.submit_job(Time(0), spec, &mut fx).expect("the first job");

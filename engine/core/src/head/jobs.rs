@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
-use crate::head::{Effect, Head, Record};
+use crate::head::{Head, Record};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{JobEnd, Progress};
 use crate::time::Time;
@@ -62,6 +62,21 @@ pub struct Submission {
     pub namespace: String,
     /// Who submits.
     pub tenant: String,
+    /// How often it is run again when the node of its root task dies.
+    pub retries: u32,
+}
+
+/// A run of a job that was lost with the node of its root task.
+#[derive(Debug, Clone)]
+pub struct LostRun {
+    /// That node.
+    pub home: NodeId,
+    /// When its root task was handed to it.
+    pub started: Option<Time>,
+    /// When it was lost.
+    pub ended: Time,
+    /// Why.
+    pub error: Arc<Error>,
 }
 
 /// A job as the head knows it.
@@ -73,6 +88,12 @@ pub struct JobRecord {
     pub submission: Submission,
     /// Where it stands.
     pub state: JobState,
+    /// Which run of it this is, from 0.
+    pub run: u32,
+    /// The runs before, in order.
+    pub lost: Vec<LostRun>,
+    /// Somebody has asked for its end: it is not run again.
+    pub is_to_stop: bool,
     /// When it was accepted.
     pub submitted: Time,
     /// The node of its root task.
@@ -87,6 +108,18 @@ pub struct JobRecord {
     pub error: Option<Arc<Error>>,
     /// Its tasks, at the end.
     pub progress: Progress,
+}
+
+impl JobRecord {
+    /// The id of the run that it is at: what the nodes know it by.
+    pub fn run_id(&self) -> JobId {
+        self.id.at_run(self.run)
+    }
+
+    /// Whether it may have to be started yet, or again.
+    pub fn may_start(&self) -> bool {
+        !self.state.is_end() && (self.state == JobState::Pending || self.run < self.submission.retries)
+    }
 }
 
 /// The answer to a submission.
@@ -121,6 +154,13 @@ impl Head {
                 ),
             ));
         }
+        let (retries, max) = (submission.retries, self.limits.job_retries_max);
+        if retries > max {
+            return Err(Error::new(
+                ErrorCode::LimitExceeded,
+                format!("job_retries of {retries} is above job_retries_max of {max} runs: ask for fewer"),
+            ));
+        }
         if self.jobs.len() - self.ended.len() >= self.limits.jobs_max {
             return Err(Error::new(
                 ErrorCode::LimitExceeded,
@@ -135,27 +175,29 @@ impl Head {
         Ok(Submitted::New(id))
     }
 
-    /// A job that another head has accepted, and that runs on this one's node. False: it is known.
-    pub fn adopt_job(&mut self, now: Time, id: JobId, submission: Submission) -> bool {
-        let is_new = !self.jobs.contains_key(&id);
+    /// A job that another head has accepted, and of which this run is on this one's node. False: it is
+    /// known.
+    pub fn adopt_job(&mut self, now: Time, run: JobId, submission: Submission) -> bool {
+        let is_new = !self.jobs.contains_key(&run.job());
         if is_new {
-            self.enter_job(now, id, submission);
+            self.enter_job(now, run, submission);
         }
         is_new
     }
 
     /// A node that has joined has a job's root task, or had it, and this head does not know the job: it has
     /// started afresh. False: it is known.
-    pub fn job_is_known(&mut self, now: Time, id: JobId, submission: Submission, home: NodeId) -> bool {
-        let is_new = self.adopt_job(now, id, submission);
-        if is_new && let Some(job) = self.jobs.get_mut(&id) {
+    pub fn job_is_known(&mut self, now: Time, run: JobId, submission: Submission, home: NodeId) -> bool {
+        let is_new = self.adopt_job(now, run, submission);
+        if is_new && let Some(job) = self.jobs.get_mut(&run.job()) {
             job.home = Some(home);
         }
-        self.job_started(now, id);
+        self.job_started(now, run);
         is_new
     }
 
-    fn enter_job(&mut self, now: Time, id: JobId, submission: Submission) {
+    fn enter_job(&mut self, now: Time, run: JobId, submission: Submission) {
+        let id = run.job();
         if !submission.submission_id.is_empty() {
             self.by_submission.insert(submission.submission_id.clone(), id);
         }
@@ -163,6 +205,9 @@ impl Head {
             id,
             submission,
             state: JobState::Pending,
+            run: run.run(),
+            lost: Vec::new(),
+            is_to_stop: false,
             submitted: now,
             home: None,
             started: None,
@@ -213,43 +258,34 @@ impl Head {
         })
     }
 
-    /// The jobs whose root tasks were on a dead node have failed (contract J2).
-    pub(super) fn lose_jobs_of(&mut self, now: Time, dead: NodeId, why: &str, fx: &mut Vec<Effect>) {
-        let is_lost = |job: &&JobRecord| job.home == Some(dead) && !job.state.is_end();
-        let mut lost: Vec<JobId> = self.jobs.values().filter(is_lost).map(|job| job.id).collect();
-        lost.sort();
-        for id in lost {
-            let message = format!("{dead}, the node of the job's root task, is dead: {why}");
-            let error = Arc::new(Error::new(ErrorCode::NodeDied, message));
-            let end = JobEnd { result: Err(error), stopped: false, progress: Progress::default() };
-            fx.extend(self.job_ended(now, id, end).map(Effect::JobForgotten));
-        }
+    /// A job, when it is at this run and has not ended.
+    pub(super) fn at_run(&mut self, run: JobId) -> Option<&mut JobRecord> {
+        self.jobs.get_mut(&run.job()).filter(|job| job.run == run.run() && !job.state.is_end())
     }
 
-    /// A node has taken the job's root task.
-    pub fn job_started(&mut self, now: Time, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id)
+    /// A node has taken the root task of a run.
+    pub fn job_started(&mut self, now: Time, run: JobId) {
+        if let Some(job) = self.at_run(run)
             && job.state == JobState::Pending
         {
             job.state = JobState::Running;
             job.started = Some(now);
-            self.jobs_changed.note(id);
+            self.jobs_changed.note(run.job());
         }
     }
 
     /// A job was not started after all, and whoever submitted it is told so: it never was.
     pub fn withdraw_job(&mut self, id: JobId) {
-        if self.jobs.get(&id).is_some_and(|job| job.state == JobState::Pending) {
+        if self.jobs.get(&id).is_some_and(|job| job.state == JobState::Pending && job.run == 0) {
             self.forget_job(id);
         }
     }
 
-    /// The job has ended and nothing of it is left. Says which old job was forgotten to make room.
-    pub fn job_ended(&mut self, now: Time, id: JobId, end: JobEnd) -> Option<JobId> {
-        let job = self.jobs.get_mut(&id)?;
-        if job.state.is_end() {
-            return None;
-        }
+    /// A run has ended, nothing of it is left, and the job has ended with it. Says the run at which
+    /// an old job was that was forgotten to make room. The end of a run that the job is not at any more has no effect.
+    pub fn job_ended(&mut self, now: Time, run: JobId, end: JobEnd) -> Option<JobId> {
+        let id = run.job();
+        let job = self.at_run(run)?;
         job.state = match (&end.result, end.stopped) {
             (_, true) => JobState::Stopped,
             (Ok(_), _) => JobState::Succeeded,
@@ -261,14 +297,16 @@ impl Head {
             Outcome::Ok(value) => job.result = Some(value),
             Outcome::Err(error) => job.error = Some(error),
         }
+        self.between_runs.remove(&id);
         self.ended.push_back(id);
         self.jobs_changed.note(id);
         if self.ended.len() <= self.limits.ended_jobs_max {
             return None;
         }
         let oldest = self.ended.pop_front()?;
+        let forgotten = self.jobs.get(&oldest).map(JobRecord::run_id);
         self.forget_job(oldest);
-        Some(oldest)
+        forgotten
     }
 
     /// Forgets a job that has ended.
@@ -280,6 +318,7 @@ impl Head {
                 job.state
             )));
         }
+        let id = job.id;
         self.ended.retain(|other| *other != id);
         self.forget_job(id);
         Ok(())
@@ -297,8 +336,9 @@ impl Head {
         Some(Record::Job(Box::new(JobRecord { result: None, ..job.clone() })))
     }
 
-    /// One job.
+    /// One job, by its own id or that of a run.
     pub fn job(&self, id: JobId) -> Result<&JobRecord, Error> {
+        let id = id.job();
         self.jobs.get(&id).ok_or_else(|| {
             Error::new(
                 ErrorCode::NotFound,
@@ -363,6 +403,7 @@ mod tests {
             name: "n".to_owned(),
             namespace: "default".to_owned(),
             tenant: "default".to_owned(),
+            retries: 0,
         }
     }
 

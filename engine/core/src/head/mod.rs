@@ -7,16 +7,17 @@ mod names;
 mod nodes;
 mod record;
 mod restore;
+mod runs;
 #[cfg(test)]
 mod tests;
 
 pub use groups::{GroupLimits, GroupView};
-pub use jobs::{JobRecord, JobState, Submission, Submitted};
+pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted};
 pub use names::Claim;
 pub use nodes::{Effect, Notice, Watch};
 pub use record::{Change, DeadRecord, GroupRecord, Key, NameRecord, Record};
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::ids::{ActorId, IdGenerator, IdMap, JobId, NodeId};
 
@@ -27,6 +28,8 @@ pub struct Limits {
     pub jobs_max: usize,
     /// Jobs that have ended and can still be looked at; the oldest is forgotten first.
     pub ended_jobs_max: usize,
+    /// How often one job may be run again when the node of its root task dies, in runs.
+    pub job_retries_max: u32,
     /// Names of actors.
     pub names_max: usize,
     /// Bytes of a name, a namespace or a submission id.
@@ -42,6 +45,7 @@ impl Default for Limits {
         Self {
             jobs_max: 10_000,
             ended_jobs_max: 1_000,
+            job_retries_max: 100,
             names_max: 1_000_000,
             name_bytes_max: 512,
             watch: Watch::default(),
@@ -58,6 +62,9 @@ pub struct Head {
     by_submission: BTreeMap<String, JobId>,
     /// Jobs that have ended, in the order in which they did.
     ended: VecDeque<JobId>,
+    /// Jobs of which a run was lost and the next was not started, and the nodes that have yet to say that
+    /// nothing of it is left there.
+    between_runs: BTreeMap<JobId, BTreeSet<NodeId>>,
     names: BTreeMap<(String, String), (ActorId, NodeId)>,
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
@@ -75,6 +82,7 @@ impl Head {
             jobs: IdMap::default(),
             by_submission: BTreeMap::new(),
             ended: VecDeque::new(),
+            between_runs: BTreeMap::new(),
             names: BTreeMap::new(),
             named: IdMap::default(),
             nodes: nodes::Nodes::default(),

@@ -23,8 +23,10 @@ pub enum Effect {
     Tell(NodeId, Notice),
     /// A node is dead, and why: its line is to end. Comes before the others are told.
     Died(NodeId, String),
-    /// An old job was forgotten to make room.
+    /// An old job, which was at this run, was forgotten to make room.
     JobForgotten(JobId),
+    /// Start this run of a job on this node.
+    StartRun(JobId, NodeId),
     /// Call `timer` at this time, whatever was armed before.
     ArmTimer(Time),
 }
@@ -40,6 +42,9 @@ pub enum Notice {
     Loads(Vec<(NodeId, Load)>),
     /// Something about a placement group.
     Group(GroupNotice),
+    /// This run of a job was lost: what there is of it ends, and then the head is told so
+    /// ([`Head::run_is_gone`]).
+    EndRun(JobId),
 }
 
 /// How nodes are watched.
@@ -175,6 +180,8 @@ impl Head {
         }
         let node = Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: false };
         self.nodes.alive.insert(id, node);
+        self.end_lost_runs_at(id, fx);
+        self.start_next_runs(fx);
         self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
@@ -239,11 +246,15 @@ impl Head {
     pub fn heard_of(&mut self, now: Time, id: NodeId, load: Load, fx: &mut Vec<Effect>) -> bool {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
         node.deadline = now + self.limits.watch.silence_max;
-        (node.is_broken, node.is_expected) = (false, false);
+        let is_back = std::mem::replace(&mut node.is_expected, false);
+        node.is_broken = false;
         let has_more = !node.load.free.covers(&load.free);
         self.load_is_said(now, id, &load);
         if has_more {
             self.groups_changed(now, fx);
+        }
+        if is_back {
+            self.start_next_runs(fx);
         }
         self.arm(fx);
         true
@@ -343,11 +354,14 @@ impl Head {
     fn declare_dead(&mut self, now: Time, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
         self.nodes.bury(id, self.limits.watch.dead_nodes_max);
         self.release_names_of(id);
-        self.lose_jobs_of(now, id, why, fx);
+        self.nothing_is_left_at(id);
+        let again = self.lose_runs_of(now, id, why, fx);
         fx.push(Effect::Died(id, why.to_owned()));
         for other in self.nodes.alive.keys() {
             fx.push(Effect::Tell(*other, Notice::Dead(id, why.to_owned())));
         }
+        self.end_lost_runs(again, fx);
+        self.start_next_runs(fx);
         self.groups_lose_node(now, id, fx);
     }
 

@@ -48,6 +48,7 @@ impl Head {
         let mut ended: Vec<_> = ended.map(|job| (job.ended, job.id)).collect();
         ended.sort();
         head.ended = ended.into_iter().map(|(_, id)| id).collect();
+        head.restore_runs();
         head.groups.restored(now, &head.limits.groups);
         head.arm(fx);
         head

@@ -249,6 +249,7 @@ impl Node {
             ("deadlines and timeouts", self.timers.pending()),
             ("kinds of warm sandboxes", self.warm.keys()),
             ("sandboxes that are ending", self.stopping.sandboxes),
+            ("jobs that are bound to clients", self.clients.len()),
         ]
         .into_iter()
         .chain(self.peers.left())

@@ -34,6 +34,8 @@ pub struct JobSpec {
     pub task_memory_bytes: Option<u64>,
     /// From submission to the end of the root task.
     pub deadline: Option<std::time::Duration>,
+    /// Whether it is stopped when no client is attached to it for `client_grace`.
+    pub is_attached: bool,
 }
 
 /// What a job's root task runs.
@@ -199,7 +201,7 @@ impl Node {
             ..TaskOptions::default()
         };
         let function = Function { component: spec.component, name };
-        let deadline = spec.deadline;
+        let (deadline, is_attached) = (spec.deadline, spec.is_attached);
         self.jobs.insert(id, Job::new(spec));
         let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
         let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
@@ -220,8 +222,14 @@ impl Node {
         }
         self.counters.jobs_submitted += 1;
         let root = self.tasks[key].id;
+        if is_attached {
+            self.bind_to_clients(now, id);
+        }
         self.admit(now, key, fx);
         self.schedule(now, fx);
+        if is_attached {
+            self.arm_timer(fx);
+        }
         Ok(root)
     }
 
@@ -370,6 +378,7 @@ impl Node {
         let Some((result, stopped)) = &job.ending else { return };
         if !job.reported {
             job.reported = true;
+            self.clients.forget(id);
             if job.objects > 0 {
                 self.ended_jobs.push(id);
             }

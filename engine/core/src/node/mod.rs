@@ -8,6 +8,7 @@ mod actor;
 mod actor_calls;
 mod cancel;
 mod class;
+mod clients;
 mod cycles;
 mod edges;
 mod explain;
@@ -112,6 +113,8 @@ pub enum Effect {
     Send(Box<Packet>),
     /// Tell the head, in order.
     ToHead(Box<GroupMessage>),
+    /// Tell the head that nothing of this lost run of a job is left here.
+    RunGone(JobId),
     /// The head has accepted a placement group that was asked for, or has not.
     GroupAnswered(PlacementGroupId, Result<(), Error>),
 }
@@ -167,6 +170,7 @@ pub struct Node {
     storage: storage::Storage,
     lineage: lineage::Lineage,
     peers: peers::Peers,
+    clients: clients::Clients,
     groups: groups::Groups,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
@@ -221,6 +225,7 @@ impl Node {
             storage: storage::Storage::default(),
             lineage: lineage::Lineage::default(),
             peers: peers::Peers::default(),
+            clients: clients::Clients::default(),
             groups: groups::Groups::default(),
             active_calls: 0,
             held_by_running: Resources::default(),

@@ -15,6 +15,8 @@ pub(super) struct Timers {
     warm: Option<Time>,
     /// When a session with another node wants to be looked at.
     pub peers: Option<Time>,
+    /// When a job is to be stopped whose client is away.
+    pub clients: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -52,7 +54,7 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm, self.peers].into_iter().flatten().min()
+        [deadline, wait, self.warm, self.peers, self.clients].into_iter().flatten().min()
     }
 }
 
@@ -61,6 +63,7 @@ impl Node {
     pub(super) fn arm_timer(&mut self, fx: &mut Effects) {
         self.forget_begun();
         self.timers.peers = self.peers.next_timer();
+        self.timers.clients = self.clients.next_timer();
         let Some(next) = self.timers.next() else { return };
         if self.timers.armed.is_none_or(|armed| next < armed) {
             self.timers.armed = Some(next);
@@ -83,6 +86,7 @@ impl Node {
             self.timers.deadlines.pop_first();
             self.deadline_passed(now, task, fx);
         }
+        self.stop_unattended(now, fx);
         self.retire_idle(now, fx);
         self.give_back_late(now, fx);
         self.peer_timers(now, fx);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
 use engine_net::cluster::NodeClient;
-use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::future::join_all;
@@ -19,6 +19,10 @@ pub struct ClusterBackend(pub Arc<ClusterHead>);
 impl Backend for ClusterBackend {
     fn node_id(&self) -> NodeId {
         self.0.id
+    }
+
+    fn is_outlived_by_jobs(&self) -> bool {
+        true
     }
 
     async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
@@ -55,8 +59,8 @@ impl Backend for ClusterBackend {
         self.answer(self.0.delete_job(&job).await).await
     }
 
-    async fn watch_job(&self, job: JobKey, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
-        self.answer(self.0.watch_job(&job, next_sequence).await).await
+    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+        self.answer(self.0.watch_job(&job, query)).await
     }
 
     async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {

@@ -4,21 +4,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use engine_core::head::{Effect, JobRecord, Submission, Submitted};
+use engine_core::head::{Effect, JobRecord, JobState, LostRun, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
-use engine_net::{JobKey, LogsQuery, Replies};
+use engine_net::{JobKey, LogsQuery, Replies, WatchQuery};
 use engine_proto::convert::timestamp;
 use engine_proto::limits::LIST_ITEMS_MAX;
-use engine_proto::v1::{self, job_event};
+use engine_proto::prost_types::Timestamp;
+use engine_proto::v1;
 use futures::future::join_all;
-use futures::{StreamExt, stream};
+use tokio::sync::oneshot;
 
 use crate::background::{self, Kind};
 use crate::cluster::backend::list;
 use crate::cluster::records::Starting;
 use crate::cluster::{ClusterHead, merge};
+
+mod follow;
 
 /// The tenant of every job until there are others.
 const TENANT: &str = "default";
@@ -42,28 +45,27 @@ impl ClusterHead {
             }
         }
         self.memory.check_room()?;
-        let (job, home) = match self.when_nodes_are_back(|| self.accept(&spec)).await? {
-            (job, Some(home)) => (job, home),
-            (job, None) => return self.view(&self.head.job(job)?).await,
+        let (run, home) = match self.when_nodes_are_back(|| self.accept(&spec)).await? {
+            (run, Some(home)) => (run, home),
+            (run, None) => return self.view(&self.head.job(run)?).await,
         };
-        // A head that comes back must know of it, else the same submission would start another.
-        self.settled().await?;
-        let started = self.start_at(home, job, spec).await;
-        if started.is_err() {
-            self.event(|core, _, _| core.withdraw_job(job));
-        }
-        self.starting.lock().remove(&job);
-        started
+        // Whoever submits may go away before it has begun.
+        let (done, started) = oneshot::channel();
+        let Some(head) = self.this.upgrade() else { return Err(Error::internal("the head is gone")) };
+        let start = async move { drop(done.send(head.start_first(home, run, spec).await)) };
+        drop(background::spawn(Kind::JobStart, start));
+        started.await.map_err(|_| Error::internal("starting the job panicked"))?
     }
 
     /// Accepts a job and says where it is to start; nowhere when it is known.
-    fn accept(&self, spec: &v1::JobSpec) -> Result<(JobId, Option<NodeId>), Error> {
+    pub(super) fn accept(&self, spec: &v1::JobSpec) -> Result<(JobId, Option<NodeId>), Error> {
         let submission = Submission {
             submission_id: spec.submission_id.clone(),
             digest: crate::spec_digest(spec),
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
             tenant: TENANT.to_owned(),
+            retries: spec.job_retries,
         };
         self.event(|core, now, _| {
             let job = match core.submit(now, submission)? {
@@ -97,56 +99,136 @@ impl ClusterHead {
         }
     }
 
-    async fn start_at(&self, home: NodeId, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
-        let view = self.client(home)?.start_job(job, spec).await?;
-        self.event(|core, now, _| core.job_started(now, job));
-        Ok(view)
+    /// Starts a job's first run, for whoever has submitted it.
+    async fn start_first(
+        self: Arc<Self>,
+        home: NodeId,
+        run: JobId,
+        spec: v1::JobSpec,
+    ) -> Result<v1::JobView, Error> {
+        // A head that comes back must know of it, else the same submission would start another.
+        self.settled().await?;
+        let retries = spec.job_retries;
+        let started = self.start_at(home, run, spec).await;
+        match started {
+            // Its node comes back, or dies, and then it is run again.
+            Err(error) if error.code() == ErrorCode::NodeDied && retries > 0 => {
+                self.start_run(run, home);
+                return Ok(self.own_view(&self.head.job(run)?));
+            }
+            Err(_) => self.event(|core, _, _| core.withdraw_job(run)),
+            Ok(_) => {}
+        }
+        self.forget_specs();
+        started
+    }
+
+    async fn start_at(&self, home: NodeId, run: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        let client = self.client(home)?;
+        let view = client.start_job(run, spec).await?;
+        self.event(|core, now, _| core.job_started(now, run));
+        self.news.send_modify(|news| *news += 1);
+        let record = self.head.job(run)?;
+        if record.is_to_stop && record.run_id() == run {
+            return client.stop_job(run).await;
+        }
+        Ok(self.dressed(view, &record))
     }
 
     /// Starts the jobs that this node was to have when the head was killed. One that it has already it only
     /// answers for.
-    pub(super) fn start_orphaned(self: &Arc<Self>, home: NodeId) {
+    pub(super) fn start_orphaned(&self, home: NodeId) {
         let core = self.head.lock();
         let not_started = core.jobs_not_started().into_iter().filter(|job| job.home == Some(home));
-        let jobs: Vec<JobId> = not_started.map(|job| job.id).collect();
+        let runs: Vec<JobId> = not_started.map(JobRecord::run_id).collect();
         drop(core);
-        for job in jobs {
-            let starting = self.starting.lock();
-            let orphaned = starting.get(&job).filter(|starting| starting.is_orphaned);
-            if let Some(spec) = orphaned.map(|starting| starting.spec.clone()) {
-                drop(background::spawn(Kind::JobStart, self.clone().start_again(home, job, spec)));
+        for run in runs {
+            let mut starting = self.starting.lock();
+            let orphaned = starting.get_mut(&run.job()).filter(|starting| starting.is_orphaned);
+            if let Some(orphaned) = orphaned {
+                orphaned.is_orphaned = false;
+                drop(starting);
+                self.start_run(run, home);
             }
         }
     }
 
-    async fn start_again(self: Arc<Self>, home: NodeId, job: JobId, spec: v1::JobSpec) {
-        match self.start_at(home, job, spec).await {
-            Ok(_) => {
-                tracing::info!(%job, node = %home, "a job was started that the head had accepted before")
-            }
-            // It is tried again when the node has made another line.
-            Err(error) if error.code() == ErrorCode::NodeDied => {}
-            Err(error) => {
-                let end =
-                    JobEnd { result: Err(Arc::new(error)), stopped: false, progress: Progress::default() };
-                self.event(|core, now, fx| {
-                    fx.extend(core.job_ended(now, job, end).map(Effect::JobForgotten))
-                });
-                self.news.send_modify(|news| *news += 1);
-            }
+    /// Starts a run that nobody waits for.
+    pub(super) fn start_run(&self, run: JobId, home: NodeId) {
+        if let Some(head) = self.this.upgrade() {
+            drop(background::spawn(Kind::JobStart, head.start_until_it_is(run, home)));
         }
     }
 
-    /// A job's view as its node gives it. That it has ended is said only once this head has it for good: else
-    /// the node's death could end the job another way.
-    async fn confirmed(&self, job: JobId, view: v1::JobView) -> Result<v1::JobView, Error> {
+    /// Starts a run, again while its node does not answer: that comes back, or is declared dead.
+    async fn start_until_it_is(self: Arc<Self>, run: JobId, home: NodeId) {
         let mut news = self.news.subscribe();
-        while view.state().is_final() && self.writer.lock().is_some() {
-            match self.head.job(job) {
-                Ok(record) if !record.state.is_end() => {
+        loop {
+            // What follows from it must not be known to anybody before this head knows it for good.
+            if self.settled().await.is_err() {
+                return;
+            }
+            let Ok(record) = self.head.job(run) else { return };
+            let is_wanted = record.run_id() == run && record.state == JobState::Pending;
+            if !is_wanted || record.home != Some(home) {
+                return;
+            }
+            let started = match self.spec_of(&record) {
+                Ok(spec) => self.start_at(home, run, spec).await,
+                Err(error) => Err(error),
+            };
+            match started {
+                Ok(_) => return tracing::info!(%run, node = %home, "a run of a job was started"),
+                Err(error) if error.code() == ErrorCode::NodeDied => {
                     drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
                 }
-                Ok(record) if v1::JobState::from(record.state) != view.state() => {
+                Err(error) => {
+                    let result = Err(Arc::new(error));
+                    let end = JobEnd { result, stopped: false, progress: Progress::default() };
+                    self.event(|core, now, fx| {
+                        fx.extend(core.job_ended(now, run, end).map(Effect::JobForgotten));
+                    });
+                    self.forget_specs();
+                    self.news.send_modify(|news| *news += 1);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What a job is to run, with what is left of its time.
+    fn spec_of(&self, record: &JobRecord) -> Result<v1::JobSpec, Error> {
+        let spec = self.starting.lock().get(&record.id).map(|starting| starting.spec.clone());
+        let mut spec = spec.ok_or_else(|| Error::internal(format!("what {} runs is lost", record.id)))?;
+        let limits = spec.limits.as_mut();
+        if let Some(deadline) = limits.and_then(|limits| limits.deadline.as_mut()) {
+            let whole = engine_proto::convert::std_duration(deadline).unwrap_or_default();
+            let left = whole.saturating_sub(self.clock.now().since(record.submitted));
+            if left.is_zero() {
+                let message = format!("it had not ended {whole:?} after it was submitted, its deadline");
+                return Err(Error::new(ErrorCode::DeadlineExceeded, message));
+            }
+            *deadline = engine_proto::convert::duration(left);
+        }
+        Ok(spec)
+    }
+
+    /// Lets go of what jobs are to run that will not be started any more.
+    pub(super) fn forget_specs(&self) {
+        let core = self.head.lock();
+        self.starting.lock().retain(|job, _| core.job(*job).is_ok_and(JobRecord::may_start));
+    }
+
+    /// A job's view as the node of this run gives it. That it has ended is said only once this head has it for
+    /// good: else the node's death could end the job another way, or have it run again.
+    async fn confirmed(&self, run: JobId, view: v1::JobView) -> Result<v1::JobView, Error> {
+        let mut news = self.news.subscribe();
+        while view.state().is_final() && self.writer.lock().is_some() {
+            match self.head.job(run) {
+                Ok(record) if record.run_id() == run && !record.state.is_end() => {
+                    drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
+                }
+                Ok(record) if record.run_id() != run || v1::JobState::from(record.state) != view.state() => {
                     self.settled().await?;
                     return Ok(self.own_view(&record));
                 }
@@ -155,7 +237,10 @@ impl ClusterHead {
             }
         }
         self.settled().await?;
-        Ok(view)
+        Ok(match self.head.job(run) {
+            Ok(record) => self.dressed(view, &record),
+            Err(_) => view,
+        })
     }
 
     /// The way to the node of a job's root task, while the job has not ended.
@@ -178,12 +263,12 @@ impl ClusterHead {
         // Of one that has ended all is known here, but a large result.
         let is_known = kept.is_some_and(|view| view.result.is_some() || view.error.is_some());
         if !is_known && let Ok(home) = self.home(record) {
-            match home.job(record.id).await {
+            match home.job(record.run_id()).await {
                 Ok(mut view) => {
                     if !view.state().is_final() {
                         view.progress = Some(self.progress(record, view.progress.unwrap_or_default()).await);
                     }
-                    return self.confirmed(record.id, view).await;
+                    return self.confirmed(record.run_id(), view).await;
                 }
                 // It has died, and the head will know, or it has ended meanwhile.
                 Err(error) => tracing::debug!(job = %record.id, %error, "the node of a job does not answer"),
@@ -195,18 +280,17 @@ impl ClusterHead {
     /// How far a job is on all nodes, of how far it is on that of its root task.
     async fn progress(&self, record: &JobRecord, home: v1::JobProgress) -> v1::JobProgress {
         let others = self.clients().into_iter().filter(|(id, _)| Some(*id) != record.home);
-        let asked = others.map(|(_, client)| progress_at(client, record.id));
+        let asked = others.map(|(_, client)| progress_at(client, record.run_id()));
         // What a node does not say is missing for a moment.
         merge::progress(home, join_all(asked).await.into_iter().filter_map(Result::ok))
     }
 
     /// A job as this head knows it.
-    fn own_view(&self, record: &JobRecord) -> v1::JobView {
+    pub(super) fn own_view(&self, record: &JobRecord) -> v1::JobView {
         if let Some(view) = self.ended.lock().get(&record.id) {
-            return view.clone();
+            return self.dressed(view.clone(), record);
         }
-        let time = |time: Time| timestamp(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0));
-        v1::JobView {
+        let view = v1::JobView {
             job_id: record.id.to_string(),
             submission_id: record.submission.submission_id.clone(),
             name: record.submission.name.clone(),
@@ -214,10 +298,27 @@ impl ClusterHead {
             tenant: record.submission.tenant.clone(),
             state: v1::JobState::from(record.state).into(),
             error: record.error.as_deref().map(Into::into),
-            submit_time: Some(time(record.submitted)),
-            start_time: record.started.map(time),
-            end_time: record.ended.map(time),
+            start_time: record.started.map(wall),
+            end_time: record.ended.map(wall),
             ..Default::default()
+        };
+        self.dressed(view, record)
+    }
+
+    /// A view with what only this head knows of the job.
+    fn dressed(&self, view: v1::JobView, record: &JobRecord) -> v1::JobView {
+        let lost = |run: &LostRun| v1::LostRun {
+            node_id: run.home.to_string(),
+            start_time: run.started.map(wall),
+            end_time: Some(wall(run.ended)),
+            error: Some((&*run.error).into()),
+        };
+        v1::JobView {
+            submit_time: Some(wall(record.submitted)),
+            run: record.run,
+            job_retries: record.submission.retries,
+            lost_runs: record.lost.iter().map(lost).collect(),
+            ..view
         }
     }
 
@@ -235,7 +336,7 @@ impl ClusterHead {
             }
         }
         let view = |record: &JobRecord| match running.remove(&record.id.to_string()) {
-            Some(view) if !record.state.is_end() => view,
+            Some(view) if !record.state.is_end() => self.dressed(view, record),
             _ => v1::JobView { result: None, ..self.own_view(record) },
         };
         let total = records.len() as u64;
@@ -247,15 +348,28 @@ impl ClusterHead {
         if record.state.is_end() {
             return Ok(self.own_view(&record));
         }
+        // Whatever becomes of its node, it is not run again.
+        self.event(|core, now, fx| core.stop_job(now, record.id, fx));
+        self.settled().await?;
+        self.forget_specs();
+        let record = self.head.job(record.id)?;
+        if record.state.is_end() {
+            self.news.send_modify(|news| *news += 1);
+            return Ok(self.own_view(&record));
+        }
+        let run = record.run_id();
         let stopped = match self.home(&record) {
-            Ok(home) => home.stop_job(record.id).await,
+            Ok(home) => home.stop_job(run).await,
             Err(error) => Err(error),
         };
         match stopped {
-            Ok(view) => self.confirmed(record.id, view).await,
-            // Its node may have died meanwhile, and the job with it.
-            Err(error) => match self.head.job(record.id)? {
-                record if record.state.is_end() => Ok(self.own_view(&record)),
+            Ok(view) => self.confirmed(run, view).await,
+            Err(error) => match self.head.job(run)? {
+                // Its node may have died meanwhile, and the job with it; or it is stopped as soon as it is
+                // there.
+                record if record.state.is_end() || record.state == JobState::Pending => {
+                    Ok(self.own_view(&record))
+                }
                 _ => Err(error),
             },
         }
@@ -267,7 +381,7 @@ impl ClusterHead {
         self.ended.lock().remove(&record.id);
         self.settled().await?;
         if let Ok(home) = self.home(&record)
-            && let Err(error) = home.delete_job(record.id).await
+            && let Err(error) = home.delete_job(record.run_id()).await
         {
             tracing::debug!(job = %record.id, %error, "the node of a job has forgotten it");
         }
@@ -276,93 +390,36 @@ impl ClusterHead {
 
     pub(super) async fn logs(&self, job: &JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
         let record = self.record(job)?;
-        let request = v1::LogsRequest {
-            job_id: record.id.to_string(),
-            task_id: query.task.map(|task| task.to_string()).unwrap_or_default(),
-            follow: query.follow,
-            tail: query.tail,
-        };
-        self.home(&record)?.logs(request).await
+        let head = self.this.upgrade();
+        if let Some(head) = head.filter(|_| query.follow && !record.state.is_end()) {
+            return Ok(follow::logs(head, record.id, query));
+        }
+        self.home(&record)?.logs(logs_request(record.run_id(), &query)).await
     }
 
-    /// Follows a job on the node of its root task, and says how it ended when that node dies.
-    pub(super) async fn watch_job(
-        self: &Arc<Self>,
-        job: &JobKey,
-        next_sequence: u64,
-    ) -> Result<Replies<v1::JobEvent>, Error> {
+    /// Follows a job on the nodes of its root task, from run to run, and says how it ended.
+    pub(super) fn watch_job(&self, job: &JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
         let record = self.record(job)?;
-        let follower =
-            Follower { head: self.clone(), job: record.id, next: next_sequence, events: None, done: false };
-        Ok(Box::pin(stream::unfold(follower, |mut follower| async move {
-            Some((Ok(follower.next().await?), follower))
-        })))
+        let head = self.this.upgrade().ok_or_else(|| Error::internal("the head is gone"))?;
+        Ok(follow::job(head, record.id, query))
+    }
+}
+
+fn wall(time: Time) -> Timestamp {
+    timestamp(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0))
+}
+
+fn logs_request(run: JobId, query: &LogsQuery) -> v1::LogsRequest {
+    v1::LogsRequest {
+        job_id: run.to_string(),
+        task_id: query.task.map(|task| task.to_string()).unwrap_or_default(),
+        follow: query.follow,
+        tail: query.tail,
     }
 }
 
 async fn progress_at(client: NodeClient, job: JobId) -> Result<v1::JobProgress, Error> {
     client.progress(job).await
-}
-
-/// Follows one job.
-struct Follower {
-    head: Arc<ClusterHead>,
-    job: JobId,
-    next: u64,
-    events: Option<Replies<v1::JobEvent>>,
-    done: bool,
-}
-
-impl Follower {
-    async fn next(&mut self) -> Option<v1::JobEvent> {
-        let mut news = self.head.news.subscribe();
-        while !self.done {
-            if let Some(events) = &mut self.events {
-                match events.next().await {
-                    Some(Ok(event)) => return self.heard(event).await,
-                    Some(Err(error)) => tracing::debug!(job = %self.job, %error, "a watch broke"),
-                    None => {}
-                }
-                self.events = None;
-            }
-            let Ok(record) = self.head.head.job(self.job) else { return None };
-            let home = self.head.home(&record);
-            if let Ok(home) = &home
-                && let Ok(events) = home.watch_job(self.job, self.next).await
-            {
-                self.events = Some(events);
-                continue;
-            }
-            if record.state.is_end() {
-                self.done = true;
-                let view = self.head.own_view(&record);
-                self.head.settled().await.ok()?;
-                return Some(v1::JobEvent { event: Some(job_event::Event::Job(view)) });
-            }
-            // The node does not answer: it comes back, or is declared dead.
-            drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
-        }
-        None
-    }
-
-    async fn heard(&mut self, mut event: v1::JobEvent) -> Option<v1::JobEvent> {
-        match &mut event.event {
-            Some(job_event::Event::Logs(batch)) => {
-                self.next = batch.lines.last().map_or(self.next, |line| line.sequence + 1);
-            }
-            Some(job_event::Event::Job(view)) => {
-                self.done = view.state().is_final();
-                *view = self.head.confirmed(self.job, std::mem::take(view)).await.ok()?;
-            }
-            Some(job_event::Event::Progress(progress)) => {
-                if let Ok(record) = self.head.head.job(self.job) {
-                    *progress = self.head.progress(&record, std::mem::take(progress)).await;
-                }
-            }
-            None => {}
-        }
-        Some(event)
-    }
 }
 
 /// Between two looks for a node that does not answer.

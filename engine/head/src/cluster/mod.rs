@@ -16,10 +16,10 @@ pub use memory::MemoryLimits;
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine_core::head::{Effect, Notice};
+use engine_core::head::{Effect, JobRecord, Notice};
 use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_proto::convert::peer;
@@ -72,7 +72,7 @@ pub struct ClusterHead {
     nodes: Mutex<Nodes>,
     /// The views of jobs that have ended, as the nodes of their roots gave them.
     ended: Mutex<HashMap<JobId, v1::JobView>>,
-    /// Jobs that are being started.
+    /// What jobs are to run that may have to be started.
     starting: Mutex<HashMap<JobId, Starting>>,
     memory: Arc<Memory>,
     /// None: the head has no memory but its own.
@@ -80,6 +80,7 @@ pub struct ClusterHead {
     /// Something has changed that somebody may wait for: a job's end, a node's death.
     news: watch::Sender<u64>,
     timer: Timer,
+    this: Weak<Self>,
 }
 
 #[derive(Default)]
@@ -206,7 +207,7 @@ impl ClusterHead {
             }
             None => Default::default(),
         };
-        let head = Arc::new(Self {
+        let head = Arc::new_cyclic(|this| Self {
             id,
             head: Head::of(core, components),
             clock: Clock::new(),
@@ -217,6 +218,7 @@ impl ClusterHead {
             writer: Mutex::default(),
             news: watch::Sender::new(0),
             timer: Timer::default(),
+            this: this.clone(),
         });
         drop(background::spawn(Kind::Timer, head.clone().keep_time()));
         head
@@ -293,6 +295,10 @@ impl ClusterHead {
         let now = self.clock.now();
         let result = event(&mut core, now, &mut fx);
         let after = self.memory.note(core.changes_waiting());
+        if fx.iter().any(|effect| matches!(effect, Effect::Died(..))) {
+            // What jobs were to run that ended with their nodes.
+            self.starting.lock().retain(|job, _| core.job(*job).is_ok_and(JobRecord::may_start));
+        }
         // In the order of the events: under the lock.
         for effect in fx {
             self.carry_out(after, effect);
@@ -309,7 +315,8 @@ impl ClusterHead {
                 self.timer.changed.notify_one();
             }
             Effect::Tell(to, notice) => self.tell(after, to, notice),
-            Effect::JobForgotten(job) => drop(self.ended.lock().remove(&job)),
+            Effect::JobForgotten(run) => drop(self.ended.lock().remove(&run.job())),
+            Effect::StartRun(run, home) => self.start_run(run, home),
             Effect::Died(id, reason) => {
                 self.bury(after, id, reason);
                 self.news.send_modify(|news| *news += 1);
@@ -331,6 +338,7 @@ impl ClusterHead {
                 head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
             }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
+            Notice::EndRun(run) => head_message::Message::EndRun(v1::JobRun { run_id: run.to_string() }),
             Notice::Loads(loads) => {
                 after = self.memory.after_admissions();
                 let load = |(id, load): &(NodeId, engine_core::node::Load)| v1::NodeLoad {

@@ -25,14 +25,14 @@ pub(super) struct Restored {
     pub dead: VecDeque<v1::Member>,
     /// The views of jobs that have ended.
     pub ended: HashMap<JobId, v1::JobView>,
-    /// What jobs are to run that no node has said to have.
+    /// What jobs are to run that may have to be started.
     pub starting: HashMap<JobId, Starting>,
 }
 
-/// A job that no node has yet.
+/// What a job is to run.
 pub(super) struct Starting {
     pub spec: v1::JobSpec,
-    /// The head has come back since it was accepted: nobody is starting it.
+    /// The head has come back, and nobody is starting it.
     pub is_orphaned: bool,
 }
 
@@ -115,7 +115,7 @@ impl ClusterHead {
         match record {
             Record::Job(job) => {
                 let mut starting = self.starting.lock();
-                match job.state == engine_core::head::JobState::Pending {
+                match job.may_start() {
                     true => beside.spec = starting.get(&job.id).map(|starting| starting.spec.clone()),
                     false => drop(starting.remove(&job.id)),
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::head::{Claim, Effect, Submission};
+use engine_core::head::{Claim, Effect, JobRecord, Submission};
 use engine_core::ids::ParseIdError;
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId, Value};
@@ -10,6 +10,7 @@ use engine_proto::convert::peer;
 use engine_proto::v1::{self, head_message, node_reply, node_request};
 
 use crate::cluster::ClusterHead;
+use crate::cluster::records::Starting;
 
 impl ClusterHead {
     /// Answers what a node asks. Asked again, the answer is the same.
@@ -31,6 +32,10 @@ impl ClusterHead {
             Some(node_request::Request::JobEnded(view)) => {
                 self.job_ended(view).map(|()| node_reply::Reply::Done(v1::Done {}))
             }
+            Some(node_request::Request::RunGone(gone)) => parsed(&gone.run_id).map(|run| {
+                self.event(|core, _, fx| core.run_is_gone(from, run, fx));
+                node_reply::Reply::Done(v1::Done {})
+            }),
             None => {
                 Err(Error::new(ErrorCode::Unsupported, "this head does not know what is asked: update it"))
             }
@@ -47,18 +52,25 @@ impl ClusterHead {
             .as_slice()
             .try_into()
             .map_err(|_| Error::invalid_argument("KnownJob.digest has not 32 bytes"))?;
-        let id: JobId = parsed(&view.job_id)?;
+        let run = run_of(&view)?;
         let submission = Submission {
             submission_id: view.submission_id.clone(),
             digest,
             name: view.name.clone(),
             namespace: view.namespace.clone(),
             tenant: view.tenant.clone(),
+            retries: view.job_retries,
         };
-        if is_back && self.head.job(id).is_err() {
+        if is_back && self.head.job(run).is_err() {
             return Ok(());
         }
-        let is_new = self.event(|core, now, _| core.job_is_known(now, id, submission, home));
+        if let Some(spec) = job.spec
+            && !view.state().is_final()
+        {
+            let starting = Starting { spec, is_orphaned: false };
+            self.starting.lock().entry(run.job()).or_insert(starting);
+        }
+        let is_new = self.event(|core, now, _| core.job_is_known(now, run, submission, home));
         match is_new && view.state().is_final() {
             true => self.job_ended(view),
             false => Ok(()),
@@ -69,17 +81,20 @@ impl ClusterHead {
         let actor: ActorId = parsed(&claim.actor_id)?;
         self.memory.check_room()?;
         let (namespace, name) = (&claim.namespace, &claim.name);
-        let claimed =
-            self.event(|core, _, _| core.claim_name(namespace, name, (actor, from), claim.get_if_exists))?;
+        let claimed = self.event(|core, _, _| {
+            // What the dead have still said has no effect: nobody would give the name back.
+            core.check_return(from)?;
+            core.claim_name(namespace, name, (actor, from), claim.get_if_exists)
+        })?;
         Ok(match claimed {
             Claim::Granted => node_reply::Reply::Done(v1::Done {}),
             Claim::Existing(actor, node) => named((actor, node)),
         })
     }
 
-    /// A job has ended on the node of its root task.
+    /// A run of a job has ended on the node of its root task.
     fn job_ended(&self, view: v1::JobView) -> Result<(), Error> {
-        let id: JobId = parsed(&view.job_id)?;
+        let run = run_of(&view)?;
         let error = view.error.clone().map(|error| Arc::new(Error::from(error)));
         let state = view.state();
         let end = JobEnd {
@@ -92,13 +107,20 @@ impl ClusterHead {
             stopped: state == v1::JobState::Stopped,
             progress: Progress::default(),
         };
-        if self.head.job(id).is_ok_and(|record| !record.state.is_end()) {
-            self.ended.lock().insert(id, view);
+        let is_at_it = |record: JobRecord| !record.state.is_end() && record.run_id() == run;
+        if self.head.job(run).is_ok_and(is_at_it) {
+            self.ended.lock().insert(run.job(), view);
         }
-        self.event(|core, now, fx| fx.extend(core.job_ended(now, id, end).map(Effect::JobForgotten)));
+        self.event(|core, now, fx| fx.extend(core.job_ended(now, run, end).map(Effect::JobForgotten)));
+        self.forget_specs();
         self.news.send_modify(|news| *news += 1);
         Ok(())
     }
+}
+
+/// The run that a node tells of.
+fn run_of(view: &v1::JobView) -> Result<JobId, Error> {
+    Ok(parsed::<JobId>(&view.job_id)?.at_run(view.run))
 }
 
 fn named((actor, node): (ActorId, NodeId)) -> node_reply::Reply {

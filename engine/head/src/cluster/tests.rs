@@ -202,6 +202,7 @@ async fn a_submission_is_known_after_a_restart_and_so_is_its_end() {
     let known = v1::KnownJob {
         job: Some(v1::JobView { job_id: job.to_string(), ..v1::JobView::default() }),
         digest: vec![0; 32],
+        spec: None,
     };
     let _line = node.join_with(&head, vec![known]).await.expect("it is welcome");
     assert_eq!(head.head.job(job).expect_err("deleted").code(), ErrorCode::NotFound);
@@ -395,20 +396,13 @@ async fn a_head_whose_store_fails_ends_and_keeps_what_it_has_said() {
 async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     let folder = tempfile::tempdir().expect("a folder");
     let node = TestNode::start(1).await;
-    let (head, gate) = start_gated(folder.path(), MemoryLimits::default());
+    let head = start(folder.path());
     let line = node.join(&head).await.expect("it is welcome");
-    let before = gate.transactions().len();
     upload(&head);
-    gate.shut();
-    let backend = ClusterBackend(head.clone());
-    let mut submitting = Box::pin(backend.submit(spec("once")));
-    assert!(submitting.as_mut().now_or_never().is_none());
-    until(|| gate.transactions().len() > before).await;
     // It is written, and the head is killed before it does anything more.
-    drop(submitting);
-    gate.open();
+    let (job, home) = head.accept(&spec("once")).expect("there is a node");
+    assert_eq!(home, Some(node.id));
     head.settled().await.expect("there is room");
-    let job = head.head.job_by_submission("once").expect("it was accepted").id;
     assert_eq!(node.started(), []);
     drop(line);
     head.close();
@@ -425,6 +419,53 @@ async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     assert_eq!(node.started(), [job]);
     let again = ClusterBackend(head.clone()).submit(spec("once")).await.expect("known");
     assert_eq!(id(&again), job);
+    head.close();
+}
+
+// contract: J2, H2
+#[tokio::test]
+async fn a_head_that_is_killed_between_two_runs_starts_the_next_one_when_it_is_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let nodes = [TestNode::start(1).await, TestNode::start(2).await];
+    let head = start(folder.path());
+    upload(&head);
+    let mut lines = Vec::new();
+    for node in &nodes {
+        lines.push(node.join(&head).await.expect("it is welcome"));
+    }
+    let wanted = v1::JobSpec { job_retries: 1, ..spec("once") };
+    let backend = ClusterBackend(head.clone());
+    let job = id(&backend.submit(wanted.clone()).await.expect("it runs"));
+    let at = nodes.iter().position(|node| node.started() == [job]).expect("one has it");
+    let (home, other, mut line) = (&nodes[at], &nodes[1 - at], lines.remove(1 - at));
+    assert!(is_done(&lines[0].ask(1, claim("theirs", 1)).await));
+    head.event(|core, now, fx| core.node_leaves(now, home.id, "it was told to", fx));
+    assert_eq!(line.end_run().await, job);
+    // What the dead node had still said is heard, and its name would never be free.
+    lines[0].request(2, claim("late", 2));
+    assert!(is_done(&line.ask(1, claim("theirs", 3)).await));
+    assert!(is_done(&line.ask(2, claim("late", 3)).await));
+    drop((line, lines));
+    head.close();
+
+    let head = start(folder.path());
+    let record = head.head.job(job).expect("it is known");
+    assert_eq!((record.state, record.run_id(), record.home), (JobState::Pending, job.at_run(1), None));
+    let mut line = other.join(&head).await.expect("with its old id");
+    assert_eq!(line.end_run().await, job, "it is asked again");
+    assert_eq!(other.started(), []);
+    let gone = node_request::Request::RunGone(v1::JobRun { run_id: job.to_string() });
+    assert!(is_done(&line.ask(1, gone.clone()).await));
+    until(|| head.head.job(job).is_ok_and(|record| record.state == JobState::Running)).await;
+    assert!(is_done(&line.ask(2, gone).await));
+    assert_eq!(other.started(), [job.at_run(1)]);
+    let view = ClusterBackend(head.clone()).submit(wanted).await.expect("known");
+    assert_eq!((id(&view), view.run, view.job_retries), (job, 1, 1));
+    assert_eq!(view.lost_runs[0].node_id, home.id.to_string());
+    // Its last run: what it is to do is not kept any more.
+    until(|| head.starting.lock().is_empty()).await;
+    head.event(|core, now, fx| core.node_leaves(now, other.id, "it was told to", fx));
+    assert_eq!(head.head.job(job).expect("known").state, JobState::Failed);
     head.close();
 }
 

@@ -16,7 +16,7 @@ use futures::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
-use crate::backend::Replies;
+use crate::backend::{Replies, WatchQuery};
 use crate::cluster::{channel, error_of, request};
 
 /// A head's way to one node. Every error is the node's own, or NODE_DIED when it is not reached.
@@ -94,8 +94,9 @@ impl NodeClient {
     }
 
     /// Follows a job.
-    pub async fn watch_job(&self, job: JobId, next_sequence: u64) -> Result<Replies<v1::JobEvent>, Error> {
-        let watch = v1::WatchJobRequest { job_id: job.to_string(), next_sequence };
+    pub async fn watch_job(&self, job: JobId, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+        let WatchQuery { next_sequence, attach } = query;
+        let watch = v1::WatchJobRequest { job_id: job.to_string(), next_sequence, attach };
         self.replies(self.jobs().watch(request(watch)).await)
     }
 

@@ -20,6 +20,7 @@ impl<B: Backend> Handshake for HandshakeService<B> {
             protocol: version::PROTOCOL,
             version: version::VERSION.to_owned(),
             node_id: self.backend.node_id().to_string(),
+            outlived_by_jobs: self.backend.is_outlived_by_jobs(),
         }))
     }
 }

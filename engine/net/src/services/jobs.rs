@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::{StatusStream, answer, stream};
-use crate::backend::{Backend, LogsQuery, Replies};
+use crate::backend::{Backend, LogsQuery, Replies, WatchQuery};
 use crate::check;
 
 /// Starts jobs and follows them.
@@ -27,7 +27,8 @@ impl<B: Backend> JobsService<B> {
     }
 
     async fn watch(&self, request: WatchJobRequest) -> Result<Replies<JobEvent>, Error> {
-        self.backend.watch_job(check::job_key(request.job_id)?, request.next_sequence).await
+        let query = WatchQuery { next_sequence: request.next_sequence, attach: request.attach };
+        self.backend.watch_job(check::job_key(request.job_id)?, query).await
     }
 
     async fn logs(&self, request: LogsRequest) -> Result<Replies<LogBatch>, Error> {

@@ -28,7 +28,7 @@ impl From<&GroupView> for v1::PlacementGroupView {
         Self {
             placement_group_id: group.spec.id.to_string(),
             name: group.spec.name.clone().unwrap_or_default(),
-            job_id: group.spec.job.to_string(),
+            job_id: group.spec.job.job().to_string(),
             state: v1::PlacementGroupState::from(group.state).into(),
             strategy: group.spec.strategy.as_str().to_owned(),
             bundles: group.spec.bundles.iter().zip(&group.nodes).map(bundle).collect(),

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use engine_core::head::{DeadRecord, GroupRecord, JobRecord, JobState, Key, NameRecord, Record, Submission};
+use engine_core::head::{
+    DeadRecord, GroupRecord, JobRecord, JobState, Key, LostRun, NameRecord, Record, Submission,
+};
 use engine_core::node::Progress;
 use engine_core::{Error, NodeId, Time};
 
@@ -18,7 +20,7 @@ use crate::v1::{self, meta_record};
 /// What is stored beside a record of the core.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Beside {
-    /// What a job is to run that no node has yet.
+    /// What a job is to run that may have to be started.
     pub spec: Option<v1::JobSpec>,
     /// A job that has ended, as its node gave it back.
     pub view: Option<v1::JobView>,
@@ -141,7 +143,29 @@ fn job(job: &JobRecord, beside: Beside) -> v1::MetaJob {
         error: job.error.as_deref().map(Into::into),
         spec: beside.spec,
         view: beside.view,
+        job_retries: job.submission.retries,
+        run: job.run,
+        lost_runs: job.lost.iter().map(lost_run).collect(),
+        is_to_stop: job.is_to_stop,
     }
+}
+
+fn lost_run(run: &LostRun) -> v1::MetaLostRun {
+    v1::MetaLostRun {
+        home: Some(id(run.home)),
+        started_ns: run.started.map(|at| at.0),
+        ended_ns: run.ended.0,
+        error: Some((&*run.error).into()),
+    }
+}
+
+fn lost_run_from(run: v1::MetaLostRun) -> Result<LostRun, Error> {
+    Ok(LostRun {
+        home: read::id(run.home, "MetaLostRun.home")?,
+        started: run.started_ns.map(Time),
+        ended: Time(run.ended_ns),
+        error: Arc::new(read::required(run.error, "MetaLostRun.error")?.into()),
+    })
 }
 
 fn job_from(job: v1::MetaJob) -> Result<JobRecord, Error> {
@@ -157,14 +181,23 @@ fn job_from(job: v1::MetaJob) -> Result<JobRecord, Error> {
         return Err(wrong("MetaJob.ended_ns", format_args!("does not go with {state}")));
     }
     let digest = job.digest.as_slice().try_into();
+    let lost = job.lost_runs.into_iter().map(lost_run_from).collect::<Result<Vec<_>, _>>()?;
+    if job.run < lost.len() as u32 {
+        let how = format_args!("is {} after {} that were lost", job.run, lost.len());
+        return Err(wrong("MetaJob.run", how));
+    }
     Ok(JobRecord {
         id: read::id(job.id, "MetaJob.id")?,
+        run: job.run,
+        lost,
+        is_to_stop: job.is_to_stop,
         submission: Submission {
             submission_id: job.submission_id,
             digest: digest.map_err(|_| wrong("MetaJob.digest", "has not 32 bytes"))?,
             name: job.name,
             namespace: job.namespace,
             tenant: job.tenant,
+            retries: job.job_retries,
         },
         state,
         submitted: Time(job.submitted_ns),
@@ -249,7 +282,16 @@ mod tests {
                 name: "n".to_owned(),
                 namespace: "x".to_owned(),
                 tenant: "t".to_owned(),
+                retries: 2,
             },
+            run: 1,
+            lost: vec![LostRun {
+                home: bits(8),
+                started: Some(Time(5)),
+                ended: Time(6),
+                error: Arc::new(Error::new(ErrorCode::NodeDied, "it is dead")),
+            }],
+            is_to_stop: true,
             state: JobState::Failed,
             submitted: Time(5),
             home: Some(node),

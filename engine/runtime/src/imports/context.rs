@@ -15,7 +15,8 @@ fn amounts(amounts: Vec<(String, Quantity)>) -> Vec<(String, u64)> {
 
 impl wit::Host for Guest {
     fn job_id(&mut self) -> wasmtime::Result<String> {
-        Ok(self.job.job.to_string())
+        // The same in each run of it.
+        Ok(self.job.job.job().to_string())
     }
 
     fn node_id(&mut self) -> wasmtime::Result<String> {

@@ -17,11 +17,16 @@ Examples:
   engine submit main.wasm --with math=math.wasm        a job of several components
   engine submit pi.wasm --engine-cpus 4                an own engine with 4 CPUs
   engine submit pi.wasm --no-wait --submission-id pi-1 hand it to `engine up`, and leave
+  engine submit pi.wasm --job-retries 2                run it again when its node dies, twice at most
 
 Without --address and $ENGINE_ADDRESS the job runs in the engine of this machine, else in one that
 lives as long as the job. What the job's root task writes is shown as it is, what its other tasks
 write behind `(function task-…)`; standard output goes to standard output, standard error and
 log records to standard error. Ctrl-C stops the job; once more leaves at once.
+
+The job is bound to this command: when the connection breaks, the command comes back by itself and goes
+on where it was; when it does not within the node's --client-grace, the job is stopped. With --no-wait
+the job is bound to nobody.
 
 Exit status: 0 the job succeeded, 1 it failed or was stopped, 2 the command was wrong,
 3 no engine was reached, 130 interrupted by Ctrl-C.";
@@ -71,6 +76,12 @@ pub(crate) struct Submit {
     /// The job fails when it has not ended after this long: 30s, 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) deadline: Option<Duration>,
+    /// How often the job is run again when the node of its root task dies; a job that fails by itself is not
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) job_retries: u32,
+    /// For how long another connection is tried when the one to the engine breaks
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    pub(crate) reconnect_max: Duration,
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: RunFormat,
     /// How far the job is, on standard error

@@ -1,7 +1,7 @@
 //! Shows a job while it runs.
 
 use engine_client::messages::JobView;
-use engine_client::{EngineError, Event, Job};
+use engine_client::{EngineError, Event, Job, Seen};
 use futures::StreamExt;
 
 use super::Submit;
@@ -21,7 +21,8 @@ pub(super) async fn follow(
     let mut printer = LogPrinter::new(args.format == RunFormat::Json);
     let mut progress = ProgressView::new(args.progress);
     let mut interrupted = false;
-    let mut events = job.watch().await?;
+    let mut run = job.view().run;
+    let mut events = job.attach(args.reconnect_max);
     let mut beats = tokio::time::interval(PLAIN_INTERVAL);
     beats.tick().await;
     loop {
@@ -47,7 +48,19 @@ pub(super) async fn follow(
                 continue;
             }
         };
-        match event.transpose()? {
+        let event = match event.transpose()? {
+            Some(Seen::Event(event)) => Some(event),
+            Some(Seen::Away(error)) => {
+                progress.suspend(|| eprintln!("the connection broke, trying another one: {error}"));
+                continue;
+            }
+            Some(Seen::Back) => {
+                progress.suspend(|| eprintln!("connected again"));
+                continue;
+            }
+            None => None,
+        };
+        match event {
             Some(Event::Logs(batch)) => {
                 if let Err(error) = progress.suspend(|| printer.print(&batch.lines)) {
                     // Nobody reads what it writes: a program in a pipe would be ended by SIGPIPE.
@@ -57,11 +70,46 @@ pub(super) async fn follow(
             }
             Some(Event::Progress(seen)) => progress.observe(&seen),
             Some(Event::Job(view)) if view.state().is_final() => return Ok((view, interrupted)),
+            Some(Event::Job(view)) if view.run > run => {
+                run = view.run;
+                progress.suspend(|| eprintln!("{}", run_again(&view)));
+            }
             Some(Event::Job(_)) => {}
             None => {
                 let said = format!("the engine stopped telling about {} before its end", job.id());
                 return Err(Failure::Client(EngineError::internal(said).into()));
             }
         }
+    }
+}
+
+/// `job-… is run again (run 2 of 3): NODE_DIED: …`
+fn run_again(view: &JobView) -> String {
+    let (run, runs) = (view.run + 1, view.job_retries + 1);
+    let lost = view.lost_runs.last().and_then(|lost| lost.error.clone()).map(EngineError::from);
+    let why = lost.map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{} is run again (run {run} of {runs}){why}", view.job_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_client::ErrorCode;
+    use engine_client::messages::LostRun;
+
+    use super::*;
+
+    // contract: J2
+    #[test]
+    fn a_run_that_was_lost_is_told_with_its_cause() {
+        let error = EngineError::new(ErrorCode::NodeDied, "node-1 is dead");
+        let lost = LostRun { error: Some((&error).into()), ..LostRun::default() };
+        let view = JobView {
+            job_id: "job-1".into(),
+            run: 1,
+            job_retries: 2,
+            lost_runs: vec![lost],
+            ..JobView::default()
+        };
+        assert_eq!(run_again(&view), "job-1 is run again (run 2 of 3): NODE_DIED: node-1 is dead");
     }
 }

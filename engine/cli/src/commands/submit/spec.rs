@@ -38,7 +38,8 @@ pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Resul
             queued_tasks_max: args.queued_tasks_max,
             ..JobLimits::default()
         }),
-        job_retries: 0,
+        job_retries: args.job_retries,
+        attached: !args.no_wait,
     })
 }
 

@@ -39,6 +39,7 @@ fn submission(id: &str) -> Submission {
         name: "n".to_owned(),
         namespace: "default".to_owned(),
         tenant: "default".to_owned(),
+        retries: 0,
     }
 }
 

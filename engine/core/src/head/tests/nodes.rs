@@ -40,6 +40,7 @@ fn told(fx: &[Effect], to: NodeId) -> Vec<String> {
             Notice::Dead(id, _) => format!("dead {id}"),
             Notice::Loads(loads) => format!("loads of {}", loads.len()),
             Notice::Group(notice) => format!("{notice:?}"),
+            Notice::EndRun(run) => format!("end {run}"),
         }),
         _ => None,
     };
@@ -117,6 +118,7 @@ fn a_job_goes_to_the_node_with_the_fewest_and_fails_with_it() {
             name: String::new(),
             namespace: String::new(),
             tenant: String::new(),
+            retries: 0,
         };
         let Ok(Submitted::New(id)) = head.submit(Time(0), submission) else { panic!("it is new") };
         (id, head.place_job(id).expect("there are nodes"))

@@ -149,6 +149,11 @@ impl Node {
         fx.extend(self.groups.outbox.drain(..).map(|message| Effect::ToHead(Box::new(message))));
     }
 
+    /// Whether the head has yet to answer that groups are gone that end with this job.
+    pub(super) fn is_removing_groups_of(&self, job: JobId) -> bool {
+        self.groups.known.values().any(|known| known.is_removing && known.owned == Some((job, None)))
+    }
+
     /// Has an entry for a group; the head is asked about one that is new here.
     fn know_group(&mut self, id: PlacementGroupId) -> &mut Known {
         let Self { groups, .. } = self;

@@ -90,6 +90,7 @@ impl Node {
             unfinished_tasks_max: job.unfinished_tasks_max,
             task_memory_bytes: job.task_memory_bytes,
             deadline: None,
+            is_attached: false,
         };
         let mut new = Job::new(spec);
         new.home = (job.home != self.id).then_some(job.home);

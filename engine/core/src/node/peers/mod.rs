@@ -18,6 +18,7 @@ mod hosts;
 mod jobs;
 mod message;
 mod references;
+mod runs;
 mod session;
 mod streams;
 mod sweep;
@@ -62,6 +63,8 @@ pub(super) struct Peers {
     pub wanted: usize,
     /// Jobs that have ended elsewhere, so that what comes late of them is refused.
     ended_jobs: jobs::EndedJobs,
+    /// Lost runs of jobs that end here, of which the head is to hear that nothing is left.
+    ending_runs: BTreeSet<JobId>,
     /// Jobs that have ended everywhere and whose objects are about to be freed.
     pub sweeping: Vec<JobId>,
     /// Jobs of this node that have ended and of which objects may be left on several.
@@ -135,6 +138,7 @@ impl Peers {
             ("incarnations of other nodes' actors", hosting.incarnations.len()),
             ("detached actors of other nodes", hosting.scopes.len()),
             ("calls by another id", hosting.aliases.len()),
+            ("runs that are ending", self.ending_runs.len()),
         ];
         self.references.left().into_iter().chain(hosted)
     }
@@ -238,6 +242,7 @@ impl Node {
     /// Sends what was queued. Called after every event.
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
         self.flush_groups(fx);
+        self.flush_runs(fx);
         self.tell_of_room();
         if self.peers.outbox.is_empty() {
             return;

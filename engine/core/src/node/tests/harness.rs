@@ -65,6 +65,8 @@ pub struct World {
     pub outbox: Vec<Packet>,
     /// What is to be told to the head.
     pub to_head: Vec<GroupMessage>,
+    /// Lost runs of jobs of which the head is to be told that nothing is left.
+    pub runs_gone: Vec<JobId>,
     /// What the head said to groups that were asked for.
     pub answered: BTreeMap<PlacementGroupId, Result<(), Error>>,
     /// Bytes that are to come from other nodes.
@@ -171,6 +173,7 @@ impl World {
             restores: VecDeque::new(),
             outbox: Vec::new(),
             to_head: Vec::new(),
+            runs_gone: Vec::new(),
             answered: BTreeMap::new(),
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
@@ -270,6 +273,13 @@ impl World {
             }
             Effect::Send(packet) => self.outbox.push(*packet),
             Effect::ToHead(message) => self.to_head.push(*message),
+            Effect::RunGone(run) => {
+                let ends_with_it =
+                    |id: &InstanceId| self.node.instances.get(id).is_none_or(|i| i.scope.is_none());
+                let of_it = self.sandboxes.iter().filter(|(_, sandbox)| sandbox.job == run);
+                assert_eq!(of_it.filter(|(id, _)| ends_with_it(id)).count(), 0, "{run} is said to be gone");
+                self.runs_gone.push(run);
+            }
             Effect::GroupAnswered(group, answer) => {
                 assert!(self.answered.insert(group, answer).is_none(), "{group} was answered twice");
             }
@@ -376,7 +386,16 @@ impl World {
     /// Starts a job; its root task.
     pub fn submit(&mut self, cpus: Quantity, unfinished_tasks_max: Option<usize>) -> TaskId {
         let job = self.ids.job();
-        let spec = JobSpec {
+        self.submit_spec(Self::spec(job, cpus, unfinished_tasks_max))
+    }
+
+    /// A job of no CPUs.
+    pub fn spec_of(job: JobId) -> JobSpec {
+        Self::spec(job, Quantity::ZERO, None)
+    }
+
+    fn spec(job: JobId, cpus: Quantity, unfinished_tasks_max: Option<usize>) -> JobSpec {
+        JobSpec {
             job,
             component: component(),
             entry: RootEntry::Main(Vec::new()),
@@ -385,7 +404,13 @@ impl World {
             unfinished_tasks_max,
             task_memory_bytes: None,
             deadline: None,
-        };
+            is_attached: false,
+        }
+    }
+
+    /// Starts this job; its root task.
+    pub fn submit_spec(&mut self, spec: JobSpec) -> TaskId {
+        let job = spec.job;
         let root = self.event(|node, now, fx| node.submit_job(now, spec, fx)).expect("a new job");
         self.roots.insert(job, root);
         root

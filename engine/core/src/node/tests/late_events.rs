@@ -159,6 +159,7 @@ fn a_job_that_is_here_already_is_refused() {
         unfinished_tasks_max: None,
         task_memory_bytes: None,
         deadline: None,
+        is_attached: false,
     };
     let refused = world.event(|node, now, fx| node.submit_job(now, spec, fx));
     assert_eq!(refused.map_err(|error| error.code()).err(), Some(crate::error::ErrorCode::AlreadyExists));

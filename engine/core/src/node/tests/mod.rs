@@ -9,6 +9,7 @@ mod actor_order;
 mod actor_restart;
 mod blocking;
 mod cancel;
+mod clients;
 mod concurrency;
 mod deadline;
 mod deadlock;

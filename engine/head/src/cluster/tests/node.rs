@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_net::cluster::{ClusterBackend as _, PeerBackend};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, TcpSocket};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, TcpSocket, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1::{self, head_message, node_message, node_reply, node_request};
 use engine_proto::version;
@@ -52,7 +52,8 @@ impl PeerBackend for Served {
         }
         jobs.started.push(job);
         let view = v1::JobView {
-            job_id: job.to_string(),
+            job_id: job.job().to_string(),
+            run: job.run(),
             submission_id: spec.submission_id,
             name: spec.name,
             state: v1::JobState::Running.into(),
@@ -83,7 +84,8 @@ impl Backend for Served {
     async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
         let JobKey::Id(id) = job else { return not_here() };
         let jobs = self.1.lock();
-        jobs.views.iter().find(|view| view.job_id == id.to_string()).cloned().map_or_else(not_here, Ok)
+        let is_it = |view: &&v1::JobView| view.job_id == id.job().to_string() && view.run == id.run();
+        jobs.views.iter().find(is_it).cloned().map_or_else(not_here, Ok)
     }
 
     async fn list_jobs(&self, _: usize) -> Result<v1::ListJobsResponse, Error> {
@@ -98,7 +100,7 @@ impl Backend for Served {
         Ok(())
     }
 
-    async fn watch_job(&self, _: JobKey, _: u64) -> Result<Replies<v1::JobEvent>, Error> {
+    async fn watch_job(&self, _: JobKey, _: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
         not_here()
     }
 
@@ -209,6 +211,15 @@ impl TestLine {
     pub async fn next(&mut self) -> head_message::Message {
         let message = self.replies.next().await.expect("the line goes on").expect("it is whole");
         message.message.expect("it says something")
+    }
+
+    /// The run that the head wants to be ended next.
+    pub async fn end_run(&mut self) -> JobId {
+        loop {
+            if let head_message::Message::EndRun(run) = self.next().await {
+                return run.run_id.parse().expect("an id");
+            }
+        }
     }
 
     pub fn say(&self, message: node_message::Message) {

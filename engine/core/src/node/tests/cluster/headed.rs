@@ -7,7 +7,7 @@ use super::Cluster;
 use crate::error::{Error, ErrorCode};
 use crate::group::{Bundle, GroupMessage, GroupNotice, GroupState, GroupStrategy};
 use crate::head::{self, Head, Notice};
-use crate::ids::PlacementGroupId;
+use crate::ids::{JobId, NodeId, PlacementGroupId};
 use crate::node::tests::harness::{cpus, options};
 use crate::node::{Caller, GroupRequest, Limits, NodeInfo};
 use crate::options::{Strategy, TaskOptions};
@@ -15,10 +15,16 @@ use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::Handle;
 
+/// What a node tells the head.
+pub enum Said {
+    Group(GroupMessage),
+    RunGone(JobId),
+}
+
 /// What is on the line between a node and the head.
 #[derive(Default)]
 pub struct Line {
-    pub up: VecDeque<GroupMessage>,
+    pub up: VecDeque<Said>,
     pub down: VecDeque<Notice>,
     /// Nothing is delivered.
     pub is_held: bool,
@@ -29,6 +35,8 @@ pub struct Headed {
     pub head: Head,
     pub lines: BTreeMap<usize, Line>,
     timer: Option<Time>,
+    /// Runs of jobs that the head wants to be started, and where.
+    pub to_start: Vec<(JobId, NodeId)>,
 }
 
 pub fn bundle(count: u64) -> Bundle {
@@ -52,7 +60,7 @@ impl Headed {
         let nodes: Vec<Resources> = counts.iter().map(|count| cpus(*count)).collect();
         let cluster = Cluster::of(&nodes, limits);
         let head = Head::new([9; 16], head::Limits::default());
-        let mut all = Self { cluster, head, lines: BTreeMap::new(), timer: None };
+        let mut all = Self { cluster, head, lines: BTreeMap::new(), timer: None, to_start: Vec::new() };
         for index in 0..counts.len() {
             all.join(index);
         }
@@ -80,6 +88,7 @@ impl Headed {
             match effect {
                 head::Effect::ArmTimer(at) => self.timer = Some(at),
                 head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
+                head::Effect::StartRun(run, home) => self.to_start.push((run, home)),
                 head::Effect::Tell(to, notice) => {
                     let to = self.cluster.index(to);
                     self.lines.entry(to).or_default().down.push_back(notice);
@@ -102,9 +111,10 @@ impl Headed {
     /// Moves what the nodes have to say to the head onto their lines.
     pub fn collect(&mut self) {
         for (index, world) in self.cluster.worlds.iter_mut().enumerate() {
-            let messages = std::mem::take(&mut world.to_head);
+            let messages = std::mem::take(&mut world.to_head).into_iter().map(Said::Group);
+            let gone = std::mem::take(&mut world.runs_gone).into_iter().map(Said::RunGone);
             if self.cluster.alive[index] {
-                self.lines.entry(index).or_default().up.extend(messages);
+                self.lines.entry(index).or_default().up.extend(messages.chain(gone));
             }
         }
     }
@@ -115,7 +125,10 @@ impl Headed {
             return false;
         };
         let id = self.cluster.id(index);
-        self.event(|head, now, fx| head.group_message(now, id, message, fx));
+        self.event(|head, now, fx| match message {
+            Said::Group(message) => head.group_message(now, id, message, fx),
+            Said::RunGone(run) => head.run_is_gone(id, run, fx),
+        });
         true
     }
 
@@ -137,6 +150,7 @@ impl Headed {
                 loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
             }
             Notice::Group(notice) => node.group_notice(now, notice, fx),
+            Notice::EndRun(run) => node.end_run(now, run, fx),
         });
     }
 

@@ -12,6 +12,7 @@ mod hosted_ends;
 mod hosted_groups;
 mod hosted_streams;
 mod references;
+mod runs;
 mod simulate;
 mod streams;
 mod sweep;

@@ -176,6 +176,7 @@ impl Simulation {
             name: String::new(),
             namespace: String::new(),
             tenant: String::new(),
+            retries: 0,
         };
         if let Ok(Submitted::New(job) | Submitted::Known(job)) = self.head.submit(self.now, submission) {
             outputs.push(Output::Accepted(id, job));

@@ -98,12 +98,13 @@ impl Simulation {
                 match &notice {
                     Notice::Dead(id, _) => drop(self.told.insert((index, *id))),
                     Notice::Group(notice) => self.lines.note_down(index, notice),
-                    Notice::Joined(_) | Notice::Loads(_) => {}
+                    Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
                     Notice::Joined(info) => node.node_joined(now, info, fx),
                     Notice::Dead(id, _) => node.node_dead(now, id, fx),
                     Notice::Group(notice) => node.group_notice(now, notice, fx),
+                    Notice::EndRun(run) => node.end_run(now, run, fx),
                     Notice::Loads(loads) => {
                         loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
                     }
