@@ -500,7 +500,8 @@ impl Cluster {
                 });
                 self.costs.loads += cost;
             }
-            Notice::Group(_) => {}
+            // Nothing of these happens here.
+            Notice::Group(_) | Notice::Draining(..) | Notice::Left(..) => {}
         }
     }
 }

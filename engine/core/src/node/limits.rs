@@ -75,6 +75,8 @@ pub struct Limits {
     pub nodes_looked_at_max: usize,
     /// Messages that another node has not acknowledged above which it is given no further task.
     pub unacknowledged_messages_max: usize,
+    /// How long a node that drains waits, once its deadline has passed, for what others must hear of it.
+    pub drain_grace_max: Duration,
 }
 
 impl Default for Limits {
@@ -113,6 +115,7 @@ impl Default for Limits {
             ahead_in_line_max: 4_096,
             nodes_looked_at_max: 64,
             unacknowledged_messages_max: 100_000,
+            drain_grace_max: Duration::from_secs(2),
         }
     }
 }

@@ -9,6 +9,7 @@ mod actor_calls;
 mod cancel;
 mod class;
 mod cycles;
+mod drain;
 mod edges;
 mod explain;
 mod finish;
@@ -22,6 +23,7 @@ mod job;
 mod kill;
 mod limits;
 mod lineage;
+mod moves;
 mod peers;
 mod place;
 mod planted;
@@ -56,6 +58,7 @@ use crate::value::{Outcome, Place};
 use crate::work::{Call, Start, StopReason};
 
 pub use actor::ActorCreation;
+pub use drain::DrainView;
 pub use explain::Demand;
 pub use groups::{BundleView, GroupRequest};
 pub use holders::{Holder, HolderKind};
@@ -112,6 +115,12 @@ pub enum Effect {
     Send(Box<Packet>),
     /// Tell the head, in order.
     ToHead(Box<GroupMessage>),
+    /// Tell the head that this node, which drains, may go: nothing is on it (`in_order`), or its deadline has
+    /// passed. `not_let_go` follows if the head does not agree.
+    Leave {
+        /// Whether nothing is on it.
+        in_order: bool,
+    },
     /// The head has accepted a placement group that was asked for, or has not.
     GroupAnswered(PlacementGroupId, Result<(), Error>),
 }
@@ -168,6 +177,7 @@ pub struct Node {
     lineage: lineage::Lineage,
     peers: peers::Peers,
     groups: groups::Groups,
+    drain: drain::Drain,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
@@ -222,6 +232,7 @@ impl Node {
             lineage: lineage::Lineage::default(),
             peers: peers::Peers::default(),
             groups: groups::Groups::default(),
+            drain: drain::Drain::default(),
             active_calls: 0,
             held_by_running: Resources::default(),
             next_instance: 0,

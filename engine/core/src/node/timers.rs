@@ -15,6 +15,8 @@ pub(super) struct Timers {
     warm: Option<Time>,
     /// When a session with another node wants to be looked at.
     pub peers: Option<Time>,
+    /// When the drain of this node wants to be looked at.
+    pub drain: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -52,7 +54,7 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm, self.peers].into_iter().flatten().min()
+        [deadline, wait, self.warm, self.peers, self.drain].into_iter().flatten().min()
     }
 }
 
@@ -61,6 +63,7 @@ impl Node {
     pub(super) fn arm_timer(&mut self, fx: &mut Effects) {
         self.forget_begun();
         self.timers.peers = self.peers.next_timer();
+        self.timers.drain = self.drain.next_timer();
         let Some(next) = self.timers.next() else { return };
         if self.timers.armed.is_none_or(|armed| next < armed) {
             self.timers.armed = Some(next);
@@ -85,6 +88,7 @@ impl Node {
         }
         self.retire_idle(now, fx);
         self.give_back_late(now, fx);
+        self.drain_timer(now, fx);
         self.peer_timers(now, fx);
         self.arm_timer(fx);
         self.schedule(now, fx);

@@ -1,4 +1,5 @@
 //! The head as a whole.
 
+mod drain;
 mod memory;
 mod nodes;

@@ -40,6 +40,8 @@ fn told(fx: &[Effect], to: NodeId) -> Vec<String> {
             Notice::Dead(id, _) => format!("dead {id}"),
             Notice::Loads(loads) => format!("loads of {}", loads.len()),
             Notice::Group(notice) => format!("{notice:?}"),
+            Notice::Draining(id, left) => format!("draining {id} {left:?}"),
+            Notice::Left(id, _) => format!("left {id}"),
         }),
         _ => None,
     };

@@ -137,6 +137,8 @@ impl Headed {
                 loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
             }
             Notice::Group(notice) => node.group_notice(now, notice, fx),
+            Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
+            Notice::Left(id, _) => node.node_left(now, id, fx),
         });
     }
 
