@@ -1,11 +1,13 @@
 //! Nodes of the simulated cluster that drain.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Hears, NODES_MAX, Simulation};
 use crate::head::{self, NodeStanding};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, ObjectId};
 use crate::node::Counters;
+use crate::value::{Argument, Handle};
 
 impl Simulation {
     /// Somebody has a node drained, with a deadline or without.
@@ -59,12 +61,18 @@ impl Simulation {
         assert_eq!(before, self.costs(index), "{left} has left, and took something with it");
     }
 
-    /// What was made again, and what has failed.
+    /// What was made again, and what has failed that somebody holds.
     fn costs(&self, index: usize) -> (u64, u64, usize) {
         let node = &self.cluster.worlds[index].node;
         let Counters { tasks_rebuilt, actors_restarted, .. } = node.node_view().counters;
+        // What an ended job has left is about to be freed, wherever it is.
+        let mut held: BTreeSet<Handle> =
+            node.instances.values().flat_map(|instance| instance.handles.keys().copied()).collect();
+        let arguments = node.tasks.values().flat_map(|task| task.arguments.iter());
+        held.extend(arguments.filter_map(Argument::object).map(Handle::Object));
         let objects = node.objects(None, usize::MAX);
-        let failed = objects.iter().filter(|object| object.state == "FAILED").count();
+        let is_held = |id: ObjectId| held.contains(&Handle::Object(id));
+        let failed = objects.iter().filter(|object| object.state == "FAILED" && is_held(object.id)).count();
         (tasks_rebuilt, actors_restarted, failed)
     }
 }
