@@ -32,6 +32,9 @@ pub(crate) enum Kind {
     OwnHead,
     /// Asks what a job's guests are granted, or reports a sandbox that was not started. Ends by itself.
     Prepare,
+    /// Asks the head to let a node go that drains. Ends with its answer; after a panic the node stays until
+    /// whoever drains it ends its process.
+    Leave,
     /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
     Restore,
 }
@@ -46,7 +49,7 @@ impl Kind {
             | Self::OwnHead
             | Self::PeerPort
             | Self::PeerLine => true,
-            Self::Compile | Self::Prepare | Self::Spill | Self::Restore => false,
+            Self::Compile | Self::Leave | Self::Prepare | Self::Spill | Self::Restore => false,
         }
     }
 }

@@ -13,8 +13,9 @@ use engine_objects::Store;
 use engine_runtime::Runtime;
 use parking_lot::Mutex;
 
+use crate::background::{self, Kind};
 use crate::clock::Clock;
-use crate::cluster::{Network, Starts};
+use crate::cluster::{Network, Starts, leave};
 use crate::groups::Groups;
 use crate::jobs::Jobs;
 use crate::storage;
@@ -177,6 +178,15 @@ impl Driver {
                 Some(network) => network.requests.run_is_gone(run),
                 None => tracing::error!(%run, "a node of its own was asked for the end of a lost run"),
             },
+            Effect::Leave { in_order } => {
+                if let (Some(network), Some(this)) = (self.network.get(), self.this.upgrade()) {
+                    drop(background::spawn_on(
+                        &self.background,
+                        Kind::Leave,
+                        leave(this, network.clone(), in_order),
+                    ));
+                }
+            }
             Effect::GroupAnswered(group, answer) => self.groups.answered(group, answer),
             Effect::Send(packet) => match self.network.get() {
                 Some(network) => network.peers.send(packet),

@@ -107,6 +107,25 @@ impl Node {
         self.driver.network().ok().map(|network| network.membership())
     }
 
+    /// Has the node leave its cluster in order: what it has goes elsewhere or comes to its end, in so much time.
+    /// That it has left, [`Self::membership`] says; it goes on until then.
+    pub fn leave(&self, deadline: Duration) {
+        let id = self.driver.read(|node| node.id());
+        // At once, whether or not the head is there.
+        self.driver.event(|node, now, fx| node.node_drains(now, id, Some(deadline), fx));
+        crate::cluster::say_that_it_drains(&self.driver);
+    }
+
+    /// Whether the node drains, whoever asked for that.
+    pub fn is_draining(&self) -> bool {
+        self.driver.read(|node| node.is_draining())
+    }
+
+    /// Whether the node has asked to be let go, and the head is not there to hear it.
+    pub fn is_unheard(&self) -> bool {
+        self.driver.network().is_ok_and(|network| network.is_unheard())
+    }
+
     /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
     pub fn leftover(&self) -> Option<String> {
         self.driver

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use engine_client::Address;
 
 use crate::commands::{
-    agent, build, error, explain, get, head, inspect, job, list, logs, memory, status, submit, up,
+    agent, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit, up,
 };
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Up(up::Up),
     Head(head::HeadArgs),
     Agent(Box<agent::AgentArgs>),
+    Drain(drain::Drain),
     Status(status::Status),
     List(list::List),
     Memory(memory::Memory),

@@ -48,7 +48,7 @@ pub enum GroupState {
     Pending,
     /// All of its bundles are reserved.
     Created,
-    /// It was created, and bundles that a dead node had are being placed again.
+    /// It was created, and bundles that a dead or draining node had are being placed again.
     Rescheduling,
     /// It is gone.
     Removed,
@@ -163,6 +163,14 @@ pub enum GroupNotice {
     },
     /// The bundles of this attempt are not wanted: they are given back.
     Return {
+        /// The group.
+        group: PlacementGroupId,
+        /// The attempt.
+        generation: u64,
+    },
+    /// The node drains, and the bundles of this attempt are placed elsewhere: nothing new begins in them, and
+    /// they are given back when nothing is in them.
+    Vacate {
         /// The group.
         group: PlacementGroupId,
         /// The attempt.

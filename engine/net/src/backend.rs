@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine_core::ids::PlacementGroupId;
-use engine_core::{ActorId, ComponentId, Error, JobId, NodeId, ObjectId, TaskId};
+use engine_core::{ActorId, ComponentId, Error, ErrorCode, JobId, NodeId, ObjectId, TaskId};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::Stream;
@@ -127,6 +128,17 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The cluster at a glance.
     fn status(&self) -> impl Future<Output = Result<v1::StatusResponse, Error>> + Send;
+
+    /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
+    fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+    ) -> impl Future<Output = Result<v1::DrainResponse, Error>> + Send {
+        let _ = (node, deadline);
+        let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
+        std::future::ready(Err(Error::new(ErrorCode::Unsupported, message)))
+    }
 
     /// Why a task is not running, or what became of it.
     fn explain(&self, task: TaskId) -> impl Future<Output = Result<v1::Explanation, Error>> + Send;

@@ -8,6 +8,7 @@ use engine_proto::v1::cluster_server::ClusterServer;
 use engine_proto::v1::components_server::ComponentsServer;
 use engine_proto::v1::handshake_server::HandshakeServer;
 use engine_proto::v1::jobs_server::JobsServer;
+use engine_proto::v1::nodes_server::NodesServer;
 use engine_proto::v1::peer_server::PeerServer;
 use engine_proto::v1::state_server::StateServer;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,8 @@ use crate::limits::{
 };
 use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::{
-    self, ClusterService, ComponentsService, HandshakeService, JobsService, PeerService, StateService,
+    self, ClusterService, ComponentsService, HandshakeService, JobsService, NodesService, PeerService,
+    StateService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
@@ -42,9 +44,11 @@ impl Services {
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let state = StateServer::new(StateService { backend: backend.clone() })
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let nodes = NodesServer::new(NodesService { backend: backend.clone() });
         let routes = Routes::new(HandshakeServer::new(HandshakeService { backend }))
             .add_service(InterceptedService::new(components, services::check_protocol))
             .add_service(InterceptedService::new(jobs, services::check_protocol))
+            .add_service(InterceptedService::new(nodes, services::check_protocol))
             .add_service(InterceptedService::new(state, services::check_protocol));
         Self { routes, stopping }
     }

@@ -5,6 +5,7 @@ use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1::components_client::ComponentsClient;
 use engine_proto::v1::handshake_client::HandshakeClient;
 use engine_proto::v1::jobs_client::JobsClient;
+use engine_proto::v1::nodes_client::NodesClient;
 use engine_proto::v1::state_client::StateClient;
 use engine_proto::v1::{HelloRequest, HelloResponse};
 use engine_proto::version;
@@ -76,6 +77,10 @@ impl Client {
     pub(crate) fn state(&self) -> StateClient<Stamped> {
         StateClient::with_interceptor(self.channel.clone(), stamp as Stamp)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn nodes(&self) -> NodesClient<Stamped> {
+        NodesClient::with_interceptor(self.channel.clone(), stamp as Stamp)
     }
 
     pub(crate) fn failed(&self) -> impl Fn(Status) -> Error {

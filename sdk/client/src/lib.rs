@@ -18,6 +18,7 @@ mod client;
 mod connect;
 mod error;
 mod job;
+mod nodes;
 pub mod spec;
 mod state;
 mod upload;

@@ -1,8 +1,8 @@
 //! From the core's views to the messages.
 
-use engine_core::node::{ActorView, Holder, ObjectView, TaskState, TaskView};
+use engine_core::node::{ActorView, DrainView, Holder, ObjectView, TaskState, TaskView};
 use engine_core::{Error, NodeId};
-use engine_proto::convert::timestamp;
+use engine_proto::convert::{duration, timestamp};
 use engine_proto::v1;
 
 use crate::clock::Clock;
@@ -137,7 +137,10 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
     };
     v1::NodeView {
         node_id: view.id.to_string(),
-        state: v1::NodeState::Alive.into(),
+        state: match view.drain {
+            Some(_) => v1::NodeState::Draining.into(),
+            None => v1::NodeState::Alive.into(),
+        },
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         total: Some((&view.total).into()),
         available: Some((&view.free).into()),
@@ -146,5 +149,18 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         counters: Some(counters),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         process_id: std::process::id(),
+        drain: view.drain.map(|drain| left(driver, drain)),
+    }
+}
+
+fn left(driver: &Driver, drain: DrainView) -> v1::NodeDrain {
+    let now = driver.clock().now();
+    v1::NodeDrain {
+        time_left: drain.deadline.map(|at| duration(at.since(now))),
+        jobs: drain.jobs as u64,
+        tasks: drain.tasks as u64,
+        actors: drain.actors as u64,
+        objects: drain.objects as u64,
+        object_bytes: drain.bytes,
     }
 }

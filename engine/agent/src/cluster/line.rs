@@ -12,7 +12,7 @@ use engine_core::node::Load;
 use engine_core::{Error, ErrorCode, NodeId};
 use engine_net::Replies;
 use engine_net::cluster::{HeadLink, NotConnected};
-use engine_proto::convert::peer;
+use engine_proto::convert::{peer, std_duration};
 use engine_proto::v1::{self, head_message};
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::background::{self, Kind};
-use crate::cluster::{Membership, Network};
+use crate::cluster::{Membership, Network, say_that_it_drains};
 use crate::driver::Driver;
 
 /// Between two looks for a head that is away.
@@ -81,7 +81,7 @@ async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<
             Ok(()) => tracing::debug!("the line to the head broke"),
             Err(NotConnected::Unreached(why)) => tracing::debug!(why, "the head was not reached"),
             Err(NotConnected::Refused(error)) => {
-                network.membership.send_replace(Membership::Refused(error));
+                network.membership.send_replace(network.unwanted(error));
                 return;
             }
         }
@@ -180,16 +180,35 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
                 node.head_line_anew();
                 node.head_is_back(now, fx);
             });
+            // A head without its memory has forgotten it.
+            say_that_it_drains(driver);
         }
         Some(head_message::Message::Joined(member)) => {
             network.add(driver, member).unwrap_or_else(nonsense);
         }
-        Some(head_message::Message::Dead(dead)) => match dead.node_id.parse::<NodeId>() {
+        Some(head_message::Message::Dead(dead)) => match node_id(&dead.node_id) {
             Ok(id) => {
                 tracing::info!(node = %id, reason = dead.reason, "a node is dead");
-                network.remove(driver, id);
+                network.remove(driver, id, false);
             }
-            Err(error) => nonsense(Error::invalid_argument(error.to_string())),
+            Err(error) => nonsense(error),
+        },
+        Some(head_message::Message::Left(left)) => match node_id(&left.node_id) {
+            Ok(id) if id == network.node => {
+                network.membership.send_replace(Membership::Left);
+            }
+            Ok(id) => {
+                tracing::info!(node = %id, reason = left.reason, "a node has left");
+                network.remove(driver, id, true);
+            }
+            Err(error) => nonsense(error),
+        },
+        Some(head_message::Message::Draining(draining)) => match node_id(&draining.node_id) {
+            Ok(id) => {
+                let deadline = draining.deadline.as_ref().and_then(std_duration);
+                driver.event(|node, now, fx| node.node_drains(now, id, deadline, fx));
+            }
+            Err(error) => nonsense(error),
         },
         Some(head_message::Message::Loads(loads)) => {
             for load in loads.loads {
@@ -214,6 +233,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
     }
 }
 
+fn node_id(text: &str) -> Result<NodeId, Error> {
+    text.parse().map_err(|error: ParseIdError| Error::invalid_argument(error.to_string()))
+}
+
 /// The node is a member: whom it knew and the head does not is dead.
 fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>) {
     let alive: HashSet<&str> = members.iter().map(|member| member.node_id.as_str()).collect();
@@ -221,7 +244,7 @@ fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>) {
         driver.read(|node| node.members().into_iter().map(|(info, _)| info.id).collect());
     for id in known {
         if !alive.contains(id.to_string().as_str()) {
-            network.remove(driver, id);
+            network.remove(driver, id, false);
         }
     }
     for member in members {

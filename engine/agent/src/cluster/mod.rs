@@ -2,6 +2,7 @@
 
 mod backend;
 mod bytes;
+mod drain;
 mod line;
 mod logs;
 mod names;
@@ -27,6 +28,7 @@ use crate::background::{self, Kind};
 use crate::driver::Driver;
 
 pub use backend::NodePeer;
+pub(crate) use drain::{leave, say_that_it_drains};
 pub(crate) use line::HeadLine;
 pub(crate) use names::{create_actor, lookup_actor};
 pub(crate) use starts::Starts;
@@ -52,6 +54,8 @@ pub enum Membership {
     Joining,
     /// It is a node of the cluster. That the head is away does not change that.
     Member,
+    /// It was drained and let go: it is to end.
+    Left,
     /// The head refuses it, or has declared it dead: it is to end, and what it did has no effect.
     Refused(Error),
 }
@@ -73,6 +77,8 @@ pub(crate) struct Network {
     membership: watch::Sender<Membership>,
     /// The head that has welcomed this node, as it calls itself; empty when none has.
     welcomed_by: Mutex<String>,
+    /// It drains, and has asked the head to be let go.
+    asked_to_leave: Mutex<bool>,
     /// The names of this node's actors.
     named: Mutex<IdMap<ActorId, v1::ClaimName>>,
 }
@@ -105,6 +111,7 @@ impl Network {
             requests: Requests::default(),
             membership: watch::Sender::new(Membership::Joining),
             welcomed_by: Mutex::default(),
+            asked_to_leave: Mutex::default(),
             named: Mutex::default(),
         })
     }
@@ -178,12 +185,15 @@ impl Network {
         Ok(())
     }
 
-    /// A node is dead.
-    fn remove(&self, driver: &Driver, node: NodeId) {
+    /// A node is dead, or has left with nothing on it.
+    fn remove(&self, driver: &Driver, node: NodeId, has_left: bool) {
         self.members.lock().remove(&node);
         self.peers.remove(node);
         self.bulk.forget(node);
-        driver.event(|core, now, fx| core.node_dead(now, node, fx));
+        driver.event(|core, now, fx| match has_left {
+            true => core.node_left(now, node, fx),
+            false => core.node_dead(now, node, fx),
+        });
     }
 }
 

@@ -67,6 +67,11 @@ impl Requests {
         self.0.lock().line = None;
     }
 
+    /// Whether there is a line.
+    pub(super) fn has_line(&self) -> bool {
+        self.0.lock().line.is_some()
+    }
+
     /// Says what this node has free.
     pub(super) fn say_load(&self, load: v1::Load) {
         if let Some(line) = &self.0.lock().line {

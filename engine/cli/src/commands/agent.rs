@@ -1,15 +1,17 @@
 //! `engine agent`: a node of a cluster.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use engine_agent::{ClusterOptions, Membership, Node, Options};
 use engine_core::ErrorCode;
 use engine_core::resources::bytes;
-use engine_net::{Server, Services, TcpSocket};
+use engine_net::{Backend, Server, Services, TcpSocket};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
+use crate::commands::drain::DEADLINE_SECONDS_MAX;
 use crate::commands::node_args::NodeArgs;
 use crate::commands::up::signals;
 use crate::embedded;
@@ -20,9 +22,12 @@ const EXAMPLES: &str = "\
 Examples:
   engine agent --head 127.0.0.1:7420
   engine agent --head 127.0.0.1:7420 --cpus 4 --memory 8GiB --labels zone=a
+  engine agent --head 127.0.0.1:7420 --drain-deadline 600    … give what runs ten minutes when it stops
 
-It waits until the head is there, and comes back to it when the head was away. Ctrl-C or SIGTERM stops
-it: what ran there runs elsewhere, as far as it may be run again.";
+It waits until the head is there, and comes back to it when the head was away. Ctrl-C or SIGTERM has it
+leave in order, as `engine drain` does: it takes nothing new, tasks that run may end, actors and objects
+go to other nodes, and at the deadline what still runs is ended and runs elsewhere, as far as it may be
+run again. Once more stops it at once.";
 
 /// Run a node of a cluster, in the foreground
 #[derive(Debug, Args)]
@@ -34,6 +39,9 @@ pub(crate) struct AgentArgs {
     /// Where other nodes reach this one: an address of this machine alone; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
     listen: SocketAddr,
+    /// How long what runs may take when it is told to stop, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(..=DEADLINE_SECONDS_MAX))]
+    drain_deadline: u64,
     #[command(flatten)]
     node: NodeArgs,
     /// End when the standard input does, and say little: for whoever starts nodes
@@ -41,19 +49,28 @@ pub(crate) struct AgentArgs {
     child: bool,
 }
 
+/// How long the head has to let the node go, once its deadline has passed.
+const LET_GO_MAX: Duration = Duration::from_secs(5);
+/// A node on which nothing is left, and whose head is away for so long, ends.
+const UNHEARD_MAX: Duration = Duration::from_secs(2);
+const UNHEARD_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Why a node ends.
 enum End {
     Stopped,
+    /// It was drained.
+    Left,
     Refused(engine_core::Error),
 }
 
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let mut interrupts = signals()?;
-    let AgentArgs { head, listen, node, child } = args;
+    let AgentArgs { head, listen, drain_deadline, node, child } = args;
     let options = node.options();
+    let agent = Agent { head, listen, drain_deadline: Duration::from_secs(drain_deadline), child };
     loop {
-        match serve(&options, head, listen, child, &mut interrupts).await? {
-            End::Stopped => return Ok(()),
+        match agent.serve(&options, &mut interrupts).await? {
+            End::Stopped | End::Left => return Ok(()),
             // What it was is dead; with a new id it is welcome.
             End::Refused(error) if error.code() == ErrorCode::NodeDied => {
                 eprintln!("{}: starting afresh", error.message());
@@ -63,62 +80,123 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     }
 }
 
-/// Runs one incarnation of the node.
-async fn serve(
-    options: &Options,
+/// How a node is run.
+struct Agent {
     head: SocketAddr,
     listen: SocketAddr,
+    drain_deadline: Duration,
     child: bool,
-    interrupts: &mut Interrupts,
-) -> Result<End, Failure> {
-    let socket = TcpSocket::bind(listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
-    let address = socket.address();
-    let bulk_address = SocketAddr::new(address.ip(), 0);
-    let mut options = options.clone();
-    options.cluster = Some(ClusterOptions { head, address, bulk_address });
-    let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
-    let node = embedded::start(options).await?;
-    let services = Services::new(node.backend()).peer(node.peer());
-    let mut end = End::Stopped;
-    let until = async {
-        tokio::select! {
-            () = interrupts.next() => {}
-            () = parent_gone(child) => {}
-            error = refused(&node, head, child, &has) => end = End::Refused(error),
-        }
-    };
-    let served = Server::new().tcp(socket).run(services, until).await;
-    if !child {
-        eprintln!("stopping; once more to leave at once");
-    }
-    tokio::select! {
-        () = node.shutdown() => {}
-        () = interrupts.next() => return Err(Failure::Abandoned),
-    }
-    served.map_err(|error| Failure::Other(error.to_string()))?;
-    Ok(end)
 }
 
-/// Says how the node stands with its cluster, and resolves when it is refused.
-async fn refused(node: &Node, head: SocketAddr, child: bool, has: &str) -> engine_core::Error {
-    let Some(mut membership) = node.membership() else { return std::future::pending().await };
-    if !child {
-        eprintln!("joining the cluster of the head at {head}");
-    }
-    let mut was_member = false;
-    loop {
-        let now = membership.borrow_and_update().clone();
-        match now {
-            Membership::Refused(error) => return error,
-            Membership::Member if !std::mem::replace(&mut was_member, true) && !child => {
-                eprintln!("{} has joined the cluster: {has}", engine_net::Backend::node_id(&*node.backend()));
-                eprintln!("stop it with Ctrl-C");
+impl Agent {
+    /// Runs one incarnation of the node.
+    async fn serve(&self, options: &Options, interrupts: &mut Interrupts) -> Result<End, Failure> {
+        let socket = TcpSocket::bind(self.listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
+        let address = socket.address();
+        let bulk_address = SocketAddr::new(address.ip(), 0);
+        let mut options = options.clone();
+        options.cluster = Some(ClusterOptions { head: self.head, address, bulk_address });
+        let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
+        let node = embedded::start(options).await?;
+        let services = Services::new(node.backend()).peer(node.peer());
+        let mut end = End::Stopped;
+        let until = async {
+            self.say(format_args!("joining the cluster of the head at {}", self.head));
+            let is_told = tokio::select! {
+                () = interrupts.next() => true,
+                () = parent_gone(self.child) => false,
+                reached = self.is_no_member(&node, &has) => {
+                    end = reached;
+                    false
+                }
+            };
+            if is_told {
+                end = self.leave(&node, interrupts).await;
             }
-            Membership::Member | Membership::Joining => {}
+        };
+        let served = Server::new().tcp(socket).run(services, until).await;
+        match end {
+            End::Left => eprintln!("{} has left the cluster", node.backend().node_id()),
+            _ => self.say("stopping; once more to leave at once"),
         }
-        if changed(&mut membership).await.is_none() {
-            return std::future::pending().await;
+        let is_lost = matches!(end, End::Refused(_)) && node.is_draining();
+        tokio::select! {
+            () = node.shutdown() => {}
+            () = interrupts.next() => return Err(Failure::Abandoned),
         }
+        served.map_err(|error| Failure::Other(error.to_string()))?;
+        match end {
+            // It is not to come back with a new id.
+            End::Refused(error) if is_lost => {
+                Err(Failure::Other(format!("it was declared dead before it had left: {}", error.message())))
+            }
+            end => Ok(end),
+        }
+    }
+
+    /// Has the node leave in order, as long as that may take; how it ends.
+    async fn leave(&self, node: &Node, interrupts: &mut Interrupts) -> End {
+        let is_member = node.membership().is_some_and(|now| matches!(*now.borrow(), Membership::Member));
+        if !is_member {
+            return End::Stopped;
+        }
+        let seconds = self.drain_deadline.as_secs();
+        self.say(format_args!(
+            "leaving: what runs here may end within {seconds} s (--drain-deadline); once more to stop at once"
+        ));
+        node.leave(self.drain_deadline);
+        tokio::select! {
+            () = interrupts.next() => End::Stopped,
+            () = parent_gone(self.child) => End::Stopped,
+            end = self.is_no_member(node, "") => end,
+            () = is_unheard(node) => {
+                self.say("the head is away, and nothing is left here");
+                End::Stopped
+            }
+            () = tokio::time::sleep(self.drain_deadline + LET_GO_MAX) => {
+                self.say("the head has not let it go in time");
+                End::Stopped
+            }
+        }
+    }
+
+    /// Says how the node stands with its cluster, and resolves when it is not a member any more.
+    async fn is_no_member(&self, node: &Node, has: &str) -> End {
+        let Some(mut membership) = node.membership() else { return std::future::pending().await };
+        let mut was_member = has.is_empty();
+        loop {
+            let now = membership.borrow_and_update().clone();
+            match now {
+                Membership::Refused(error) => return End::Refused(error),
+                Membership::Left => return End::Left,
+                Membership::Member if !std::mem::replace(&mut was_member, true) => {
+                    self.say(format_args!("{} has joined the cluster: {has}", node.backend().node_id()));
+                    self.say("stop it with Ctrl-C");
+                }
+                Membership::Member | Membership::Joining => {}
+            }
+            if changed(&mut membership).await.is_none() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn say(&self, what: impl std::fmt::Display) {
+        if !self.child {
+            eprintln!("{what}");
+        }
+    }
+}
+
+/// Resolves when nothing is left on the node, and its head has been away for a while.
+async fn is_unheard(node: &Node) {
+    let mut since = None;
+    loop {
+        since = node.is_unheard().then(|| since.unwrap_or_else(Instant::now));
+        if since.is_some_and(|since| since.elapsed() >= UNHEARD_MAX) {
+            return;
+        }
+        tokio::time::sleep(UNHEARD_LOOK_INTERVAL).await;
     }
 }
 

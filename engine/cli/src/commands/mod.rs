@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod build;
+pub(crate) mod drain;
 pub(crate) mod error;
 pub(crate) mod explain;
 pub(crate) mod get;
@@ -30,6 +31,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(args) => up::run(args, address).await,
         Command::Head(args) => head::run(args, address).await,
         Command::Agent(args) => agent::run(*args).await,
+        Command::Drain(args) => drain::run(args, address).await,
         Command::Status(args) => status::run(&args, address).await,
         Command::List(args) => list::run(args, address).await,
         Command::Memory(args) => memory::run(args, address).await,

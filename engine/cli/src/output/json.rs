@@ -180,6 +180,19 @@ pub(crate) fn node(node: &v1::NodeView) -> Value {
         "labels": labels.into_iter().map(|(k, v)| (k.clone(), json!(v))).collect::<Map<_, _>>(),
         "start_time": rfc3339(node.start_time.as_ref()),
         "counters": node.counters.as_ref().map(counters),
+        "drain": node.drain.as_ref().map(node_drain),
+    })
+}
+
+/// What is left on a node that drains.
+pub(crate) fn node_drain(left: &v1::NodeDrain) -> Value {
+    json!({
+        "seconds_left": left.time_left.as_ref().and_then(std_duration).map(|span| span.as_secs_f64()),
+        "jobs": left.jobs,
+        "tasks": left.tasks,
+        "actors": left.actors,
+        "objects": left.objects,
+        "object_bytes": left.object_bytes,
     })
 }
 

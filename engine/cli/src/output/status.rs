@@ -17,7 +17,9 @@ pub(crate) fn render(status: &v1::StatusResponse) -> String {
     let up = status.uptime.as_ref().and_then(std_duration).map(short).unwrap_or_default();
     let nodes = if status.nodes_total == 1 { "node" } else { "nodes" };
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "engine {version}, up {up}, {} {nodes}\n", status.nodes_total);
+    let draining = status.nodes.iter().filter(|node| node.state() == v1::NodeState::Draining).count();
+    let draining = if draining > 0 { format!(", {draining} DRAINING") } else { String::new() };
+    let _ = writeln!(text, "engine {version}, up {up}, {} {nodes}{draining}\n", status.nodes_total);
     text.push_str(&resources(status));
     let tasks = status.tasks.unwrap_or_default();
     let tasks = tasks.by_state().map(|(state, count)| (state.name(), count));

@@ -500,7 +500,8 @@ impl Cluster {
                 });
                 self.costs.loads += cost;
             }
-            Notice::Group(_) | Notice::EndRun(_) => {}
+            // Nothing of these happens here.
+            Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => {}
         }
     }
 }

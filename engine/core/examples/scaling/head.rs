@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engine_core::head::{Effect, Head, Limits, Record, Watch};
+use engine_core::head::{Effect, Head, Limits, MemberRecord, Record, Watch};
 use engine_core::ids::IdGenerator;
 use engine_core::node::{Load, NodeInfo};
 use engine_core::{NodeId, Time};
@@ -23,7 +23,8 @@ pub fn costs(count: usize) -> String {
     let limits = Limits { watch, ..Limits::default() };
     let mut fx = Vec::new();
     // Joining one by one takes n² messages; a head that comes back has all at once.
-    let known = nodes.iter().take(count).map(|id| Record::Node(info(id)));
+    let member = |id| MemberRecord { info: info(id), drain: None };
+    let known = nodes.iter().take(count).map(|id| Record::Node(member(id)));
     let mut head = Head::restore([9; 16], limits, Time(0), known, &mut fx);
     let load = |cpus: u64, version: u64| Load { free: resources(cpus), version };
     let beat = timed(|| {

@@ -13,7 +13,7 @@ pub fn bytes_of(notice: &Notice) -> u64 {
         Notice::Joined(_) => 120,
         Notice::Dead(..) => 95,
         Notice::Loads(loads) => 52 * loads.len() as u64,
-        Notice::Group(_) | Notice::EndRun(_) => 0,
+        Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => 0,
     };
     14 + of_one
 }

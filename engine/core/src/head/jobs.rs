@@ -246,13 +246,16 @@ impl Head {
         }
         let jobs = |id: NodeId| by_node.get(&id).copied().unwrap_or(0);
         let home = self
-            .nodes_heard()
+            .nodes_that_take_jobs()
             .min_by_key(|(node, load)| (jobs(node.id), std::cmp::Reverse(load.free.cpus), node.id))
             .map(|(node, _)| node.id);
         home.ok_or_else(|| {
-            let message = match self.nodes_expected() {
-                0 => "the cluster has no node: start one with `engine agent --head ADDRESS`".to_owned(),
-                expected => format!("the head has come back, and none of its {expected} nodes has yet"),
+            let message = match (self.nodes_expected(), self.nodes.draining().count()) {
+                (0, 1..) => {
+                    "every node of the cluster drains and takes no new work: start one with `engine agent --head ADDRESS`".to_owned()
+                }
+                (0, 0) => "the cluster has no node: start one with `engine agent --head ADDRESS`".to_owned(),
+                (expected, _) => format!("the head has come back, and none of its {expected} nodes has yet"),
             };
             Error::new(ErrorCode::Unschedulable, message)
         })

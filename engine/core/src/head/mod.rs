@@ -1,6 +1,7 @@
 //! The state machine of the head: which jobs there are and how they ended, which actor has which name,
 //! which nodes live, and where placement groups are.
 
+mod drain;
 mod groups;
 mod jobs;
 mod names;
@@ -11,11 +12,12 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+pub use drain::Drain;
 pub use groups::{GroupLimits, GroupView};
 pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted};
 pub use names::Claim;
-pub use nodes::{Effect, Notice, Watch};
-pub use record::{Change, DeadRecord, GroupRecord, Key, NameRecord, Record};
+pub use nodes::{Effect, NodeStanding, Notice, Watch};
+pub use record::{Change, DeadRecord, GroupRecord, Key, MemberRecord, NameRecord, Record};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::group::GroupNotice;
 use crate::head::record::Changed;
-use crate::head::{DeadRecord, Head, Record};
+use crate::head::{DeadRecord, Drain, Head, MemberRecord, Record};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{Load, NodeInfo};
 use crate::resources::Resources;
@@ -21,7 +21,7 @@ use crate::time::Time;
 pub enum Effect {
     /// Tell a node something, in this order.
     Tell(NodeId, Notice),
-    /// A node is dead, and why: its line is to end. Comes before the others are told.
+    /// A node is dead or has left, and why: its line is to end. Comes before the others are told.
     Died(NodeId, String),
     /// An old job, which was at this run, was forgotten to make room.
     JobForgotten(JobId),
@@ -38,6 +38,11 @@ pub enum Notice {
     Joined(NodeInfo),
     /// A node is dead, and why.
     Dead(NodeId, String),
+    /// A node takes no new work and is to leave, this one or another; to itself also how long it has for
+    /// that, when there is a bound.
+    Draining(NodeId, Option<Duration>),
+    /// A node has left with nothing on it; to itself: it may go, whatever it has.
+    Left(NodeId, String),
     /// What nodes have free that had something else free before.
     Loads(Vec<(NodeId, Load)>),
     /// Something about a placement group.
@@ -82,8 +87,7 @@ impl Default for Watch {
 #[derive(Default)]
 pub(super) struct Nodes {
     alive: BTreeMap<NodeId, Alive>,
-    /// With the order in which they died.
-    dead: IdMap<NodeId, u64>,
+    dead: IdMap<NodeId, Grave>,
     /// The same, the oldest first.
     buried: VecDeque<NodeId>,
     burials: u64,
@@ -91,6 +95,38 @@ pub(super) struct Nodes {
     loads_at: Option<Time>,
     /// When `timer` was asked for.
     armed: Option<Time>,
+}
+
+/// A node that is no member any more.
+#[derive(Debug, Clone, Copy)]
+struct Grave {
+    /// Counts deaths.
+    order: u64,
+    /// It was let go.
+    has_left: bool,
+}
+
+/// How a node is no member any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    Died,
+    /// It was let go; whether with nothing on it.
+    Left {
+        in_order: bool,
+    },
+}
+
+/// How a node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeStanding {
+    /// It is a member and takes work.
+    Alive,
+    /// It is a member, takes no new work, and is to leave.
+    Draining(Drain),
+    /// It was drained and let go.
+    Left,
+    /// It was declared dead.
+    Dead,
 }
 
 struct Alive {
@@ -104,15 +140,18 @@ struct Alive {
     is_broken: bool,
     /// The head has come back, and the node has not yet.
     is_expected: bool,
+    /// It is to leave.
+    drain: Option<Drain>,
 }
 
 impl Nodes {
     /// A node was a member before the head came back.
-    pub fn expect(&mut self, now: Time, info: NodeInfo, watch: &Watch) {
+    pub fn expect(&mut self, now: Time, MemberRecord { info, drain }: MemberRecord, watch: &Watch) {
         let load = Load { free: Resources::default(), version: 0 };
         let deadline = now + watch.silence_max + watch.return_max;
         let id = info.id;
-        let node = Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: true };
+        let node =
+            Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: true, drain };
         self.alive.insert(id, node);
     }
 
@@ -120,15 +159,15 @@ impl Nodes {
     pub fn remember_dead(&mut self, dead: Vec<DeadRecord>) {
         for record in dead {
             self.burials = self.burials.max(record.order);
-            self.dead.insert(record.node, record.order);
+            self.dead.insert(record.node, Grave { order: record.order, has_left: record.has_left });
             self.buried.push_back(record.node);
         }
     }
 
-    fn bury(&mut self, id: NodeId, max: usize) {
+    fn bury(&mut self, id: NodeId, has_left: bool, max: usize) {
         self.alive.remove(&id);
         self.burials += 1;
-        self.dead.insert(id, self.burials);
+        self.dead.insert(id, Grave { order: self.burials, has_left });
         self.buried.push_back(id);
         self.changed.note(id);
         if self.buried.len() > max
@@ -141,16 +180,32 @@ impl Nodes {
 
     #[cfg(test)]
     pub fn books(&self) -> Vec<String> {
-        let alive = self.alive.values().map(|node| format!("{:?}", node.info));
+        let alive = self.alive.values().map(|node| format!("{:?} {:?}", node.info, node.drain));
         let dead = self.buried.iter().map(|id| format!("dead {id} {:?}", self.dead.get(id)));
         alive.chain(dead).chain([format!("{}", self.dead.len())]).collect()
     }
 
     pub fn record(&self, id: NodeId) -> Option<Record> {
-        if let Some(order) = self.dead.get(&id) {
-            return Some(Record::Dead(DeadRecord { node: id, order: *order }));
+        if let Some(Grave { order, has_left }) = self.dead.get(&id).copied() {
+            return Some(Record::Dead(DeadRecord { node: id, order, has_left }));
         }
-        self.alive.get(&id).map(|node| Record::Node(node.info.clone()))
+        let record = |node: &Alive| MemberRecord { info: node.info.clone(), drain: node.drain };
+        self.alive.get(&id).map(|node| Record::Node(record(node)))
+    }
+
+    /// How a member drains, to be looked at or changed; none when it is no member.
+    pub fn drain_of(&mut self, id: NodeId) -> Option<&mut Option<Drain>> {
+        self.alive.get_mut(&id).map(|node| &mut node.drain)
+    }
+
+    /// The members.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.alive.keys().copied()
+    }
+
+    /// The members that are to leave.
+    pub fn draining(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.alive.iter().filter(|(_, node)| node.drain.is_some()).map(|(id, _)| *id)
     }
 }
 
@@ -178,10 +233,13 @@ impl Head {
         if self.nodes.alive.get(&id).is_none_or(|known| known.info != info) {
             self.nodes.changed.note(id);
         }
-        let node = Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: false };
+        let drain = self.nodes.alive.get(&id).and_then(|known| known.drain);
+        let node =
+            Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: false, drain };
         self.nodes.alive.insert(id, node);
         self.end_lost_runs_at(id, fx);
         self.start_next_runs(fx);
+        self.tell_of_drains(now, id, fx);
         self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
@@ -197,8 +255,8 @@ impl Head {
     /// # Errors
     /// As [`Self::node_joins`].
     pub fn check_join(&self, id: NodeId) -> Result<(), Error> {
-        if self.nodes.dead.contains_key(&id) {
-            return Err(fenced(id));
+        if let Some(grave) = self.nodes.dead.get(&id) {
+            return Err(if grave.has_left { gone(id) } else { fenced(id) });
         }
         if !self.nodes.alive.contains_key(&id) && self.nodes.alive.len() >= self.limits.watch.nodes_max {
             return Err(Error::new(
@@ -295,14 +353,29 @@ impl Head {
         (!is_alive).then(|| Notice::Dead(id, "it is not, or not any more, a node of this cluster".to_owned()))
     }
 
+    /// How a node stands; none when it is not known, or not any more.
+    pub fn standing(&self, id: NodeId) -> Option<NodeStanding> {
+        if let Some(node) = self.nodes.alive.get(&id) {
+            return Some(node.drain.map_or(NodeStanding::Alive, NodeStanding::Draining));
+        }
+        let grave = self.nodes.dead.get(&id)?;
+        Some(if grave.has_left { NodeStanding::Left } else { NodeStanding::Dead })
+    }
+
     /// Nodes that live.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
         self.nodes.alive.values().map(|node| (&node.info, &node.load))
     }
 
-    /// Nodes that have been heard of since the head started.
-    pub(super) fn nodes_heard(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
-        let heard = self.nodes.alive.values().filter(|node| !node.is_expected);
+    /// Nodes that live and do not drain.
+    pub fn nodes_that_stay(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
+        let stay = self.nodes.alive.values().filter(|node| node.drain.is_none());
+        stay.map(|node| (&node.info, &node.load))
+    }
+
+    /// Nodes that have been heard of since the head started, and do not drain.
+    pub(super) fn nodes_that_take_jobs(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
+        let heard = self.nodes.alive.values().filter(|node| !node.is_expected && node.drain.is_none());
         heard.map(|node| (&node.info, &node.load))
     }
 
@@ -352,13 +425,26 @@ impl Head {
     }
 
     fn declare_dead(&mut self, now: Time, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
-        self.nodes.bury(id, self.limits.watch.dead_nodes_max);
+        self.depart(now, id, why, Departure::Died, fx);
+    }
+
+    /// A node is no member any more.
+    pub(super) fn depart(&mut self, now: Time, id: NodeId, why: &str, how: Departure, fx: &mut Vec<Effect>) {
+        self.nodes.bury(id, how != Departure::Died, self.limits.watch.dead_nodes_max);
         self.release_names_of(id);
         self.nothing_is_left_at(id);
         let again = self.lose_runs_of(now, id, why, fx);
+        if how != Departure::Died {
+            // While there is a line.
+            fx.push(Effect::Tell(id, Notice::Left(id, why.to_owned())));
+        }
         fx.push(Effect::Died(id, why.to_owned()));
         for other in self.nodes.alive.keys() {
-            fx.push(Effect::Tell(*other, Notice::Dead(id, why.to_owned())));
+            let notice = match how {
+                Departure::Left { in_order: true } => Notice::Left,
+                Departure::Left { in_order: false } | Departure::Died => Notice::Dead,
+            };
+            fx.push(Effect::Tell(*other, notice(id, why.to_owned())));
         }
         self.end_lost_runs(again, fx);
         self.start_next_runs(fx);
@@ -386,6 +472,10 @@ impl Alive {
             false => format!("nothing was heard of it for {:?}", watch.silence_max),
         }
     }
+}
+
+fn gone(id: NodeId) -> Error {
+    Error::new(ErrorCode::NodeDied, format!("{id} was drained and has left: join with a new id"))
 }
 
 fn fenced(id: NodeId) -> Error {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::group::{GroupSpec, GroupState};
-use crate::head::{Head, JobRecord};
+use crate::head::{Drain, Head, JobRecord};
 use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId};
 use crate::node::NodeInfo;
 use crate::time::Time;
@@ -35,7 +35,7 @@ pub enum Record {
     /// An actor's name.
     Name(NameRecord),
     /// A node that is a member.
-    Node(NodeInfo),
+    Node(MemberRecord),
     /// A node that is dead: it stays so.
     Dead(DeadRecord),
     /// A placement group.
@@ -48,7 +48,7 @@ impl Record {
         match self {
             Self::Job(job) => Key::Job(job.id),
             Self::Name(name) => Key::Name(name.namespace.clone(), name.name.clone()),
-            Self::Node(info) => Key::Node(info.id),
+            Self::Node(member) => Key::Node(member.info.id),
             Self::Dead(dead) => Key::Node(dead.node),
             Self::Group(group) => Key::Group(group.spec.id),
         }
@@ -68,13 +68,24 @@ pub struct NameRecord {
     pub node: NodeId,
 }
 
-/// A node that was declared dead.
+/// A node that is a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberRecord {
+    /// What it has told of itself.
+    pub info: NodeInfo,
+    /// How it drains, if it does.
+    pub drain: Option<Drain>,
+}
+
+/// A node that was declared dead, or has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadRecord {
     /// The node.
     pub node: NodeId,
     /// Counts deaths: the oldest is forgotten first.
     pub order: u64,
+    /// It was drained and let go.
+    pub has_left: bool,
 }
 
 /// A placement group.

@@ -37,7 +37,7 @@ impl Head {
                     head.named.insert(name.actor, key.clone());
                     head.names.insert(key, (name.actor, name.node));
                 }
-                Record::Node(info) => head.nodes.expect(now, info, &head.limits.watch),
+                Record::Node(member) => head.nodes.expect(now, member, &head.limits.watch),
                 Record::Dead(record) => dead.push(record),
                 Record::Group(group) => head.groups.restore(group),
             }

@@ -12,7 +12,7 @@ use crate::node::{Caller, Effect, Effects, Node, Spawned, TaskKey, TaskState};
 use crate::options::{CallOptions, Function, TaskOptions};
 use crate::time::Time;
 use crate::value::{Argument, Handle};
-use crate::work::{Call, Entry};
+use crate::work::{Call, Entry, StopReason};
 
 impl Node {
     /// Calls a method on behalf of a running call.
@@ -124,6 +124,12 @@ impl Node {
     pub(super) fn dispatch(&mut self, now: Time, id: ActorId, fx: &mut Effects) {
         let Some(actor) = self.actors.get_mut(&id) else { return };
         let ActorState::Alive = &actor.state else { return };
+        if let Some(host) = actor.host.as_ref().filter(|host| host.leaving) {
+            if host.calls.is_empty() {
+                self.end_incarnation_there(id, StopReason::ActorEnded);
+            }
+            return;
+        }
         let instance = match (actor.instance, &actor.host) {
             (Some(id), _) if self.instances.get(&id).is_some_and(|i| i.stopping.is_none()) => Some(id),
             (None, Some(host)) if !host.ending => None,

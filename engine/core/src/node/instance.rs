@@ -202,7 +202,9 @@ impl Node {
         self.warm.put(key, id, now);
         // An idle sandbox keeps its memory and gives the rest back.
         self.keep_only(id, Resources { memory: instance.held.memory, ..Resources::default() });
-        while self.warm.idle() > self.limits.warm_idle_max {
+        // On a node that drains none is to wait.
+        let max = if self.is_draining() { 0 } else { self.limits.warm_idle_max };
+        while self.warm.idle() > max {
             if !self.retire_oldest_warm(fx) {
                 break;
             }

@@ -244,6 +244,7 @@ impl Node {
             ("waits", self.waits.len()),
             ("bytes of small values", self.inline_bytes as usize),
             ("stored objects", self.storage.len()),
+            ("objects that are to come here", self.storage.moves.len()),
             ("records of lineage", self.lineage.len()),
             ("tasks in line", self.ready.tasks),
             ("deadlines and timeouts", self.timers.pending()),

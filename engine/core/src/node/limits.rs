@@ -77,6 +77,8 @@ pub struct Limits {
     pub client_grace: Duration,
     /// Messages that another node has not acknowledged above which it is given no further task.
     pub unacknowledged_messages_max: usize,
+    /// How long a node that drains waits, once its deadline has passed, for what others must hear of it.
+    pub drain_grace_max: Duration,
 }
 
 impl Default for Limits {
@@ -116,6 +118,7 @@ impl Default for Limits {
             nodes_looked_at_max: 64,
             client_grace: Duration::from_secs(30),
             unacknowledged_messages_max: 100_000,
+            drain_grace_max: Duration::from_secs(2),
         }
     }
 }

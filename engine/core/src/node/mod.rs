@@ -10,6 +10,7 @@ mod cancel;
 mod class;
 mod clients;
 mod cycles;
+mod drain;
 mod edges;
 mod explain;
 mod finish;
@@ -23,6 +24,7 @@ mod job;
 mod kill;
 mod limits;
 mod lineage;
+mod moves;
 mod peers;
 mod place;
 mod planted;
@@ -57,6 +59,7 @@ use crate::value::{Outcome, Place};
 use crate::work::{Call, Start, StopReason};
 
 pub use actor::ActorCreation;
+pub use drain::DrainView;
 pub use explain::Demand;
 pub use groups::{BundleView, GroupRequest};
 pub use holders::{Holder, HolderKind};
@@ -115,6 +118,12 @@ pub enum Effect {
     ToHead(Box<GroupMessage>),
     /// Tell the head that nothing of this lost run of a job is left here.
     RunGone(JobId),
+    /// Tell the head that this node, which drains, may go: nothing is on it (`in_order`), or its deadline has
+    /// passed. `not_let_go` follows if the head does not agree.
+    Leave {
+        /// Whether nothing is on it.
+        in_order: bool,
+    },
     /// The head has accepted a placement group that was asked for, or has not.
     GroupAnswered(PlacementGroupId, Result<(), Error>),
 }
@@ -172,6 +181,7 @@ pub struct Node {
     peers: peers::Peers,
     clients: clients::Clients,
     groups: groups::Groups,
+    drain: drain::Drain,
     /// Calls that are on a guest thread: not queued and not blocked.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
@@ -227,6 +237,7 @@ impl Node {
             peers: peers::Peers::default(),
             clients: clients::Clients::default(),
             groups: groups::Groups::default(),
+            drain: drain::Drain::default(),
             active_calls: 0,
             held_by_running: Resources::default(),
             next_instance: 0,

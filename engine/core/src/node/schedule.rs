@@ -127,6 +127,7 @@ impl Node {
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
         self.free_cycles(now, fx);
+        self.serve_moves();
         loop {
             if self.storage.has_waiters() {
                 self.serve_storage(now, fx);

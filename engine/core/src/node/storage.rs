@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{IdMap, ObjectId, TaskId, WaitId};
 use crate::node::edges::{State, Waiter};
+use crate::node::moves::Moves;
 use crate::node::{Caller, Effect, Effects, Node, RemotePlace, TaskKey, TaskState};
 use crate::resources::bytes;
 use crate::time::Time;
@@ -66,6 +67,7 @@ pub(super) struct Storage {
     /// Objects that are wanted back, in the order in which they were asked for.
     fetches: VecDeque<ObjectId>,
     restoring: usize,
+    pub moves: Moves,
     /// Tasks whose arguments are on their way back.
     pub fetching_tasks: usize,
     failures: u64,
@@ -135,6 +137,21 @@ impl Storage {
     /// The other node that keeps an object's bytes, whether or not a copy is here.
     pub fn remote_place(&self, id: ObjectId) -> Option<RemotePlace> {
         RemotePlace::of(self.records.get(&id)?.on_disk.as_ref()?)
+    }
+
+    /// An object whose bytes are elsewhere is wanted here, though nobody waits for it. Whether a copy is here
+    /// already; none: there is no such object.
+    pub fn want(&mut self, id: ObjectId) -> Option<bool> {
+        let record = self.records.get_mut(&id)?;
+        Some(match record.whereabouts {
+            Whereabouts::Arena | Whereabouts::Spilling => true,
+            Whereabouts::Wanted | Whereabouts::Restoring => false,
+            Whereabouts::Spilled => {
+                record.whereabouts = Whereabouts::Wanted;
+                self.fetches.push_back(id);
+                false
+            }
+        })
     }
 
     /// The node that kept an object's bytes is gone: a copy that is here is what is kept from now on.
@@ -217,6 +234,12 @@ impl Node {
             Whereabouts::Arena => storage.arena_bytes += size,
             _ => storage.spilled_bytes += size,
         }
+        if let Some(remote) = on_disk.as_ref().and_then(RemotePlace::of)
+            && self.peers.draining.contains(&remote.holder)
+            && self.objects.get(&id).is_some_and(|object| object.owner().is_none())
+        {
+            storage.moves.add(id);
+        }
         storage.uses += 1;
         let used = storage.uses;
         let record = Record { size, whereabouts, used, on_disk, returns_failed: 0 };
@@ -229,6 +252,7 @@ impl Node {
     pub(super) fn forget_stored(&mut self, id: ObjectId) {
         let storage = &mut self.storage;
         let Some(record) = storage.records.remove(&id) else { return };
+        storage.moves.remove(id);
         match record.whereabouts {
             Whereabouts::Arena => {
                 storage.arena_bytes -= record.size;
@@ -534,6 +558,7 @@ impl Node {
                         record.whereabouts = Whereabouts::Spilled;
                         record.returns_failed = 0;
                     }
+                    self.storage.moves.put_off(id);
                     self.tell_waiters(now, id, None, fx);
                 }
             }
@@ -542,7 +567,8 @@ impl Node {
 
     fn only_tasks_wait_for(&self, id: ObjectId) -> bool {
         let Some(object) = self.objects.get(&id) else { return false };
-        object.waiting.iter().all(|waiter| matches!(waiter, Waiter::Task(_)))
+        let is_task = |waiter: &Waiter| matches!(waiter, Waiter::Task(_));
+        !object.waiting.is_empty() && object.waiting.iter().all(is_task)
     }
 
     fn restore(&mut self, id: ObjectId, fx: &mut Effects) {
@@ -582,6 +608,7 @@ impl Node {
                     self.counters.bytes_restored += record.size;
                     self.set_place(id, place);
                     self.storage.set_idle(id);
+                    self.has_come(id);
                     self.tell_waiters(now, id, None, fx);
                 }
                 Err(error) => {

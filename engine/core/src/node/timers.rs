@@ -17,6 +17,8 @@ pub(super) struct Timers {
     pub peers: Option<Time>,
     /// When a job is to be stopped whose client is away.
     pub clients: Option<Time>,
+    /// When the drain of this node wants to be looked at.
+    pub drain: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -54,7 +56,7 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm, self.peers, self.clients].into_iter().flatten().min()
+        [deadline, wait, self.warm, self.peers, self.clients, self.drain].into_iter().flatten().min()
     }
 }
 
@@ -64,6 +66,7 @@ impl Node {
         self.forget_begun();
         self.timers.peers = self.peers.next_timer();
         self.timers.clients = self.clients.next_timer();
+        self.timers.drain = self.drain.next_timer();
         let Some(next) = self.timers.next() else { return };
         if self.timers.armed.is_none_or(|armed| next < armed) {
             self.timers.armed = Some(next);
@@ -89,6 +92,7 @@ impl Node {
         self.stop_unattended(now, fx);
         self.retire_idle(now, fx);
         self.give_back_late(now, fx);
+        self.drain_timer(now, fx);
         self.peer_timers(now, fx);
         self.arm_timer(fx);
         self.schedule(now, fx);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::ids::{ActorId, InstanceId, JobId, NodeId, ObjectId, TaskId};
 use crate::node::actor::ActorState;
+use crate::node::drain::DrainView;
 use crate::node::holders::Holder;
 use crate::node::task::Kind;
 use crate::node::{Node, Progress, TaskKey, TaskState};
@@ -153,6 +154,10 @@ pub struct Counters {
     pub bytes_restored: u64,
     /// Tasks that were run again to make an object again.
     pub tasks_rebuilt: u64,
+    /// Objects whose bytes came here from nodes that drained.
+    pub objects_moved: u64,
+    /// Attempts that were ended as their node drained, and were followed by another.
+    pub tasks_preempted: u64,
     /// Tasks of other nodes that came here.
     pub foreign_tasks: u64,
     /// Those of them that ended well.
@@ -198,6 +203,8 @@ pub struct NodeView {
     pub store_bytes_max: u64,
     /// What it has done.
     pub counters: Counters,
+    /// What is left on it, when it drains.
+    pub drain: Option<DrainView>,
 }
 
 impl Node {
@@ -222,6 +229,7 @@ impl Node {
             spilled_bytes: self.storage.spilled_bytes,
             store_bytes_max: self.limits.store_bytes_max,
             counters: self.counters,
+            drain: self.drain_view(),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use engine_core::head::NodeStanding;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
 use engine_net::cluster::NodeClient;
 use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
@@ -121,6 +123,10 @@ impl Backend for ClusterBackend {
         self.answer(Ok(status)).await
     }
 
+    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
+        self.answer(self.0.drain(node, deadline).await).await
+    }
+
     async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
         let id = task.to_string();
         let found = self.0.ask_all(|client| explain(client, id.clone())).await;
@@ -182,10 +188,15 @@ impl ClusterHead {
     }
 
     fn dead_nodes(&self, filters: &Filters) -> v1::ListResponse {
+        let core = self.head.lock();
         let nodes = self.nodes.lock();
+        let state = |id: &str| match id.parse().ok().and_then(|id| core.standing(id)) {
+            Some(NodeStanding::Left) => v1::NodeState::Left,
+            _ => v1::NodeState::Dead,
+        };
         let view = |member: &v1::Member| v1::NodeView {
             node_id: member.node_id.clone(),
-            state: v1::NodeState::Dead.into(),
+            state: state(&member.node_id).into(),
             hostname: member.hostname.clone(),
             total: member.total.clone(),
             // Nothing runs there.

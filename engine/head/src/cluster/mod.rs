@@ -1,6 +1,7 @@
 //! The head of a cluster: the lines of its nodes, and what clients ask of all of them.
 
 mod backend;
+mod drain;
 mod jobs;
 mod lines;
 mod memory;
@@ -337,6 +338,13 @@ impl ClusterHead {
             Notice::Dead(id, reason) => {
                 head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
             }
+            Notice::Draining(id, deadline) => head_message::Message::Draining(v1::DrainingNode {
+                node_id: id.to_string(),
+                deadline: deadline.map(engine_proto::convert::duration),
+            }),
+            Notice::Left(id, reason) => {
+                head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason })
+            }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
             Notice::EndRun(run) => head_message::Message::EndRun(v1::JobRun { run_id: run.to_string() }),
             Notice::Loads(loads) => {
@@ -359,7 +367,7 @@ impl ClusterHead {
     fn bury(&self, after: u64, id: NodeId, reason: String) {
         let mut nodes = self.nodes.lock();
         let Some(line) = nodes.alive.remove(&id) else { return };
-        tracing::info!(node = %id, reason, "a node is dead");
+        tracing::info!(node = %id, reason, "a node is no member any more");
         nodes.dead.push_back(line.member);
         if nodes.dead.len() > DEAD_NODES_SHOWN_MAX {
             nodes.dead.pop_front();

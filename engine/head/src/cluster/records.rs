@@ -63,10 +63,11 @@ pub(super) fn read(store: &mut dyn MetaStore, path: &Path) -> Result<Restored, M
             Stored::Record(record, beside) => {
                 let Beside { spec, view, member } = *beside;
                 match (&record, member) {
-                    (Record::Node(info), Some(member)) => {
-                        let client = client(info.id, &member);
+                    (Record::Node(known), Some(member)) => {
+                        let id = known.info.id;
+                        let client = client(id, &member);
                         let client = client.map_err(|error| damaged(error.message().to_owned()))?;
-                        restored.alive.insert(info.id, Line { number: 0, member, client, say: None });
+                        restored.alive.insert(id, Line { number: 0, member, client, say: None });
                     }
                     (Record::Dead(death), Some(member)) => dead.push((death.order, member)),
                     (Record::Job(job), _) => {
@@ -122,8 +123,8 @@ impl ClusterHead {
                 drop(starting);
                 beside.view = self.ended.lock().get(&job.id).filter(|_| job.state.is_end()).cloned();
             }
-            Record::Node(info) => {
-                beside.member = self.nodes.lock().alive.get(&info.id).map(|line| line.member.clone());
+            Record::Node(known) => {
+                beside.member = self.nodes.lock().alive.get(&known.info.id).map(|line| line.member.clone());
             }
             Record::Dead(dead) => {
                 let id = dead.node.to_string();

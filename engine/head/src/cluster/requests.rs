@@ -1,4 +1,4 @@
-//! What nodes ask of the head: names of actors, and the ends of jobs.
+//! What nodes ask of the head: names of actors, the ends of jobs, and that they may go.
 
 use std::sync::Arc;
 
@@ -28,6 +28,12 @@ impl ClusterHead {
             Some(node_request::Request::LookupGroup(lookup)) => {
                 let found = self.head.lock().lookup_group(&lookup.namespace, &lookup.name);
                 found.map(|group| node_reply::Reply::PlacementGroup(peer::id(group)))
+            }
+            Some(node_request::Request::Drain(drain)) => {
+                self.drain_self(from, &drain).map(|()| node_reply::Reply::Done(v1::Done {}))
+            }
+            Some(node_request::Request::Leave(leave)) => {
+                self.let_go(from, leave.in_order).map(|()| node_reply::Reply::Done(v1::Done {}))
             }
             Some(node_request::Request::JobEnded(view)) => {
                 self.job_ended(view).map(|()| node_reply::Reply::Done(v1::Done {}))

@@ -4,6 +4,7 @@ mod cluster;
 mod components;
 mod handshake;
 mod jobs;
+mod nodes;
 mod peer;
 mod state;
 
@@ -19,6 +20,7 @@ pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
 pub(crate) use handshake::HandshakeService;
 pub(crate) use jobs::JobsService;
+pub(crate) use nodes::NodesService;
 pub(crate) use peer::PeerService;
 pub(crate) use state::StateService;
 

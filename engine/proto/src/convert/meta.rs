@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use engine_core::head::{
-    DeadRecord, GroupRecord, JobRecord, JobState, Key, LostRun, NameRecord, Record, Submission,
+    DeadRecord, Drain, GroupRecord, JobRecord, JobState, Key, LostRun, MemberRecord, NameRecord, Record,
+    Submission,
 };
 use engine_core::node::Progress;
 use engine_core::{Error, NodeId, Time};
@@ -52,7 +53,7 @@ pub fn record(record: &Record, beside: Beside) -> v1::MetaRecord {
             actor: Some(id(name.actor)),
             node: Some(id(name.node)),
         }),
-        Record::Node(info) => {
+        Record::Node(MemberRecord { info, drain }) => {
             // Of one that the head knows by its resources alone that is stored.
             let member = beside.member.unwrap_or_else(|| v1::Member {
                 node_id: info.id.to_string(),
@@ -60,12 +61,22 @@ pub fn record(record: &Record, beside: Beside) -> v1::MetaRecord {
                 ..v1::Member::default()
             });
             let member = v1::Member { total: Some((&info.total).into()), ..member };
-            meta_record::Record::Node(v1::MetaNode { member: Some(member), death: None })
+            meta_record::Record::Node(v1::MetaNode {
+                member: Some(member),
+                death: None,
+                is_drained: drain.is_some(),
+                drain_deadline_ns: drain.and_then(|drain| drain.deadline).map(|at| at.0),
+            })
         }
         Record::Dead(dead) => {
             let member = beside.member.unwrap_or_default();
             let member = v1::Member { node_id: dead.node.to_string(), ..member };
-            meta_record::Record::Node(v1::MetaNode { member: Some(member), death: Some(dead.order) })
+            meta_record::Record::Node(v1::MetaNode {
+                member: Some(member),
+                death: Some(dead.order),
+                is_drained: dead.has_left,
+                drain_deadline_ns: None,
+            })
         }
         Record::Group(record) => meta_record::Record::Group(group(record)),
     };
@@ -108,11 +119,17 @@ pub fn record_from(record: v1::MetaRecord) -> Result<Stored, Error> {
         meta_record::Record::Node(node) => {
             let member = read::required(node.member, "MetaNode.member")?;
             let record = match node.death {
-                Some(order) => Record::Dead(DeadRecord { node: parsed(&member.node_id)?, order }),
+                Some(order) => Record::Dead(DeadRecord {
+                    node: parsed(&member.node_id)?,
+                    order,
+                    has_left: node.is_drained,
+                }),
                 None => {
                     let total = read::required(member.total.as_ref(), "Member.total")?;
                     read::resources(total, "Member.total")?;
-                    Record::Node(node_info(&member)?)
+                    let deadline = node.drain_deadline_ns.map(Time);
+                    let drain = node.is_drained.then_some(Drain { deadline });
+                    Record::Node(MemberRecord { info: node_info(&member)?, drain })
                 }
             };
             beside.member = Some(member);
@@ -272,6 +289,10 @@ mod tests {
         cpus
     }
 
+    fn draining(deadline: Option<Time>) -> Option<Drain> {
+        Some(Drain { deadline })
+    }
+
     fn records() -> Vec<(Record, Beside)> {
         let node: NodeId = bits(7);
         let job = JobRecord {
@@ -349,8 +370,11 @@ mod tests {
             (Record::Job(Box::new(job)), Beside { view: Some(view), ..Beside::default() }),
             (Record::Job(Box::new(pending)), Beside { spec: Some(spec), ..Beside::default() }),
             (Record::Name(name), Beside::default()),
-            (Record::Node(info), beside_member.clone()),
-            (Record::Dead(DeadRecord { node, order: 3 }), beside_member),
+            (Record::Node(MemberRecord { info: info.clone(), drain: None }), beside_member.clone()),
+            (Record::Node(MemberRecord { info: info.clone(), drain: draining(None) }), beside_member.clone()),
+            (Record::Node(MemberRecord { info, drain: draining(Some(Time(9))) }), beside_member.clone()),
+            (Record::Dead(DeadRecord { node, order: 3, has_left: false }), beside_member.clone()),
+            (Record::Dead(DeadRecord { node, order: 4, has_left: true }), beside_member),
             (Record::Group(group), Beside::default()),
         ]
     }
@@ -389,7 +413,7 @@ mod tests {
                 drop(v1::MetaRecord::decode(&bytes[..at]).map(record_from));
             }
         }
-        let (Record::Group(group), _) = records().remove(5) else { panic!("the group is last") };
+        let Some((Record::Group(group), _)) = records().pop() else { panic!("the group is last") };
         let stored = v1::MetaGroup { places: Vec::new(), ..super::group(&group) };
         let error = group_from(stored).expect_err("it has bundles");
         assert!(error.message().contains("MetaGroup.places"), "{error}");
@@ -399,7 +423,7 @@ mod tests {
     #[test]
     fn records_of_one_kind_have_one_prefix() {
         let keys: Vec<Vec<u8>> = records().iter().map(|(record, _)| key(&record.key())).collect();
-        let prefixes = ["job/", "job/", "name/", "node/", "node/", "group/"];
+        let prefixes = ["job/", "job/", "name/", "node/", "node/", "node/", "node/", "node/", "group/"];
         for (key, prefix) in keys.iter().zip(prefixes) {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
         }

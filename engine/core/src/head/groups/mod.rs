@@ -260,7 +260,8 @@ impl Head {
             }
             GroupMessage::Report { bundles, load } => {
                 self.load_is_said(now, from, &load);
-                self.groups.reported(from, &bundles, fx);
+                let drains = self.nodes.draining().any(|node| node == from);
+                self.groups.reported(from, drains, &bundles, fx);
                 self.groups_changed(now, fx);
             }
         }

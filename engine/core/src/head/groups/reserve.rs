@@ -54,7 +54,7 @@ impl Head {
             pledges.into_iter().flatten().for_each(|pledge| free.take_what_is_there(&pledge.resources));
             Room { node: info.id, labels: info.labels.clone(), total: info.total.clone(), free }
         };
-        self.nodes().map(room).collect()
+        self.nodes_that_stay().map(room).collect()
     }
 }
 
@@ -190,8 +190,35 @@ impl Groups {
         self.changed.note(id);
     }
 
+    /// A node drains: its bundles are placed again, and what runs in them there may come to its end.
+    pub(in crate::head) fn vacate(&mut self, draining: NodeId, fx: &mut Vec<Effect>) {
+        let ids: Vec<PlacementGroupId> = self.table.keys().copied().collect();
+        for id in ids {
+            let is_there = |place: &&Place| place.node == draining;
+            let Some(group) = self.table.get(&id) else { continue };
+            if !group.places.iter().flatten().any(|place| is_there(&place)) {
+                continue;
+            }
+            if !group.asked.is_empty() {
+                self.abort(id, fx);
+            }
+            let places = self.table.get(&id).into_iter().flat_map(|group| group.places.iter().flatten());
+            let generations: BTreeSet<u64> = places.filter(is_there).map(|place| place.generation).collect();
+            for generation in generations {
+                fx.push(tell(draining, GroupNotice::Vacate { group: id, generation }));
+            }
+            self.place_again(id, |place| place.node == draining, fx);
+        }
+    }
+
     /// A node has said, on a new line, which bundles it has. What was on the old line may be lost.
-    pub(super) fn reported(&mut self, from: NodeId, said: &[(BundleId, u64, bool)], fx: &mut Vec<Effect>) {
+    pub(super) fn reported(
+        &mut self,
+        from: NodeId,
+        drains: bool,
+        said: &[(BundleId, u64, bool)],
+        fx: &mut Vec<Effect>,
+    ) {
         self.pledges.remove(&from);
         let mut by_attempt: BTreeMap<(PlacementGroupId, u64), Vec<(u32, bool)>> = BTreeMap::new();
         for (bundle, generation, is_committed) in said {
@@ -199,7 +226,7 @@ impl Groups {
             attempt.push((bundle.index, *is_committed));
         }
         for ((id, generation), bundles) in &by_attempt {
-            self.has_attempt(from, *id, *generation, bundles, fx);
+            self.has_attempt((from, drains), *id, *generation, bundles, fx);
         }
         let ids: Vec<PlacementGroupId> = self.table.keys().copied().collect();
         for id in ids {
@@ -221,7 +248,7 @@ impl Groups {
     /// A node has bundles of an attempt.
     fn has_attempt(
         &mut self,
-        from: NodeId,
+        (from, drains): (NodeId, bool),
         id: PlacementGroupId,
         generation: u64,
         bundles: &[(u32, bool)],
@@ -234,7 +261,14 @@ impl Groups {
         };
         let is_tried = generation == group.generation && !group.asked.is_empty();
         if !group.nodes_of(generation).contains(&from) {
-            fx.push(tell(from, GroupNotice::Return { group: id, generation }));
+            let was_committed = bundles.iter().all(|(_, is_committed)| *is_committed);
+            fx.push(tell(
+                from,
+                match drains && was_committed {
+                    true => GroupNotice::Vacate { group: id, generation },
+                    false => GroupNotice::Return { group: id, generation },
+                },
+            ));
         } else if is_tried {
             let Some(group) = self.table.get_mut(&id) else { return };
             if group.asked.remove(&from) && group.asked.is_empty() {

@@ -9,7 +9,8 @@ use crate::group::{
     Answer, Bundle, BundleId, GroupMessage, GroupNotice, GroupSpec, GroupState, GroupStrategy,
 };
 use crate::head::{
-    Change, Effect, GroupLimits, Head, JobState, Key, Limits, Notice, Record, Submission, Submitted, Watch,
+    Change, Effect, GroupLimits, Head, JobState, Key, Limits, NodeStanding, Notice, Record, Submission,
+    Submitted, Watch,
 };
 use crate::ids::{ActorId, IdGenerator, JobId, NodeId, PlacementGroupId};
 use crate::node::tests::simulate::{Random, Replay, number};
@@ -111,6 +112,7 @@ struct History {
     /// What nodes were asked to prepare.
     asked: Vec<(NodeId, PlacementGroupId, u64)>,
     restarts: usize,
+    left: usize,
 }
 
 impl History {
@@ -127,13 +129,14 @@ impl History {
             groups: Vec::new(),
             asked: Vec::new(),
             restarts: 0,
+            left: 0,
         }
     }
 
     fn step(&mut self) {
         self.now = self.now + Duration::from_millis(self.random.of([1, 10, 100, 900]));
         let mut fx = Vec::new();
-        match self.random.below(24) {
+        match self.random.below(26) {
             0..=2 => self.join(&mut fx),
             3..=4 => self.submit(),
             5 => self.start_job(),
@@ -155,6 +158,8 @@ impl History {
             17..=19 => self.answer(&mut fx),
             20 => self.report(&mut fx),
             21..=22 => self.beat(&mut fx),
+            23 => self.drain(&mut fx),
+            24 => self.let_go(&mut fx),
             _ => self.head.timer(self.now, &mut fx),
         }
         for effect in fx {
@@ -258,6 +263,22 @@ impl History {
         self.head.group_message(self.now, node, GroupMessage::Report { bundles, load }, fx);
     }
 
+    fn drain(&mut self, fx: &mut Vec<Effect>) {
+        let Some(node) = self.random.pick(&self.nodes) else { return };
+        let deadline = self.random.of([None, Some(SECOND), Some(SECOND * 9)]);
+        drop(self.head.drain(self.now, node, deadline, fx));
+    }
+
+    fn let_go(&mut self, fx: &mut Vec<Effect>) {
+        let nodes = self.nodes.iter().copied();
+        let drains = |id: &NodeId| matches!(self.head.standing(*id), Some(NodeStanding::Draining(_)));
+        let draining: Vec<NodeId> = nodes.filter(drains).collect();
+        if let Some(node) = self.random.pick(&draining) {
+            let in_order = self.random.once_in(2);
+            self.left += usize::from(self.head.let_go(self.now, node, in_order, fx));
+        }
+    }
+
     fn beat(&mut self, fx: &mut Vec<Effect>) {
         for node in self.nodes.clone() {
             if !self.random.once_in(4) {
@@ -291,7 +312,7 @@ impl History {
 #[test]
 fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
     let mut kinds = [0; 5];
-    let mut restarts = 0;
+    let (mut restarts, mut left) = (0, 0);
     for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(300).max(300) {
         let _replay = Replay::new(seed, "a_head_that_comes_back");
         let mut history = History::new(seed);
@@ -300,6 +321,7 @@ fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
             history.check();
         }
         restarts += history.restarts;
+        left += history.left;
         for record in history.memory.0.values() {
             kinds[match record {
                 Record::Job(_) => 0,
@@ -310,7 +332,8 @@ fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
             }] += 1;
         }
     }
-    assert!(kinds.iter().all(|count| *count > 50) && restarts > 50, "{kinds:?}, {restarts} restarts");
+    let is_enough = kinds.iter().all(|count| *count > 50) && restarts > 50 && left > 50;
+    assert!(is_enough, "{kinds:?}, {restarts} restarts, {left} have left");
 }
 
 #[test]

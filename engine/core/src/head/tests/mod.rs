@@ -1,5 +1,6 @@
 //! The head as a whole.
 
+mod drain;
 mod memory;
 mod nodes;
 mod runs;

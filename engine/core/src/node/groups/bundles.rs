@@ -120,8 +120,8 @@ impl Node {
         let is_there = known.len() == bundles.len() && known.iter().all(|(other, _)| *other == generation);
         let is_in_use = known.iter().any(|(_, phase)| *phase != Phase::Prepared);
         let is_removed = self.groups.known.get(&group).is_some_and(super::Known::is_removed);
-        let is_prepared =
-            is_there || (!is_in_use && !is_removed && self.reserve(group, generation, &bundles, fx));
+        let may_reserve = !is_in_use && !is_removed && !self.is_draining();
+        let is_prepared = is_there || (may_reserve && self.reserve(group, generation, &bundles, fx));
         let answer = Answer { group, generation, load: self.load() };
         self.groups.outbox.push(match is_prepared {
             true => GroupMessage::Prepared(answer),
@@ -183,6 +183,34 @@ impl Node {
         }
     }
 
+    /// This node drains: nothing new begins in bundles of an attempt, and each is given back when nothing is in
+    /// it.
+    pub(super) fn vacate_bundles(
+        &mut self,
+        now: Time,
+        group: PlacementGroupId,
+        generation: u64,
+        fx: &mut Effects,
+    ) {
+        let mine = self.groups.of_group_mut(group).filter(|(_, bundle)| bundle.generation == generation);
+        let mut ids = Vec::new();
+        for (id, bundle) in mine {
+            bundle.phase = Phase::Leaving;
+            ids.push(*id);
+        }
+        for id in ids {
+            for key in self.waiting_for(id) {
+                self.give_unbegun_back(now, key, fx);
+            }
+            self.give_bundle_back(id);
+        }
+    }
+
+    /// Whether no bundle is here.
+    pub(in crate::node) fn has_no_bundles(&self) -> bool {
+        self.groups.bundles.is_empty()
+    }
+
     /// A group is gone, and its bundles with it.
     pub(super) fn leave_bundles(
         &mut self,
@@ -209,7 +237,7 @@ impl Node {
             self.end_now(now, key, error.clone(), StopReason::Cancelled, fx);
         }
         for key in self.constructors_that_wait_for(id) {
-            self.give_constructor_back(now, key, fx);
+            self.give_unbegun_back(now, key, fx);
         }
         for (actor, sandbox) in self.actors_in_bundle(id) {
             match self.actors.get(&actor) {
@@ -235,6 +263,17 @@ impl Node {
             matches!(task.kind, Kind::Function)
                 && class.is_some_and(|(group, _)| group == id.group)
                 && (is_its || runs)
+        });
+        tasks.map(|(key, _)| key).collect()
+    }
+
+    /// Tasks and constructors of other nodes that have not begun.
+    fn waiting_for(&self, id: BundleId) -> Vec<TaskKey> {
+        let tasks = self.tasks.iter().filter(|(_, task)| {
+            let class = self.classes.get(task.class).and_then(|class| class.group);
+            let waits = task.owner().is_some() && task.instance.is_none();
+            let begins = matches!(task.kind, Kind::Function | Kind::Create(_));
+            begins && waits && class == Some((id.group, Some(id.index)))
         });
         tasks.map(|(key, _)| key).collect()
     }

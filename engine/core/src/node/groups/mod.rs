@@ -121,6 +121,7 @@ impl Node {
             }
             GroupNotice::Commit { group, generation } => self.commit_bundles(group, generation),
             GroupNotice::Return { group, generation } => self.return_bundles(now, group, generation, fx),
+            GroupNotice::Vacate { group, generation } => self.vacate_bundles(now, group, generation, fx),
             GroupNotice::Denied(group, error) => self.group_denied(now, group, error, fx),
             GroupNotice::News(news) => self.group_news(now, &news, fx),
         }
@@ -256,6 +257,7 @@ impl Node {
             self.group_ready_now(now, id, fx);
         }
         self.fail_in_group_what_never_fits(now, id, fx);
+        self.move_actors(now, fx);
     }
 
     fn group_ready_now(&mut self, now: Time, id: PlacementGroupId, fx: &mut Effects) {

@@ -91,6 +91,16 @@ impl Node {
         place.node.map(|node| (index, node))
     }
 
+    /// Whether a bundle on a node that does not drain is large enough for what is of this class.
+    pub(in crate::node) fn has_bundle_that_stays(&self, class: ClassKey) -> bool {
+        let class = &self.classes[class];
+        let Some((group, wanted)) = class.group else { return false };
+        let stays = |place: &Place| place.node.is_some_and(|node| !self.is_leaving(node));
+        let covers = |place: &Place| place.resources.covers(&inside(&place.resources, &class.needs));
+        let known = self.groups.known.get(&group);
+        known.is_some_and(|known| known.places_of(wanted).any(|(_, place)| stays(place) && covers(place)))
+    }
+
     /// A task goes to a bundle on another node: which one, and its options there.
     pub(in crate::node) fn go_to_bundle(&mut self, key: TaskKey, options: &mut TaskOptions) {
         let class = self.tasks[key].class;

@@ -112,6 +112,7 @@ impl Node {
         }
         let placement = &class.spec.options.placement;
         let only = match placement.strategy {
+            Strategy::Node(node, true) if self.is_leaving(node) => None,
             Strategy::Node(node, soft) if !soft || node == self.id || self.peers.is_known(node) => Some(node),
             _ => None,
         };

@@ -137,13 +137,15 @@ impl Node {
         if self.classes[class].group.is_some() {
             return self.place_in_group(class, fx);
         }
-        let here = self.may_run_here(class);
         let leaves = !self.peers.is_empty() && self.head_of(class).is_some_and(|key| self.may_leave(key));
+        let here = self.may_run_here(class) && !(leaves && self.is_sent_away(class));
         if !leaves {
             return if here && self.fits(class, fx) { Where::Here } else { Where::Nowhere };
         }
         let placement = self.classes[class].spec.options.placement.clone();
-        if let Strategy::Node(node, soft) = placement.strategy {
+        if let Strategy::Node(node, soft) = placement.strategy
+            && !(soft && self.is_leaving(node))
+        {
             let wanted = match node == self.id {
                 true => self.fits(class, fx).then_some(Where::Here),
                 false => self.fits_there(class, node).then_some(Where::There(node)),
@@ -271,7 +273,8 @@ impl Node {
     fn fits_there(&self, class: ClassKey, node: NodeId) -> bool {
         let Some(peer) = self.peers.nodes.get(&node) else { return false };
         let class = &self.classes[class];
-        peer.room.free.covers(&class.needs)
+        !self.peers.draining.contains(&node)
+            && peer.room.free.covers(&class.needs)
             && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
             && class.spec.options.placement.accepts(&peer.labels)
     }
@@ -318,7 +321,9 @@ impl Node {
     /// Whether a node may be given tasks whose room there is reserved.
     pub(in crate::node) fn takes_more(&self, node: NodeId) -> bool {
         self.peers.nodes.get(&node).is_some_and(|peer| {
-            !peer.room.is_closed && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
+            !peer.room.is_closed
+                && !self.peers.draining.contains(&node)
+                && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
         })
     }
 
@@ -337,7 +342,7 @@ impl Node {
 
     /// Those whose tasks were refused hear when there is more room than there was then.
     pub(super) fn tell_of_room(&mut self) {
-        if self.peers.refused.is_empty() || self.peers.refused_when.covers(&self.free) {
+        if self.peers.refused.is_empty() || self.is_draining() || self.peers.refused_when.covers(&self.free) {
             return;
         }
         for node in std::mem::take(&mut self.peers.refused) {

@@ -23,6 +23,8 @@ pub(in crate::node) struct Host {
     pub node: NodeId,
     /// It was told to end it: no call enters any more.
     pub ending: bool,
+    /// The node drains: no call enters any more, and the incarnation ends when none is inside.
+    pub leaving: bool,
     /// Calls that are inside, or on their way there.
     pub calls: Vec<TaskKey>,
     /// The bundle of its placement group that it is in.
@@ -37,7 +39,14 @@ impl Node {
         let Kind::Create(id) = self.tasks[key].kind else { return None };
         let bundle = self.tasks[key].bundle();
         let actor = self.actors.get_mut(&id)?;
-        actor.host = Some(Box::new(Host { node: to, ending: false, calls: Vec::new(), bundle, holds: None }));
+        actor.host = Some(Box::new(Host {
+            node: to,
+            ending: false,
+            leaving: false,
+            calls: Vec::new(),
+            bundle,
+            holds: None,
+        }));
         let detached = actor.options.lifetime == Lifetime::Detached;
         if detached && !actor.hosted_on.contains(&to) {
             actor.hosted_on.push(to);

@@ -51,6 +51,13 @@ pub enum Message {
         /// Its attempt.
         attempt: u32,
     },
+    /// The node drains, its deadline has passed, and it has ended this attempt.
+    Preempted {
+        /// The task.
+        task: TaskId,
+        /// Its attempt.
+        attempt: u32,
+    },
     /// A node that has refused has more room than it had then.
     HasRoom,
     /// An attempt has ended.

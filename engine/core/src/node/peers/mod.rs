@@ -13,6 +13,7 @@ mod ahead;
 mod arguments;
 mod choose;
 mod death;
+mod drain;
 mod hosted;
 mod hosts;
 mod jobs;
@@ -50,6 +51,8 @@ pub(super) struct Peers {
     nodes: BTreeMap<NodeId, Peer>,
     /// Nodes that were declared dead.
     dead: IdSet<NodeId>,
+    /// Nodes among the others that drain.
+    pub draining: BTreeSet<NodeId>,
     /// Peers that are to be told something.
     outbox: Vec<NodeId>,
     /// Sessions that want to be looked at, by time.
@@ -173,6 +176,7 @@ impl Node {
         }
         (peer.labels, peer.total) = (info.labels, info.total);
         self.peers.news.add(info.id);
+        self.move_actors(now, fx);
         self.schedule(now, fx);
     }
 
@@ -210,7 +214,9 @@ impl Node {
     /// What this node has free, for the others.
     pub fn load(&mut self) -> Load {
         self.peers.loads_said += 1;
-        Load { free: self.free.clone(), version: self.peers.loads_said }
+        // Nobody is to count on a node that drains.
+        let free = if self.is_draining() { Resources::default() } else { self.free.clone() };
+        Load { free, version: self.peers.loads_said }
     }
 
     fn peer(&mut self, node: NodeId) -> &mut Peer {
@@ -244,6 +250,7 @@ impl Node {
         self.flush_groups(fx);
         self.flush_runs(fx);
         self.tell_of_room();
+        self.look_whether_drained(now, fx);
         if self.peers.outbox.is_empty() {
             return;
         }
@@ -327,6 +334,7 @@ impl Node {
         match message {
             Message::Run(task) => self.run_foreign(now, from, *task, fx),
             Message::Refused { task, attempt } => self.refused(now, from, task, attempt, fx),
+            Message::Preempted { task, attempt } => self.preempted(now, from, task, attempt, fx),
             // What is free stands in its packet.
             Message::HasRoom => {}
             Message::Ended { task, attempt, ran, result } => {

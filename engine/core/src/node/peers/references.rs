@@ -97,6 +97,11 @@ impl References {
         (balance, moves)
     }
 
+    /// Whether nobody holds something by this node's word alone.
+    pub fn is_settled(&self) -> bool {
+        self.transits.is_empty() && self.kept.is_empty() && self.returning.is_empty()
+    }
+
     /// Whether a node holds what this one owns.
     pub fn holds(&self, node: NodeId, handle: Handle) -> bool {
         self.lent.contains_key(&(node, handle))

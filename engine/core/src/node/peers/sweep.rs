@@ -21,6 +21,13 @@ pub(super) struct Sweeps {
     retained: BTreeSet<JobId>,
 }
 
+impl Sweeps {
+    /// Whether somebody was asked who has yet to answer.
+    pub fn is_asking(&self) -> bool {
+        self.of.values().any(|sweep| !sweep.asked.is_empty())
+    }
+}
+
 #[derive(Default)]
 struct Sweep {
     /// Nodes that had something of it.

@@ -314,6 +314,9 @@ impl Node {
 
     /// Whether a task of another node's may come here: it fits now, or few enough are in line.
     fn takes_foreign(&self, options: &TaskOptions, may_wait: bool) -> bool {
+        if self.is_draining() {
+            return false;
+        }
         let needs = self.needs_of(options, 0);
         if let Some(slot) = options.placement.group() {
             return self.tasks.len() < self.limits.queued_tasks_max && self.takes_in_group(slot, &needs);
@@ -364,8 +367,8 @@ impl Node {
         Error::new(ErrorCode::TaskCancelled, "its owner finds another node for it")
     }
 
-    /// What another node's actor in a bundle was to be made by goes back to its owner, wherever it waits.
-    pub(in crate::node) fn give_constructor_back(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
+    /// A task or constructor of another node's that has not begun goes back to its owner, wherever it waits.
+    pub(in crate::node) fn give_unbegun_back(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
         if let Some(owner) = self.tasks[key].owner() {
             let error = self.give_back(owner, key);
             self.end_now(now, key, error, StopReason::Cancelled, fx);

@@ -63,6 +63,8 @@ pub struct World {
     pub restores: VecDeque<(ObjectId, Place)>,
     /// What is to be sent to other nodes.
     pub outbox: Vec<Packet>,
+    /// It drains, and has asked to be let go: whether with nothing on it.
+    pub leaves: Option<bool>,
     /// What is to be told to the head.
     pub to_head: Vec<GroupMessage>,
     /// Lost runs of jobs of which the head is to be told that nothing is left.
@@ -172,6 +174,7 @@ impl World {
             spills: VecDeque::new(),
             restores: VecDeque::new(),
             outbox: Vec::new(),
+            leaves: None,
             to_head: Vec::new(),
             runs_gone: Vec::new(),
             answered: BTreeMap::new(),
@@ -270,6 +273,10 @@ impl World {
                     self.write_out_into(None, &mut more);
                     fx.extend(more);
                 }
+            }
+            Effect::Leave { in_order } => {
+                assert!(self.leaves.is_none(), "it asked to leave twice");
+                self.leaves = Some(in_order);
             }
             Effect::Send(packet) => self.outbox.push(*packet),
             Effect::ToHead(message) => self.to_head.push(*message),

@@ -175,6 +175,7 @@ pub fn group_notice(notice: &GroupNotice) -> v1::GroupNotice {
         }
         GroupNotice::Commit { group, generation } => Wire::Commit(attempt(*group, *generation)),
         GroupNotice::Return { group, generation } => Wire::Return(attempt(*group, *generation)),
+        GroupNotice::Vacate { group, generation } => Wire::Vacate(attempt(*group, *generation)),
         GroupNotice::Denied(group, error) => {
             Wire::Denied(Denied { group: Some(id(*group)), error: Some(error.into()) })
         }
@@ -227,6 +228,10 @@ pub fn group_notice_from(notice: v1::GroupNotice) -> Result<GroupNotice, Error> 
         Wire::Return(it) => {
             let (group, generation) = attempt(it)?;
             GroupNotice::Return { group, generation }
+        }
+        Wire::Vacate(it) => {
+            let (group, generation) = attempt(it)?;
+            GroupNotice::Vacate { group, generation }
         }
         Wire::Denied(denied) => GroupNotice::Denied(
             read::id(denied.group, "GroupNotice.Denied.group")?,

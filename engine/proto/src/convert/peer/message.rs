@@ -25,6 +25,9 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
         Message::Refused { task, attempt } => {
             Wire::Refused(wire::Refused { task: Some(id(*task)), attempt: *attempt })
         }
+        Message::Preempted { task, attempt } => {
+            Wire::Preempted(wire::Preempted { task: Some(id(*task)), attempt: *attempt })
+        }
         Message::HasRoom => Wire::HasRoom(wire::HasRoom {}),
         Message::Ended { task, attempt, ran, result } => Wire::Ended(wire::Ended {
             task: Some(id(*task)),
@@ -116,6 +119,10 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Refused(refused) => {
             Message::Refused { task: read::id(refused.task, "Refused.task")?, attempt: refused.attempt }
         }
+        Wire::Preempted(preempted) => Message::Preempted {
+            task: read::id(preempted.task, "Preempted.task")?,
+            attempt: preempted.attempt,
+        },
         Wire::HasRoom(_) => Message::HasRoom,
         Wire::Ended(ended) => Message::Ended {
             task: read::id(ended.task, "Ended.task")?,

@@ -151,6 +151,8 @@ impl Headed {
             }
             Notice::Group(notice) => node.group_notice(now, notice, fx),
             Notice::EndRun(run) => node.end_run(now, run, fx),
+            Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
+            Notice::Left(id, _) => node.node_left(now, id, fx),
         });
     }
 

@@ -3,6 +3,7 @@
 mod actors;
 mod ahead;
 mod death;
+mod drain;
 mod groups;
 mod headed;
 mod hosted;

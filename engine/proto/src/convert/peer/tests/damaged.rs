@@ -79,6 +79,7 @@ macro_rules! missing {
 fn what_every_message_needs() {
     missing!(
         Refused.task,
+        Preempted.task,
         Ended.task,
         Ended.result,
         Emitted.task,

@@ -74,6 +74,7 @@ fn notices() -> Vec<GroupNotice> {
         },
         GroupNotice::Commit { group: attempt.0, generation: attempt.1 },
         GroupNotice::Return { group: attempt.0, generation: attempt.1 },
+        GroupNotice::Vacate { group: attempt.0, generation: attempt.1 },
         GroupNotice::Denied(group(), Error::new(ErrorCode::AlreadyExists, "another has its name")),
     ];
     for state in [GroupState::Pending, GroupState::Created, GroupState::Rescheduling, GroupState::Removed] {

@@ -208,6 +208,7 @@ pub fn all_messages() -> Vec<Message> {
     let (task, attempt) = (task_id(), 3);
     let mut all = vec![
         Message::Refused { task, attempt },
+        Message::Preempted { task, attempt },
         Message::HasRoom,
         Message::Ended {
             task,

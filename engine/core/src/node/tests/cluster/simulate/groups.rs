@@ -179,6 +179,10 @@ impl Simulation {
         let mut here = BTreeSet::new();
         for index in self.alive() {
             let id = self.cluster.id(index);
+            if self.cluster.worlds[index].node.is_draining() {
+                // They go when nothing is in them.
+                continue;
+            }
             for bundle in self.cluster.worlds[index].node.bundles() {
                 assert_eq!(bundle.state, "COMMITTED", "{:?} on {id}", bundle.id);
                 here.insert((bundle.id.group, bundle.id.index, id));

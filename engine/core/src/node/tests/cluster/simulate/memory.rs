@@ -160,6 +160,9 @@ impl Simulation {
         let at = queue.back().map_or(self.now, |(at, _)| *at);
         let why = || "it is no member any more".to_owned();
         queue.extend(dead.into_iter().map(|id| (at, head::Notice::Dead(id, why()))));
+        if self.leaving.contains_key(&index) {
+            self.to_head.push((self.now, super::Hears::Leave(index)));
+        }
         self.break_line(index);
     }
 

@@ -1,14 +1,17 @@
 //! Random guests on several nodes, from a seed, over a network that loses, repeats, delays and reorders
-//! packets, with nodes that die, and nodes that the head takes for dead and that go on until they hear it.
+//! packets, with nodes that die, that the head takes for dead and that go on until they hear it, and that
+//! drain.
 //!
 //! Whatever happens, the books of every node agree with themselves, nobody is shown two values of one
-//! attempt, and nothing that somebody can reach is freed. Once the faults stop, everything ends and
+//! attempt, and nothing that somebody can reach is freed. A node that leaves with nothing on it takes nothing
+//! with it. Once the faults stop, everything ends and
 //! nothing is left anywhere.
 //!
 //! `ENGINE_SIM_SEEDS=10000 cargo test -p engine-core random_nodes` runs more of them,
 //! `ENGINE_SIM_SEED=17` that one alone.
 
 mod calls;
+mod drains;
 mod groups;
 mod guests;
 mod memory;
@@ -42,6 +45,8 @@ enum Hears {
     Broken(NodeId),
     /// A node cannot reach another.
     Ask(usize, NodeId),
+    /// A node that drains may go.
+    Leave(usize),
 }
 
 /// A call of an actor.
@@ -70,6 +75,8 @@ struct Simulation {
     notices: BTreeMap<usize, VecDeque<(Time, Notice)>>,
     next_beat: Vec<Time>,
     fetches: Vec<(Time, usize, ObjectId, RemotePlace)>,
+    /// Nodes that drain and have asked to be let go: whether with nothing on them.
+    leaving: BTreeMap<usize, bool>,
     /// Nodes that the head does not hear, and until when.
     cut_off: BTreeMap<usize, Time>,
     held: BTreeMap<(usize, InstanceId), Vec<Handle>>,
@@ -123,6 +130,11 @@ struct Summary {
     /// Actors of other nodes among what was in bundles.
     hosted_in_bundles: u64,
     agreed: u64,
+    /// Nodes that were drained and let go with nothing on them, and those that were let go at their deadline.
+    left: u64,
+    expired: u64,
+    moved: u64,
+    preempted: u64,
     /// The head's crashes, those that lost changes, those that did not, and what was looked up after.
     memory: [u64; 4],
     codes: BTreeSet<ErrorCode>,
@@ -187,6 +199,7 @@ impl Simulation {
             notices: BTreeMap::new(),
             next_beat: vec![Time(0); count],
             fetches: Vec::new(),
+            leaving: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             held: BTreeMap::new(),
             lanes: BTreeMap::new(),
@@ -224,6 +237,7 @@ impl Simulation {
             0..=1 => self.submit(),
             2 if self.faults && self.random.once_in(3) => self.lose_node(),
             2 if self.faults && self.random.once_in(4) => self.crash_head(),
+            2 if self.faults && self.random.once_in(3) => self.drain_node(),
             3 if self.faults && self.random.once_in(2) => self.reconnect(),
             3 if self.faults && self.random.once_in(2) => self.lose_line(),
             3 if self.faults => self.lose_sandbox(),
@@ -298,6 +312,7 @@ impl Simulation {
     fn stop_node(&mut self, index: usize) {
         self.cluster.alive[index] = false;
         self.cut_off.remove(&index);
+        self.leaving.remove(&index);
         self.held.retain(|(at, ..), _| *at != index);
         self.lines.forget(index);
     }
@@ -408,6 +423,7 @@ impl Simulation {
     /// Takes note of what the nodes did.
     fn look_around(&mut self) {
         self.look_at_groups();
+        self.look_who_leaves();
         self.cluster.collect();
         for packet in std::mem::take(&mut self.cluster.flying) {
             let at = self.after(30);
@@ -533,6 +549,8 @@ impl Simulation {
             self.summary.rebuilt += counters.tasks_rebuilt;
             self.summary.refused += counters.tasks_refused;
             self.summary.ahead += counters.tasks_ahead;
+            self.summary.moved += counters.objects_moved;
+            self.summary.preempted += counters.tasks_preempted;
         }
         self.summary.deaths = self.deaths;
         self.summary.groups = self.lines.created;
@@ -589,6 +607,10 @@ fn random_nodes() {
         sum.hosted_in_bundles += summary.hosted_in_bundles;
         sum.in_bundles += summary.in_bundles;
         sum.agreed += summary.agreed;
+        sum.left += summary.left;
+        sum.expired += summary.expired;
+        sum.moved += summary.moved;
+        sum.preempted += summary.preempted;
         sum.memory = std::array::from_fn(|at| sum.memory[at] + summary.memory[at]);
         sum.codes.extend(summary.codes);
     }
@@ -596,6 +618,7 @@ fn random_nodes() {
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
     let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead]);
+    let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.preempted]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
     let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");

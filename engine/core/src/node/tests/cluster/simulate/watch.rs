@@ -64,6 +64,10 @@ impl Simulation {
                         outputs.push(Output::Fenced(index));
                     }
                 }
+                Hears::Leave(index) if self.cut_off.contains_key(&index) => {
+                    self.to_head.push((now + BEAT, hears));
+                }
+                Hears::Leave(index) => self.hear_who_leaves(index, &mut fx),
                 Hears::Broken(id) => self.head.connection_broke(now, id, &mut fx),
                 Hears::Ask(from, id) => {
                     if let Some(notice) = self.head.is_dead(id) {
@@ -96,15 +100,26 @@ impl Simulation {
                     break;
                 };
                 match &notice {
+                    Notice::Left(id, _) if *id == self.cluster.id(index) => {
+                        self.stop_node(index);
+                        break;
+                    }
+                    Notice::Left(id, _) => {
+                        self.told.insert((index, *id));
+                        self.node_left(index, *id);
+                        continue;
+                    }
                     Notice::Dead(id, _) => drop(self.told.insert((index, *id))),
                     Notice::Group(notice) => self.lines.note_down(index, notice),
-                    Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) => {}
+                    Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) | Notice::Draining(..) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
                     Notice::Joined(info) => node.node_joined(now, info, fx),
                     Notice::Dead(id, _) => node.node_dead(now, id, fx),
                     Notice::Group(notice) => node.group_notice(now, notice, fx),
                     Notice::EndRun(run) => node.end_run(now, run, fx),
+                    Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
+                    Notice::Left(id, _) => node.node_left(now, id, fx),
                     Notice::Loads(loads) => {
                         loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
                     }

@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use engine_core::Error;
+use engine_proto::convert::std_duration;
+use engine_proto::v1::nodes_server::Nodes;
+use engine_proto::v1::{DrainRequest, DrainResponse};
+use tonic::{Request, Response, Status};
+
+use super::answer;
+use crate::backend::Backend;
+use crate::check;
+
+/// Changes which nodes there are.
+pub(crate) struct NodesService<B> {
+    pub(crate) backend: Arc<B>,
+}
+
+impl<B: Backend> NodesService<B> {
+    async fn drain(&self, request: DrainRequest) -> Result<DrainResponse, Error> {
+        let negative = || Error::invalid_argument("the deadline is negative");
+        let deadline = request.deadline.as_ref().map(|span| std_duration(span).ok_or_else(negative));
+        self.backend.drain(check::id(&request.node_id)?, deadline.transpose()?).await
+    }
+}
+
+#[tonic::async_trait]
+impl<B: Backend> Nodes for NodesService<B> {
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
+        answer(self.drain(request.into_inner()).await)
+    }
+}
