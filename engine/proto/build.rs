@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 8] = ["cluster", "common", "handshake", "components", "jobs", "meta", "state", "peer"];
+const FILES: [&str; 9] =
+    ["cluster", "common", "enrollment", "handshake", "components", "jobs", "meta", "state", "peer"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

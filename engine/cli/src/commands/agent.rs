@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::Args;
-use engine_agent::{ClusterOptions, Membership, Node, Options};
+use engine_agent::{ClusterOptions, Membership, Node, NodeKey, Options};
 use engine_core::ErrorCode;
 use engine_core::resources::bytes;
-use engine_net::{Server, Services, TcpSocket};
+use engine_net::{Security, Server, Services, TcpSocket};
+use engine_tls::{Callers, Identity, JoinToken};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -20,6 +21,12 @@ const EXAMPLES: &str = "\
 Examples:
   engine agent --head 127.0.0.1:7420
   engine agent --head 127.0.0.1:7420 --cpus 4 --memory 8GiB --labels zone=a
+  engine agent --head 192.0.2.1:7420 --join-token ejt1-…    a head on another machine, as it has printed
+
+With a join token everything goes by TLS: the node makes a key of its own and gets a certificate of the
+head's authority, which the token names by its fingerprint. The token can stand in $ENGINE_JOIN_TOKEN, where
+other users of the machine do not see it. Nothing of it is kept on disk, and the certificate is renewed by
+itself. The node then listens on its address on the way to the head, unless --listen names another.
 
 It waits until the head is there, and comes back to it when the head was away. Ctrl-C or SIGTERM stops
 it: what ran there runs elsewhere, as far as it may be run again.";
@@ -31,9 +38,13 @@ pub(crate) struct AgentArgs {
     /// Where the head listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     head: SocketAddr,
-    /// Where other nodes reach this one: an address of this machine alone; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
-    listen: SocketAddr,
+    /// What a head with TLS lets the node in for; `engine head` prints it
+    #[arg(long, value_name = "TOKEN", env = "ENGINE_JOIN_TOKEN", hide_env_values = true)]
+    join_token: Option<JoinToken>,
+    /// Where other nodes reach this one; port 0 takes a free one. Default: this machine alone, and with
+    /// a join token the address on the way to the head
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     node: NodeArgs,
     /// End when the standard input does, and say little: for whoever starts nodes
@@ -47,12 +58,29 @@ enum End {
     Refused(engine_core::Error),
 }
 
+/// How the node stands with its cluster before it starts.
+struct Joining {
+    head: SocketAddr,
+    token: Option<JoinToken>,
+    listen: Option<SocketAddr>,
+    child: bool,
+    /// What it showed as the node that it was before.
+    before: Option<Identity>,
+}
+
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let mut interrupts = signals()?;
-    let AgentArgs { head, listen, node, child } = args;
+    let AgentArgs { head, join_token: token, listen, node, child } = args;
+    if let Some(listen) = listen.filter(|listen| listen.ip().is_unspecified()) {
+        return Err(Failure::Usage(format!(
+            "--listen {listen} is no address that other nodes could reach this one at: name an address of this machine, \
+             or leave it away"
+        )));
+    }
     let options = node.options();
+    let mut joining = Joining { head, token, listen, child, before: None };
     loop {
-        match serve(&options, head, listen, child, &mut interrupts).await? {
+        match serve(&options, &mut joining, &mut interrupts).await? {
             End::Stopped => return Ok(()),
             // What it was is dead; with a new id it is welcome.
             End::Refused(error) if error.code() == ErrorCode::NodeDied => {
@@ -63,19 +91,51 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     }
 }
 
+impl Joining {
+    /// The node's certificate, and where it listens; none: it was stopped meanwhile.
+    async fn enroll(
+        &mut self,
+        key: NodeKey,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<(SocketAddr, Option<Identity>)>, Failure> {
+        let Some(token) = &self.token else {
+            let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+            return Ok(Some((self.listen.unwrap_or(here), None)));
+        };
+        let (head, child) = (self.head, self.child);
+        let waits = |why: &str| {
+            if !child {
+                eprintln!("waiting for the head at {head}: {why}");
+            }
+        };
+        let enrolled = tokio::select! {
+            enrolled = engine_agent::enroll(head, token, self.before.as_ref(), key.node_id(), waits) => enrolled,
+            () = interrupts.next() => return Ok(None),
+            () = parent_gone(child) => return Ok(None),
+        };
+        let enrolled = enrolled.map_err(|error| Failure::Client(error.into()))?;
+        self.before = Some(enrolled.identity.clone());
+        let here = SocketAddr::new(enrolled.own_address.ip(), 0);
+        Ok(Some((self.listen.unwrap_or(here), Some(enrolled.identity))))
+    }
+}
+
 /// Runs one incarnation of the node.
 async fn serve(
     options: &Options,
-    head: SocketAddr,
-    listen: SocketAddr,
-    child: bool,
+    joining: &mut Joining,
     interrupts: &mut Interrupts,
 ) -> Result<End, Failure> {
-    let socket = TcpSocket::bind(listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    let (head, child) = (joining.head, joining.child);
+    let key = NodeKey::new().map_err(|error| Failure::Client(error.into()))?;
+    let Some((listen, identity)) = joining.enroll(key, interrupts).await? else { return Ok(End::Stopped) };
+    let security = identity.clone().map(|identity| Security { identity, callers: Callers::Proven });
+    let socket =
+        TcpSocket::bind(listen, security).await.map_err(|error| Failure::Usage(error.to_string()))?;
     let address = socket.address();
     let bulk_address = SocketAddr::new(address.ip(), 0);
     let mut options = options.clone();
-    options.cluster = Some(ClusterOptions { head, address, bulk_address });
+    options.cluster = Some(ClusterOptions { head, address, bulk_address, key, identity });
     let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
     let node = embedded::start(options).await?;
     let services = Services::new(node.backend()).peer(node.peer());
