@@ -30,6 +30,9 @@ pub(crate) enum Kind {
     /// The head inside this process reserves placement groups. Ends with the node; a panic ends the process,
     /// as without it groups would wait for ever.
     OwnHead,
+    /// Renews the node's certificate. Ends with the node; after a panic the certificate expires, and what
+    /// connects anew from then on is refused.
+    Renewal,
     /// Asks what a job's guests are granted, or reports a sandbox that was not started. Ends by itself.
     Prepare,
     /// Asks the head to let a node go that drains. Ends with its answer; after a panic the node stays until
@@ -49,7 +52,9 @@ impl Kind {
             | Self::OwnHead
             | Self::PeerPort
             | Self::PeerLine => true,
-            Self::Compile | Self::Leave | Self::Prepare | Self::Spill | Self::Restore => false,
+            Self::Compile | Self::Leave | Self::Prepare | Self::Renewal | Self::Spill | Self::Restore => {
+                false
+            }
         }
     }
 }

@@ -18,6 +18,6 @@ mod timer;
 mod waits;
 
 pub use backend::NodeBackend;
-pub use cluster::{ClusterOptions, Membership, NodePeer};
+pub use cluster::{ClusterOptions, Membership, NodeKey, NodePeer, enroll};
 pub use node::{Node, random_key};
 pub use options::Options;

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::backend::NodeBackend;
 use crate::background::{self, Kind};
 use crate::clock::Clock;
-use crate::cluster::{HeadLine, Membership, Network, NodePeer};
+use crate::cluster::{self, HeadLine, Membership, Network, NodePeer};
 use crate::driver::Driver;
 use crate::groups;
 use crate::host::GuestHost;
@@ -34,6 +34,8 @@ pub struct Node {
     own_head: Option<JoinHandle<()>>,
     /// The line to the cluster's head, when there is one.
     line: Option<HeadLine>,
+    /// Renews the node's certificate, when it has one.
+    renewal: Option<JoinHandle<()>>,
 }
 
 impl Node {
@@ -64,7 +66,8 @@ impl Node {
         options.limits.instances_max = options.limits.instances_max.min(runtime.instances_max());
         let total = total(&options);
         let labels = labels(&options);
-        let node = engine_core::node::Node::new(random_key()?, total, labels, options.limits.clone());
+        let key = options.cluster.as_ref().map_or_else(random_key, |cluster| Ok(cluster.key.0))?;
+        let node = engine_core::node::Node::new(key, total, labels, options.limits.clone());
         let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
         let components = Components::new(folder, options.component_store_bytes_max);
         // A node in the head's own process is never silent.
@@ -85,11 +88,14 @@ impl Node {
             let backend = Arc::new(NodePeer::new(driver.clone()));
             background::spawn(Kind::PeerPort, network.take_packets(backend))
         });
+        let certified = driver.network().ok().filter(|network| network.options.identity.is_some());
+        let renewal =
+            certified.map(|network| background::spawn(Kind::Renewal, cluster::renew(network.clone())));
         let own_head = line
             .is_none()
             .then(|| background::spawn(Kind::OwnHead, groups::run_own_head(Arc::downgrade(&driver))));
         let backend = Arc::new(NodeBackend::new(driver.clone(), options.progress_interval));
-        Ok(Self { driver, backend, runtime, timer, port, own_head, line })
+        Ok(Self { driver, backend, runtime, timer, port, own_head, line, renewal })
     }
 
     /// What the node answers to clients.
@@ -137,7 +143,7 @@ impl Node {
     pub async fn shutdown(self) {
         self.timer.abort();
         drop(self.line);
-        for task in self.port.iter().chain(&self.own_head) {
+        for task in self.port.iter().chain(&self.own_head).chain(&self.renewal) {
             task.abort();
         }
         let runtime = self.runtime;

@@ -1,5 +1,7 @@
 //! What the command line looks like.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 use engine_client::Address;
 
@@ -13,6 +15,7 @@ Examples:
   engine submit add.wasm --invoke 'add(1, 2)'
   engine up                                keep an engine running on this machine
   engine up --nodes 3                      … a cluster of three nodes
+  engine --address 192.0.2.1:7420 --credentials cluster.pem list nodes
   engine submit hello.wasm --no-wait       … and give it work
   engine list tasks --filter state=RUNNING
   engine explain task-0123456789abcdef01234567
@@ -25,10 +28,15 @@ Exit status: 0 the job succeeded (or the command did), 1 it failed, 2 the comman
 #[command(name = "engine", bin_name = "engine", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(propagate_version = false, disable_help_subcommand = true)]
 pub(crate) struct Cli {
-    /// The engine to talk to: unix:/PATH or 127.0.0.1:PORT. Default: $ENGINE_ADDRESS, else the one of
+    /// The engine to talk to: unix:/PATH, 127.0.0.1:PORT, or IP:PORT with --credentials. Default: $ENGINE_ADDRESS, else the one of
     /// this user on this machine
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) address: Option<Address>,
+
+    /// What to show an engine that speaks TLS: the file that its head has written, tls/credentials.pem in
+    /// the head's folder
+    #[arg(long, global = true, value_name = "FILE", env = "ENGINE_CREDENTIALS")]
+    pub(crate) credentials: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(crate) command: Command,

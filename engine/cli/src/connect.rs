@@ -1,5 +1,7 @@
 //! Which engine a command talks to.
 
+use std::path::PathBuf;
+
 use engine_client::{Address, Client};
 
 use crate::embedded::{Embedded, EngineArgs};
@@ -48,5 +50,16 @@ fn named(address: Option<Address>) -> Result<Option<Address>, Failure> {
     match address {
         Some(address) => Ok(Some(address)),
         None => Ok(Address::from_env().map_err(|error| Failure::Usage(format!("$ENGINE_ADDRESS: {error}")))?),
+    }
+}
+
+/// The engine that was named, by TLS when there are credentials. One that was not named needs none.
+pub(crate) fn with_credentials(
+    address: Option<Address>,
+    credentials: Option<PathBuf>,
+) -> Result<Option<Address>, Failure> {
+    match credentials.filter(|path| !path.as_os_str().is_empty()) {
+        Some(credentials) => Ok(named(address)?.map(|address| address.with_credentials(credentials))),
+        None => Ok(address),
     }
 }

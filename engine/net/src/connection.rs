@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use engine_tls::Peer;
 use futures::Stream;
 use futures::stream::{self, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,7 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
-use crate::listen::{TcpSocket, UnixSocket};
+use crate::limits::HANDSHAKES_MAX;
+use crate::listen::{Security, TcpSocket, UnixSocket};
 
 /// After a refusal of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -21,12 +23,40 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// An accepted connection; its place among those there may be is free when it is dropped.
 pub(crate) struct Connection {
     io: Io,
+    /// Who is at the other end.
+    pub(crate) peer: Peer,
     _permit: OwnedSemaphorePermit,
 }
 
 enum Io {
     Unix(UnixStream),
-    Tcp(TcpStream),
+    Tcp(engine_tls::Io),
+}
+
+/// A connection whose other end has not said yet who it is.
+enum Accepted {
+    Unix(UnixStream),
+    Tcp(TcpStream, Option<Security>),
+}
+
+impl Accepted {
+    /// Who it is.
+    async fn shake_hands(self) -> io::Result<(Io, Peer)> {
+        match self {
+            Self::Unix(stream) => Ok((Io::Unix(stream), Peer::Local)),
+            Self::Tcp(stream, None) => Ok((Io::Tcp(engine_tls::Io::plain(stream)), Peer::Local)),
+            Self::Tcp(stream, Some(Security { identity, callers })) => {
+                let from = stream.peer_addr()?;
+                match engine_tls::accept(stream, &identity, callers).await {
+                    Ok((io, peer)) => Ok((Io::Tcp(io), peer)),
+                    Err(error) => {
+                        tracing::warn!(%from, %error, "a connection was refused");
+                        Err(error)
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// What connections come in on.
@@ -37,7 +67,7 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// The next connection; none when it came from someone who may not speak.
-    async fn accept(&self) -> io::Result<Option<Io>> {
+    async fn accept(&self) -> io::Result<Option<Accepted>> {
         match self {
             Listener::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
@@ -46,12 +76,12 @@ impl Listener {
                 if !trusted {
                     tracing::warn!(uid, "a connection of another user was closed");
                 }
-                Ok(trusted.then_some(Io::Unix(stream)))
+                Ok(trusted.then_some(Accepted::Unix(stream)))
             }
             Listener::Tcp(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Some(Io::Tcp(stream)))
+                Ok(Some(Accepted::Tcp(stream, socket.security().cloned())))
             }
         }
     }
@@ -68,17 +98,27 @@ pub(crate) fn incoming(
     connections_max: usize,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let permits = Arc::new(Semaphore::new(connections_max));
-    stream::select_all(listeners.into_iter().map(|listener| accepted(listener, permits.clone()).boxed()))
+    let accepted = listeners.into_iter().map(|listener| accepted(listener, permits.clone()).boxed());
+    // Several at once: who takes long to say who it is holds up nobody else.
+    let proven = stream::select_all(accepted).map(shake_hands).buffer_unordered(HANDSHAKES_MAX);
+    proven.filter_map(std::future::ready)
 }
 
-fn accepted(listener: Listener, permits: Arc<Semaphore>) -> impl Stream<Item = io::Result<Connection>> {
+/// None: the other side does not say who it is.
+async fn shake_hands((accepted, permit): (Accepted, OwnedSemaphorePermit)) -> Option<io::Result<Connection>> {
+    let (io, peer) = accepted.shake_hands().await.ok()?;
+    Some(Ok(Connection { io, peer, _permit: permit }))
+}
+
+fn accepted(
+    listener: Listener,
+    permits: Arc<Semaphore>,
+) -> impl Stream<Item = (Accepted, OwnedSemaphorePermit)> {
     stream::unfold((listener, permits), |(listener, permits)| async move {
         loop {
             let permit = permits.clone().acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok(Some(io)) => {
-                    return Some((Ok(Connection { io, _permit: permit }), (listener, permits)));
-                }
+                Ok(Some(accepted)) => return Some(((accepted, permit), (listener, permits))),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
@@ -89,10 +129,16 @@ fn accepted(listener: Listener, permits: Arc<Semaphore>) -> impl Stream<Item = i
     })
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// Who makes a request, as it stands in its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller(pub(crate) Peer);
 
-    fn connect_info(&self) {}
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        Caller(self.peer)
+    }
 }
 
 impl AsyncRead for Connection {

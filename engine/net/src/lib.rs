@@ -1,9 +1,9 @@
-//! The gRPC services over local sockets.
+//! The gRPC services, and the connections between nodes.
 //!
 //! A node implements [`Backend`]; [`Server::run`] serves it on the sockets it is given. What comes in
 //! is checked here (sizes, ids, names), so that a backend sees typed and bounded requests only.
 //! Nothing but the same user, or root, may speak on the Unix socket, and nothing listens beyond
-//! loopback.
+//! loopback without TLS; who may ask for what with TLS, `services::access` says.
 //!
 //! The bytes of large objects go another way, over the [`bulk`] port.
 
@@ -18,5 +18,5 @@ mod server;
 mod services;
 
 pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
-pub use listen::{BindError, TcpSocket, UnixSocket};
+pub use listen::{BindError, Security, TcpSocket, UnixSocket};
 pub use server::{Server, ServerError, Services};

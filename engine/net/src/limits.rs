@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Connections at once; further ones wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// TLS handshakes at once of all that connect to a server; further ones wait.
+pub const HANDSHAKES_MAX: usize = 256;
 /// Requests and streams at once on one connection.
 pub const CONCURRENT_STREAMS_MAX: u32 = 256;
 /// Packets that wait for the line to one node; further ones are lost, and sent again by the core.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1::cluster_server::ClusterServer;
 use engine_proto::v1::components_server::ComponentsServer;
+use engine_proto::v1::enrollment_server::EnrollmentServer;
 use engine_proto::v1::handshake_server::HandshakeServer;
 use engine_proto::v1::jobs_server::JobsServer;
 use engine_proto::v1::nodes_server::NodesServer;
@@ -16,15 +17,16 @@ use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 
 use crate::backend::Backend;
-use crate::cluster::{ClusterBackend, PeerBackend};
+use crate::cluster::{ClusterBackend, EnrollmentBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
 use crate::limits::{
     CONCURRENT_STREAMS_MAX, CONNECTIONS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
 };
 use crate::listen::{TcpSocket, UnixSocket};
+use crate::services::access::{Checked, For, Known};
 use crate::services::{
-    self, ClusterService, ComponentsService, HandshakeService, JobsService, NodesService, PeerService,
-    StateService,
+    ClusterService, ComponentsService, EnrollmentService, HandshakeService, JobsService, NodesService,
+    PeerService, StateService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
@@ -45,11 +47,12 @@ impl Services {
         let state = StateServer::new(StateService { backend: backend.clone() })
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let nodes = NodesServer::new(NodesService { backend: backend.clone() });
-        let routes = Routes::new(HandshakeServer::new(HandshakeService { backend }))
-            .add_service(InterceptedService::new(components, services::check_protocol))
-            .add_service(InterceptedService::new(jobs, services::check_protocol))
-            .add_service(InterceptedService::new(nodes, services::check_protocol))
-            .add_service(InterceptedService::new(state, services::check_protocol));
+        let handshake = HandshakeServer::new(HandshakeService { backend });
+        let routes = Routes::new(InterceptedService::new(handshake, Known(For::Cluster)))
+            .add_service(InterceptedService::new(components, Checked(For::Cluster)))
+            .add_service(InterceptedService::new(jobs, Checked(For::Cluster)))
+            .add_service(InterceptedService::new(nodes, Checked(For::Cluster)))
+            .add_service(InterceptedService::new(state, Checked(For::Cluster)));
         Self { routes, stopping }
     }
 
@@ -58,7 +61,7 @@ impl Services {
         let peer = PeerServer::new(PeerService { backend })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        self.routes = self.routes.add_service(InterceptedService::new(peer, services::check_protocol));
+        self.routes = self.routes.add_service(InterceptedService::new(peer, Checked(For::HeadAndNodes)));
         self
     }
 
@@ -67,7 +70,14 @@ impl Services {
         let cluster = ClusterServer::new(ClusterService { backend, stopping: self.stopping.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        self.routes = self.routes.add_service(InterceptedService::new(cluster, services::check_protocol));
+        self.routes = self.routes.add_service(InterceptedService::new(cluster, Checked(For::Nodes)));
+        self
+    }
+
+    /// And how nodes get their certificates, also for who shows none yet.
+    pub fn enrollment<B: EnrollmentBackend>(mut self, backend: Arc<B>) -> Self {
+        let enrollment = EnrollmentServer::new(EnrollmentService { backend });
+        self.routes = self.routes.add_service(InterceptedService::new(enrollment, Checked(For::Anybody)));
         self
     }
 }

@@ -9,6 +9,9 @@ use std::str::FromStr;
 /// The environment variable that names an engine.
 pub const ADDRESS_VARIABLE: &str = "ENGINE_ADDRESS";
 
+/// The environment variable that names the file with a client's credentials.
+pub const CREDENTIALS_VARIABLE: &str = "ENGINE_CREDENTIALS";
+
 /// Where an engine is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -16,6 +19,13 @@ pub enum Address {
     Unix(PathBuf),
     /// A port of this machine: `127.0.0.1:7420`, with or without `http://`.
     Tcp(SocketAddr),
+    /// A port with TLS, on any machine: `https://192.0.2.1:7420`.
+    Tls {
+        /// The port.
+        at: SocketAddr,
+        /// What the client shows there: a file that the head has written.
+        credentials: Option<PathBuf>,
+    },
 }
 
 impl Address {
@@ -28,6 +38,22 @@ impl Address {
                 Ok(text) => text.parse().map(Some),
                 Err(text) => Err(ParseAddressError { text: text.to_string_lossy().into_owned() }),
             },
+        }
+    }
+
+    /// The same port, by TLS with these credentials. A socket in the file system needs none.
+    pub fn with_credentials(self, credentials: PathBuf) -> Self {
+        match self {
+            Self::Unix(_) => self,
+            Self::Tcp(at) | Self::Tls { at, .. } => Self::Tls { at, credentials: Some(credentials) },
+        }
+    }
+
+    /// The same with the credentials that $ENGINE_CREDENTIALS names, if it is set and not empty.
+    pub fn with_credentials_from_env(self) -> Self {
+        match std::env::var_os(CREDENTIALS_VARIABLE) {
+            Some(path) if !path.is_empty() => self.with_credentials(path.into()),
+            _ => self,
         }
     }
 
@@ -62,6 +88,7 @@ impl fmt::Display for Address {
             }
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Tcp(address) => write!(f, "http://{address}"),
+            Address::Tls { at, .. } => write!(f, "https://{at}"),
         }
     }
 }
@@ -81,12 +108,17 @@ impl FromStr for Address {
         if path.starts_with('/') {
             return Ok(Self::Unix(PathBuf::from(path)));
         }
-        let host = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+        let (host, has_tls) = match text.strip_prefix("https://") {
+            Some(host) => (host, true),
+            None => (text.strip_prefix("http://").unwrap_or(text), false),
+        };
+        let host = host.trim_end_matches('/');
         let host = match host.strip_prefix("localhost:") {
             Some(port) => format!("127.0.0.1:{port}"),
             None => host.to_owned(),
         };
-        host.parse().map(Self::Tcp).map_err(|_| ParseAddressError { text: text.to_owned() })
+        let at: SocketAddr = host.parse().map_err(|_| ParseAddressError { text: text.to_owned() })?;
+        Ok(if has_tls { Self::Tls { at, credentials: None } } else { Self::Tcp(at) })
     }
 }
 
@@ -101,6 +133,7 @@ mod tests {
             "unix:////run/engine.sock",
             "http://127.0.0.1:7420",
             "http://[::1]:7420",
+            "https://192.0.2.1:7420",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -111,10 +144,20 @@ mod tests {
 
     #[test]
     fn what_is_not_an_address_is_refused_with_what_is() {
-        for text in ["", "unix:relative", "127.0.0.1", "https://127.0.0.1:1", "example.org:80"] {
+        for text in ["", "unix:relative", "127.0.0.1", "https://", "example.org:80"] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains("unix:/PATH"), "{error}");
         }
+    }
+
+    #[test]
+    fn credentials_make_a_port_one_with_tls() {
+        let path = PathBuf::from("/c.pem");
+        let with = |text: &str| text.parse::<Address>().unwrap().with_credentials(path.clone());
+        let at = ([127, 0, 0, 1], 80).into();
+        assert_eq!(with("127.0.0.1:80"), Address::Tls { at, credentials: Some(path.clone()) });
+        assert_eq!(with("https://127.0.0.1:80"), with("127.0.0.1:80"));
+        assert_eq!(with("/run/e.sock"), Address::Unix("/run/e.sock".into()));
     }
 
     #[test]

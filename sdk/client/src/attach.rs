@@ -67,7 +67,7 @@ impl Job {
 fn is_local(address: &Address) -> bool {
     match address {
         Address::Unix(_) => true,
-        Address::Tcp(at) => at.ip().is_loopback(),
+        Address::Tcp(at) | Address::Tls { at, .. } => at.ip().is_loopback(),
     }
 }
 

@@ -38,10 +38,10 @@ impl Client {
         Ok(Self { channel, address, engine })
     }
 
-    /// Connects to the engine that $ENGINE_ADDRESS names, else to the one of this user on this
-    /// machine.
+    /// Connects to the engine that $ENGINE_ADDRESS names, by TLS if $ENGINE_CREDENTIALS names a file, else
+    /// to the one of this user on this machine.
     pub async fn connect_default() -> Result<Self> {
-        Self::connect(Address::default_here()?).await
+        Self::connect(Address::default_here()?.with_credentials_from_env()).await
     }
 
     /// Where the engine is.

@@ -1,10 +1,12 @@
 //! Opens the connection to an engine.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_proto::address::Address;
+use engine_tls::{Expected, Identity};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -15,6 +17,8 @@ use crate::error::{Error, Result};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+const NO_CREDENTIALS: &str = "it wants a certificate: name the file with credentials that its head has written, by \
+                              --credentials FILE or $ENGINE_CREDENTIALS";
 /// Errors travel in headers; this leaves them room.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
@@ -27,9 +31,28 @@ pub(crate) async fn channel(address: &Address) -> Result<Channel> {
                 .connect_with_connector(service_fn(move |_| open(path.clone())))
                 .await
         }
-        Address::Tcp(at) => endpoint(format!("http://{at}")).connect().await,
+        Address::Tcp(at) => tcp(*at, None).await,
+        Address::Tls { at, credentials } => {
+            let refused = |reason| Error::Unreachable { address: address.clone(), reason };
+            let path = credentials.as_ref().ok_or_else(|| refused(NO_CREDENTIALS.to_owned()))?;
+            let identity = Identity::from_credentials(path)
+                .map_err(|error| refused(format!("its credentials cannot be used: {error}")))?;
+            tcp(*at, Some(identity)).await
+        }
     };
     connected.map_err(|error| Error::Unreachable { address: address.clone(), reason: reason(&error) })
+}
+
+async fn tcp(
+    at: SocketAddr,
+    identity: Option<Identity>,
+) -> std::result::Result<Channel, tonic::transport::Error> {
+    let connect = move || {
+        let identity = identity.clone();
+        async move { engine_tls::connect(at, identity.as_ref(), Expected::Server).await.map(TokioIo::new) }
+    };
+    // The connector decides whether there is TLS.
+    endpoint(format!("http://{at}")).connect_with_connector(service_fn(move |_| connect())).await
 }
 
 fn endpoint(uri: String) -> Endpoint {
@@ -55,7 +78,7 @@ async fn open(path: PathBuf) -> io::Result<TokioIo<UnixStream>> {
 }
 
 /// What the system said, out of the layers that wrap it.
-fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;

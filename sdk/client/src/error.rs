@@ -5,6 +5,8 @@ use engine_proto::address::{Address, ParseAddressError};
 use engine_proto::error_from_status;
 use tonic::{Code, Status};
 
+use crate::connect::reason;
+
 /// The result of a request.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -54,7 +56,8 @@ impl Error {
         match status.code() {
             // What tonic makes of a connection that broke.
             Code::Unavailable | Code::Cancelled | Code::Unknown => {
-                Error::Unreachable { address: address.clone(), reason: said.to_owned() }
+                let reason = std::error::Error::source(status).map_or_else(|| said.to_owned(), reason);
+                Error::Unreachable { address: address.clone(), reason }
             }
             Code::Unimplemented => Error::Engine(EngineError::new(
                 ErrorCode::Unsupported,

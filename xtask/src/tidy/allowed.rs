@@ -48,6 +48,21 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "signs of life at the interval that the head has said in its welcome",
     },
     Allowed {
+        path: "engine/agent/src/cluster/enroll.rs",
+        text: "sleep(RECONNECT_PAUSE)",
+        reason: "a node that has no certificate yet looks again for its head; nothing runs on it",
+    },
+    Allowed {
+        path: "engine/agent/src/cluster/enroll.rs",
+        text: "sleep_until(",
+        reason: "a certificate is renewed before it expires; nothing that runs waits for that",
+    },
+    Allowed {
+        path: "engine/agent/src/cluster/enroll.rs",
+        text: "sleep(RENEWAL_PAUSE)",
+        reason: "a certificate that was not renewed is asked for again; nothing that runs waits for that",
+    },
+    Allowed {
         path: "engine/agent/src/node.rs",
         text: "sleep(LEAK_LOOK_INTERVAL)",
         reason: "a node that ends looks whether its store is empty; nothing runs on it any more",

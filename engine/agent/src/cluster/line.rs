@@ -65,7 +65,8 @@ impl Drop for HeadLine {
 
 async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<Heard>) {
     // Of this thread's own: the connection's work is done here too.
-    let head = HeadLink::new(network.options.head);
+    let head = HeadLink::new(network.options.head, network.options.identity.clone());
+    let mut not_reached = String::new();
     loop {
         let messages = match driver.upgrade() {
             Some(driver) => network.requests.open(network.join(&driver)),
@@ -79,7 +80,11 @@ async fn run(driver: Weak<Driver>, network: Arc<Network>, hear: UnboundedSender<
         drop(hear.unbounded_send(Heard::Broke));
         match end {
             Ok(()) => tracing::debug!("the line to the head broke"),
-            Err(NotConnected::Unreached(why)) => tracing::debug!(why, "the head was not reached"),
+            Err(NotConnected::Unreached(why)) if why != not_reached => {
+                tracing::info!(why, "the head was not reached");
+                not_reached = why;
+            }
+            Err(NotConnected::Unreached(_)) => {}
             Err(NotConnected::Refused(error)) => {
                 network.membership.send_replace(network.unwanted(error));
                 return;

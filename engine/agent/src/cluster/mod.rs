@@ -3,6 +3,7 @@
 mod backend;
 mod bytes;
 mod drain;
+mod enroll;
 mod line;
 mod logs;
 mod names;
@@ -21,6 +22,7 @@ use engine_net::BindError;
 use engine_net::bulk::{BulkClient, BulkServer};
 use engine_net::cluster::{HeadLink, PeerAddress, PeerEvents, PeerPort, Peers};
 use engine_proto::v1;
+use engine_tls::Identity;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -29,6 +31,8 @@ use crate::driver::Driver;
 
 pub use backend::NodePeer;
 pub(crate) use drain::{leave, say_that_it_drains};
+pub(crate) use enroll::renew;
+pub use enroll::{NodeKey, enroll};
 pub(crate) use line::HeadLine;
 pub(crate) use names::{create_actor, lookup_actor};
 pub(crate) use starts::Starts;
@@ -45,6 +49,10 @@ pub struct ClusterOptions {
     pub address: SocketAddr,
     /// Where it serves the bytes of its objects; port 0 takes a free one.
     pub bulk_address: SocketAddr,
+    /// What its id is made of.
+    pub key: NodeKey,
+    /// What it shows the head and the other nodes, and names it by that id; none: there is no TLS.
+    pub identity: Option<Identity>,
 }
 
 /// How a node stands with its cluster.
@@ -92,18 +100,19 @@ impl Network {
     ) -> Result<Self, Error> {
         let refused = |error: BindError| Error::invalid_argument(error.to_string());
         let source = Arc::new(bytes::HeldBytes(driver));
-        let bulk_server = BulkServer::bind(options.bulk_address, node, source).map_err(refused)?;
+        let bulk_server = BulkServer::bind(options.bulk_address, node, source, options.identity.clone())
+            .map_err(refused)?;
         let any_port = SocketAddr::new(options.address.ip(), 0);
-        let peer_port = PeerPort::bind(any_port, node).await.map_err(refused)?;
+        let peer_port = PeerPort::bind(any_port, node, options.identity.clone()).await.map_err(refused)?;
         let encode = |place: &engine_core::Place| {
             Bytes::copy_from_slice(engine_objects::slice(place).unwrap_or_default())
         };
         Ok(Self {
             node,
-            peers: Peers::new(node, encode),
-            head: HeadLink::new(options.head),
+            peers: Peers::new(node, options.identity.clone(), encode),
+            head: HeadLink::new(options.head, options.identity.clone()),
+            bulk: Arc::new(BulkClient::new(options.identity.clone())),
             options,
-            bulk: Arc::new(BulkClient::new()),
             bulk_server,
             peer_address: peer_port.address(),
             peer_port: Mutex::new(Some(peer_port)),

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use engine_agent::{ClusterOptions, Membership, Node, Options};
+use engine_agent::{ClusterOptions, Membership, Node, NodeKey, Options};
 use engine_core::ErrorCode;
 use engine_core::resources::bytes;
-use engine_net::{Backend, Server, Services, TcpSocket};
+use engine_net::{Backend, Security, Server, Services, TcpSocket};
+use engine_tls::{Callers, Identity, JoinToken};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
@@ -23,6 +24,12 @@ Examples:
   engine agent --head 127.0.0.1:7420
   engine agent --head 127.0.0.1:7420 --cpus 4 --memory 8GiB --labels zone=a
   engine agent --head 127.0.0.1:7420 --drain-deadline 600    … give what runs ten minutes when it stops
+  engine agent --head 192.0.2.1:7420 --join-token ejt1-…    a head on another machine, as it has printed
+
+With a join token everything goes by TLS: the node makes a key of its own and gets a certificate of the
+head's authority, which the token names by its fingerprint. The token can stand in $ENGINE_JOIN_TOKEN, where
+other users of the machine do not see it. Nothing of it is kept on disk, and the certificate is renewed by
+itself. The node then listens on its address on the way to the head, unless --listen names another.
 
 It waits until the head is there, and comes back to it when the head was away. Ctrl-C or SIGTERM has it
 leave in order, as `engine drain` does: it takes nothing new, tasks that run may end, actors and objects
@@ -36,9 +43,13 @@ pub(crate) struct AgentArgs {
     /// Where the head listens
     #[arg(long, value_name = "ADDRESS:PORT")]
     head: SocketAddr,
-    /// Where other nodes reach this one: an address of this machine alone; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
-    listen: SocketAddr,
+    /// What a head with TLS lets the node in for; `engine head` prints it
+    #[arg(long, value_name = "TOKEN", env = "ENGINE_JOIN_TOKEN", hide_env_values = true)]
+    join_token: Option<JoinToken>,
+    /// Where other nodes reach this one; port 0 takes a free one. Default: this machine alone, and with
+    /// a join token the address on the way to the head
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
     /// How long what runs may take when it is told to stop, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 25, value_parser = clap::value_parser!(u64).range(..=DEADLINE_SECONDS_MAX))]
     drain_deadline: u64,
@@ -63,11 +74,29 @@ enum End {
     Refused(engine_core::Error),
 }
 
+/// How a node is run.
+struct Agent {
+    head: SocketAddr,
+    token: Option<JoinToken>,
+    listen: Option<SocketAddr>,
+    drain_deadline: Duration,
+    child: bool,
+    /// What it showed as the node that it was before.
+    before: Option<Identity>,
+}
+
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let mut interrupts = signals()?;
-    let AgentArgs { head, listen, drain_deadline, node, child } = args;
+    let AgentArgs { head, join_token: token, listen, drain_deadline, node, child } = args;
+    if let Some(listen) = listen.filter(|listen| listen.ip().is_unspecified()) {
+        return Err(Failure::Usage(format!(
+            "--listen {listen} is no address that other nodes could reach this one at: name an address of this machine, \
+             or leave it away"
+        )));
+    }
     let options = node.options();
-    let agent = Agent { head, listen, drain_deadline: Duration::from_secs(drain_deadline), child };
+    let drain_deadline = Duration::from_secs(drain_deadline);
+    let mut agent = Agent { head, token, listen, drain_deadline, child, before: None };
     loop {
         match agent.serve(&options, &mut interrupts).await? {
             End::Stopped | End::Left => return Ok(()),
@@ -80,22 +109,45 @@ pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     }
 }
 
-/// How a node is run.
-struct Agent {
-    head: SocketAddr,
-    listen: SocketAddr,
-    drain_deadline: Duration,
-    child: bool,
-}
-
 impl Agent {
+    /// The node's certificate, and where it listens; none: it was stopped meanwhile.
+    async fn enroll(
+        &mut self,
+        key: NodeKey,
+        interrupts: &mut Interrupts,
+    ) -> Result<Option<(SocketAddr, Option<Identity>)>, Failure> {
+        let Some(token) = &self.token else {
+            let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+            return Ok(Some((self.listen.unwrap_or(here), None)));
+        };
+        let (head, child) = (self.head, self.child);
+        let waits = |why: &str| {
+            if !child {
+                eprintln!("waiting for the head at {head}: {why}");
+            }
+        };
+        let enrolled = tokio::select! {
+            enrolled = engine_agent::enroll(head, token, self.before.as_ref(), key.node_id(), waits) => enrolled,
+            () = interrupts.next() => return Ok(None),
+            () = parent_gone(child) => return Ok(None),
+        };
+        let enrolled = enrolled.map_err(|error| Failure::Client(error.into()))?;
+        self.before = Some(enrolled.identity.clone());
+        let here = SocketAddr::new(enrolled.own_address.ip(), 0);
+        Ok(Some((self.listen.unwrap_or(here), Some(enrolled.identity))))
+    }
+
     /// Runs one incarnation of the node.
-    async fn serve(&self, options: &Options, interrupts: &mut Interrupts) -> Result<End, Failure> {
-        let socket = TcpSocket::bind(self.listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
+    async fn serve(&mut self, options: &Options, interrupts: &mut Interrupts) -> Result<End, Failure> {
+        let key = NodeKey::new().map_err(|error| Failure::Client(error.into()))?;
+        let Some((listen, identity)) = self.enroll(key, interrupts).await? else { return Ok(End::Stopped) };
+        let security = identity.clone().map(|identity| Security { identity, callers: Callers::Proven });
+        let socket =
+            TcpSocket::bind(listen, security).await.map_err(|error| Failure::Usage(error.to_string()))?;
         let address = socket.address();
         let bulk_address = SocketAddr::new(address.ip(), 0);
         let mut options = options.clone();
-        options.cluster = Some(ClusterOptions { head: self.head, address, bulk_address });
+        options.cluster = Some(ClusterOptions { head: self.head, address, bulk_address, key, identity });
         let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
         let node = embedded::start(options).await?;
         let services = Services::new(node.backend()).peer(node.peer());

@@ -18,11 +18,16 @@ pub(crate) mod submit;
 pub(crate) mod up;
 
 use crate::cli::{Cli, Command};
+use crate::connect;
 use crate::failure::Failure;
 
 /// Runs one verb.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    let address = cli.address;
+    let address = match &cli.command {
+        // These are engines, and show what they have themselves.
+        Command::Up(_) | Command::Head(_) => cli.address,
+        _ => connect::with_credentials(cli.address, cli.credentials)?,
+    };
     match cli.command {
         Command::Submit(args) => submit::run(*args, address).await,
         Command::Job(args) => job::run(args, address).await,

@@ -7,7 +7,7 @@ use clap::Args;
 use engine_client::Address;
 use engine_core::resources::bytes;
 use engine_head::cluster::ClusterHead;
-use engine_net::{Backend, Server, Services, TcpSocket, UnixSocket};
+use engine_net::{Backend, Security, Server, Services, TcpSocket, UnixSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::commands::head::RunningHead;
@@ -56,7 +56,7 @@ pub(crate) fn signals() -> Result<Interrupts, Failure> {
 
 pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failure> {
     let interrupts = signals()?;
-    let (server, address) = bind(address_or_default(address)?).await?;
+    let (server, address) = bind(address_or_default(address)?, None).await?;
     match args.nodes {
         Some(nodes) => several(nodes, &args.node, server, &address, interrupts).await,
         None => one(args.node, server, &address, interrupts).await,
@@ -100,7 +100,7 @@ async fn several(
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running = RunningHead::start(server, any_port, None).await?;
+    let running = RunningHead::start(server, any_port, None, None).await?;
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {
@@ -189,7 +189,8 @@ impl Nodes {
     }
 }
 
-pub(crate) async fn bind(address: Address) -> Result<(Server, Address), Failure> {
+/// Listens there; with `security` by TLS, where it is no socket of this machine's alone.
+pub(crate) async fn bind(address: Address, security: Option<Security>) -> Result<(Server, Address), Failure> {
     let refuse = |error: engine_net::BindError| Failure::Usage(error.to_string());
     match address {
         Address::Unix(path) => {
@@ -197,10 +198,16 @@ pub(crate) async fn bind(address: Address) -> Result<(Server, Address), Failure>
             Ok((Server::new().unix(socket), Address::Unix(path)))
         }
         Address::Tcp(at) => {
-            let socket = TcpSocket::bind(at).await.map_err(refuse)?;
+            let has_tls = security.is_some();
+            let socket = TcpSocket::bind(at, security).await.map_err(refuse)?;
             let at = socket.address();
-            Ok((Server::new().tcp(socket), Address::Tcp(at)))
+            let address = if has_tls { Address::Tls { at, credentials: None } } else { Address::Tcp(at) };
+            Ok((Server::new().tcp(socket), address))
         }
+        Address::Tls { at, .. } => Err(Failure::Usage(format!(
+            "--address https://{at}: `engine up` has no TLS, and `engine head` uses it by itself where it is needed; say \
+             --address {at}"
+        ))),
     }
 }
 
@@ -218,7 +225,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_beyond_loopback_is_refused() {
-        let Err(Failure::Usage(text)) = bind("0.0.0.0:7420".parse().unwrap()).await else {
+        let Err(Failure::Usage(text)) = bind("0.0.0.0:7420".parse().unwrap(), None).await else {
             panic!("it was bound")
         };
         assert!(text.contains("loopback"), "{text}");

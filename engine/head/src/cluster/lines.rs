@@ -9,6 +9,7 @@ use engine_net::cluster::{ClusterBackend, NodeClient};
 use engine_proto::convert::{node_info, peer};
 use engine_proto::v1::{self, head_message, node_message};
 use engine_proto::version;
+use engine_tls::Identity;
 use futures::StreamExt;
 use futures::channel::mpsc::unbounded;
 use futures::stream::BoxStream;
@@ -92,7 +93,12 @@ impl ClusterHead {
             let mut nodes = self.nodes.lock();
             nodes.lines += 1;
             let number = nodes.lines;
-            let line = Line { number, client: client(id, &member)?, member, say: Some(say.clone()) };
+            let line = Line {
+                number,
+                client: client(id, &member, self.identity.as_ref())?,
+                member,
+                say: Some(say.clone()),
+            };
             let welcome = v1::Welcome {
                 members: Vec::new(),
                 load_interval_ms: core.load_interval().as_millis() as u32,
@@ -103,7 +109,7 @@ impl ClusterHead {
                 let Ok(info) = node_info(&known) else { continue };
                 if core.check_join(info.id).is_ok()
                     && !core.is_alive(info.id)
-                    && let Ok(client) = client(info.id, &known)
+                    && let Ok(client) = client(info.id, &known, self.identity.as_ref())
                 {
                     nodes.alive.insert(info.id, Line { number: 0, member: known, client, say: None });
                     core.node_is_known(now, info, fx);
@@ -167,9 +173,13 @@ impl ClusterHead {
     }
 }
 
-pub(super) fn client(id: NodeId, member: &v1::Member) -> Result<NodeClient, Error> {
+pub(super) fn client(
+    id: NodeId,
+    member: &v1::Member,
+    identity: Option<&Identity>,
+) -> Result<NodeClient, Error> {
     let address = member.address.parse().map_err(|_| {
         Error::invalid_argument(format!("Member.address is no address: {:?}", member.address))
     })?;
-    Ok(NodeClient::new(id, address))
+    Ok(NodeClient::new(id, address, identity.cloned()))
 }

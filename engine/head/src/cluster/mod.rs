@@ -2,6 +2,7 @@
 
 mod backend;
 mod drain;
+mod enrollment;
 mod jobs;
 mod lines;
 mod memory;
@@ -12,6 +13,7 @@ mod requests;
 mod tests;
 
 pub use backend::ClusterBackend;
+pub use enrollment::Enrollment;
 pub use lines::ClusterService;
 pub use memory::MemoryLimits;
 
@@ -25,6 +27,7 @@ use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, head_message};
+use engine_tls::Identity;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -48,6 +51,8 @@ pub struct Options {
     pub memory_dir: Option<PathBuf>,
     /// What bounds that which waits for the memory's disk.
     pub memory: MemoryLimits,
+    /// What the head shows to its nodes; none: there is no TLS.
+    pub identity: Option<Identity>,
 }
 
 impl Default for Options {
@@ -58,6 +63,7 @@ impl Default for Options {
             data_dir: None,
             memory_dir: None,
             memory: MemoryLimits::default(),
+            identity: None,
         }
     }
 }
@@ -70,6 +76,7 @@ pub struct ClusterHead {
     id: NodeId,
     pub(crate) head: Head,
     clock: Clock,
+    identity: Option<Identity>,
     nodes: Mutex<Nodes>,
     /// The views of jobs that have ended, as the nodes of their roots gave them.
     ended: Mutex<HashMap<JobId, v1::JobView>>,
@@ -148,7 +155,7 @@ impl ClusterHead {
             return Ok(Self::of(options, core, components, None));
         };
         let mut store: Box<dyn MetaStore> = Box::new(Embedded::open(folder)?);
-        let restored = records::read(&mut *store, folder)?;
+        let restored = records::read(&mut *store, folder, options.identity.as_ref())?;
         let components = folder.join("components");
         let components = crate::Components::durable(components, options.component_store_bytes_max);
         Self::restore(id_key, options, components, store, restored)
@@ -212,6 +219,7 @@ impl ClusterHead {
             id,
             head: Head::of(core, components),
             clock: Clock::new(),
+            identity: options.identity.clone(),
             nodes: Mutex::new(nodes),
             ended: Mutex::new(ended),
             starting: Mutex::new(starting),
@@ -376,6 +384,11 @@ impl ClusterHead {
         if let Some(line) = line.say {
             self.memory.say(after, line, None);
         }
+    }
+
+    /// Whether a node lives, as far as this head knows.
+    pub(super) fn is_member(&self, node: NodeId) -> bool {
+        self.nodes.lock().alive.contains_key(&node)
     }
 
     /// The way to a node.

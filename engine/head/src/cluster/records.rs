@@ -8,6 +8,7 @@ use engine_core::{JobId, NodeId};
 use engine_proto::convert::meta::{self, Beside, HEAD_KEY, Stored};
 use engine_proto::prost::Message;
 use engine_proto::v1;
+use engine_tls::Identity;
 
 use crate::cluster::lines::client;
 use crate::cluster::{ClusterHead, DEAD_NODES_SHOWN_MAX, Line};
@@ -36,8 +37,12 @@ pub(super) struct Starting {
     pub is_orphaned: bool,
 }
 
-/// Reads all that is in a store. `path` is for people.
-pub(super) fn read(store: &mut dyn MetaStore, path: &Path) -> Result<Restored, MetaError> {
+/// Reads all that is in a store. `path` is for people; `identity` is what the head shows to its nodes.
+pub(super) fn read(
+    store: &mut dyn MetaStore,
+    path: &Path,
+    identity: Option<&Identity>,
+) -> Result<Restored, MetaError> {
     let (revision, entries) = store.read()?;
     let mut restored = Restored {
         revision,
@@ -65,7 +70,7 @@ pub(super) fn read(store: &mut dyn MetaStore, path: &Path) -> Result<Restored, M
                 match (&record, member) {
                     (Record::Node(known), Some(member)) => {
                         let id = known.info.id;
-                        let client = client(id, &member);
+                        let client = client(id, &member, identity);
                         let client = client.map_err(|error| damaged(error.message().to_owned()))?;
                         restored.alive.insert(id, Line { number: 0, member, client, say: None });
                     }

@@ -99,7 +99,7 @@ fn start_gated(folder: &Path, memory: MemoryLimits) -> (Arc<ClusterHead>, Arc<Ga
     let gate = Arc::new(Gate::default());
     let store = Embedded::open(folder).expect("its memory is whole");
     let mut store: Box<dyn MetaStore> = Box::new(Gated { store, gate: gate.clone() });
-    let restored = records::read(&mut *store, folder).expect("its memory is whole");
+    let restored = records::read(&mut *store, folder, None).expect("its memory is whole");
     let components = Components::durable(folder.join("components"), 1 << 20);
     let options = Options { limits: limits(), memory, ..Options::default() };
     let head = ClusterHead::restore(key(), &options, components, store, restored).expect("it starts");

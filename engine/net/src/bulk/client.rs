@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::{Error, ErrorCode, NodeId, ObjectId, resources};
+use engine_tls::{Identity, Wire};
 
 use super::limits::{CONNECT_MAX, RESUMES_MAX, SILENCE_MAX};
 use super::pool::{Lease, Pool};
@@ -19,6 +20,8 @@ pub struct BulkClient(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
+    /// What this node shows to holders; none: there is no TLS.
+    identity: Option<Identity>,
     timeouts: Timeouts,
 }
 
@@ -55,20 +58,15 @@ enum Failure {
     Final(Error),
 }
 
-impl Default for BulkClient {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl BulkClient {
-    /// A client without connections.
-    pub fn new() -> Self {
-        Self::with_timeouts(Timeouts { connect: CONNECT_MAX, silence: SILENCE_MAX })
+    /// A client without connections. With an identity they are made by TLS, each to the holder that is
+    /// meant.
+    pub fn new(identity: Option<Identity>) -> Self {
+        Self::with_timeouts(identity, Timeouts { connect: CONNECT_MAX, silence: SILENCE_MAX })
     }
 
-    pub(super) fn with_timeouts(timeouts: Timeouts) -> Self {
-        Self(Arc::new(Inner { pool: Pool::default(), timeouts }))
+    pub(super) fn with_timeouts(identity: Option<Identity>, timeouts: Timeouts) -> Self {
+        Self(Arc::new(Inner { pool: Pool::default(), identity, timeouts }))
     }
 
     /// Receives what the sink does not have yet of an object, up to its end. Blocks as long as bytes
@@ -160,22 +158,22 @@ impl BulkClient {
         &self,
         wanted: &Wanted,
         lease: &Lease<'_>,
-        idle: Option<Arc<TcpStream>>,
+        idle: Option<Wire>,
         size: &mut Option<u64>,
         sink: &mut dyn BulkSink,
     ) -> Result<(), Failure> {
-        let stream = match idle {
-            Some(stream) => stream,
+        let mut wire = match idle {
+            Some(wire) => wire,
             None => self.connect(wanted, lease)?,
         };
-        let result = receive(&stream, wanted, size, sink);
+        let result = receive(&mut wire, wanted, size, sink);
         if matches!(result, Ok(()) | Err(Failure::Told(_))) {
-            lease.keep(wanted.at, stream);
+            lease.keep(wanted.at, wire);
         }
         result
     }
 
-    fn connect(&self, wanted: &Wanted, lease: &Lease<'_>) -> Result<Arc<TcpStream>, Failure> {
+    fn connect(&self, wanted: &Wanted, lease: &Lease<'_>) -> Result<Wire, Failure> {
         let Timeouts { connect, silence } = self.0.timeouts;
         let stream = TcpStream::connect_timeout(&wanted.at, connect)
             .and_then(|stream| prepare(&stream, silence, silence).map(|()| Arc::new(stream)))
@@ -183,10 +181,14 @@ impl BulkClient {
         if !lease.uses(&stream) {
             return Err(Failure::Lost("the node is dead".into()));
         }
+        let mut wire = Wire::to_node(stream, self.0.identity.as_ref(), wanted.holder).map_err(broken)?;
         let hello = Hello { version: VERSION, node: wanted.holder };
-        hello.write(&mut &*stream).map_err(broken)?;
-        match Welcome::read(&mut &*stream).map_err(broken)? {
-            Welcome::Ok => Ok(stream),
+        hello.write(&mut wire).map_err(broken)?;
+        match Welcome::read(&mut wire).map_err(broken)? {
+            Welcome::Ok => Ok(wire),
+            Welcome::NotANode => {
+                Err(Failure::Lost("it does not believe that this is a node of its cluster".into()))
+            }
             Welcome::AnotherNode => {
                 Err(Failure::Lost("another node listens there now, so that this one has ended".into()))
             }
@@ -212,12 +214,11 @@ impl BulkClient {
 
 /// Asks for what the sink lacks and receives it.
 fn receive(
-    stream: &TcpStream,
+    wire: &mut Wire,
     wanted: &Wanted,
     size: &mut Option<u64>,
     sink: &mut dyn BulkSink,
 ) -> Result<(), Failure> {
-    let mut input = stream;
     let before = sink.written();
     let offset = wanted.offset.saturating_add(before);
     let length = match wanted.length {
@@ -225,7 +226,7 @@ fn receive(
         length => length.saturating_sub(before),
     };
     let request = Request { object: wanted.object, offset, length };
-    let reply = request.write(&mut input).and_then(|()| protocol::read_reply(&mut input));
+    let reply = request.write(wire).and_then(|()| protocol::read_reply(wire));
     let total = match reply {
         Ok(Ok(total)) => total,
         Ok(Err(error)) => return Err(wanted.told(&error)),
@@ -250,21 +251,21 @@ fn receive(
         Failure::Lost(format!("the holder says that it has {total} bytes, fewer than were asked for"))
     })?;
     while left > 0 {
-        left -= receive_chunk(stream, wanted, left, sink)?;
+        left -= receive_chunk(wire, wanted, left, sink)?;
     }
     Ok(())
 }
 
 /// Receives the next chunk into the sink, at most `left` bytes; answers how many it had.
 fn receive_chunk(
-    mut stream: &TcpStream,
+    wire: &mut Wire,
     wanted: &Wanted,
     left: u64,
     sink: &mut dyn BulkSink,
 ) -> Result<u64, Failure> {
-    let header = ChunkHeader::read(&mut stream, left).map_err(broken)?;
+    let header = ChunkHeader::read(wire, left).map_err(broken)?;
     if header.length == 0 {
-        return Err(wanted.told(&protocol::read_error(&mut stream).map_err(broken)?));
+        return Err(wanted.told(&protocol::read_error(wire).map_err(broken)?));
     }
     let length = header.length as usize;
     let before = sink.written();
@@ -275,7 +276,7 @@ fn receive_chunk(
         if room.len() != length || is_received {
             return Err(Error::internal("room for a chunk is not what was asked for"));
         }
-        let bad = match io::Read::read_exact(&mut stream, room) {
+        let bad = match io::Read::read_exact(wire, room) {
             Ok(()) if protocol::checksum(room, offset) == header.checksum => {
                 is_received = true;
                 return Ok(());

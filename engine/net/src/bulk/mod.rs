@@ -1,6 +1,7 @@
 //! The bulk port: the bytes of objects, from the node that holds them to the one that needs them.
 //!
-//! Plain TCP with blocking calls, for threads that may block: it moves five times what gRPC does. A
+//! TCP with blocking calls, for threads that may block: it moves five times what gRPC does. Between
+//! machines there is TLS below, which costs a copy and the arithmetic. A
 //! [`BulkServer`] gives the objects of a [`BulkSource`]; a [`BulkClient`] receives one straight into the
 //! memory of a [`BulkSink`], checks each chunk there, and after a break goes on where it was. Which node
 //! is asked, and what is done when it fails, the caller decides.

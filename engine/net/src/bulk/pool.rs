@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine_core::NodeId;
 use engine_core::ids::IdMap;
+use engine_tls::Wire;
 use parking_lot::Mutex;
 
 use super::limits::{IDLE_CONNECTIONS_MAX, IDLE_PER_HOLDER_MAX};
@@ -25,7 +26,7 @@ struct State {
 #[derive(Default)]
 struct Holder {
     leases: Vec<(u64, Option<Arc<TcpStream>>)>,
-    idle: Vec<(SocketAddr, Arc<TcpStream>)>,
+    idle: Vec<(SocketAddr, Wire)>,
 }
 
 impl Holder {
@@ -74,14 +75,14 @@ impl Pool {
 
 impl Lease<'_> {
     /// An idle connection to this address, which is in use from now on.
-    pub(super) fn idle(&self, at: SocketAddr) -> Option<Arc<TcpStream>> {
+    pub(super) fn idle(&self, at: SocketAddr) -> Option<Wire> {
         let mut state = self.pool.0.lock();
         let holder = state.holders.get_mut(&self.holder)?;
         let index = holder.idle.iter().rposition(|(address, _)| *address == at)?;
-        let (_, stream) = holder.idle.swap_remove(index);
+        let (_, wire) = holder.idle.swap_remove(index);
         state.idle -= 1;
         drop(state);
-        self.uses(&stream).then_some(stream)
+        self.uses(wire.socket()).then_some(wire)
     }
 
     /// Says which connection is used. False when the holder was forgotten meanwhile.
@@ -102,7 +103,7 @@ impl Lease<'_> {
 
     /// Keeps a connection, on which nothing is under way, for the next transfer; closes it where there
     /// are enough.
-    pub(super) fn keep(&self, at: SocketAddr, stream: Arc<TcpStream>) {
+    pub(super) fn keep(&self, at: SocketAddr, wire: Wire) {
         let mut state = self.pool.0.lock();
         let has_room = state.idle < IDLE_CONNECTIONS_MAX;
         if let Some(holder) = state.holders.get_mut(&self.holder)
@@ -110,7 +111,7 @@ impl Lease<'_> {
             && has_room
             && holder.idle.len() < IDLE_PER_HOLDER_MAX
         {
-            holder.idle.push((at, stream));
+            holder.idle.push((at, wire));
             state.idle += 1;
         }
     }
@@ -138,11 +139,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let stream = || Arc::new(TcpStream::connect(at).unwrap());
+        let wire = || Wire::plain(stream());
         let pool = Pool::default();
         let node = |n: u64| NodeId::from_bits(n, 0);
         for holder in 0..3 {
             let lease = pool.lease(node(holder));
-            (0..IDLE_PER_HOLDER_MAX + 2).for_each(|_| lease.keep(at, stream()));
+            (0..IDLE_PER_HOLDER_MAX + 2).for_each(|_| lease.keep(at, wire()));
         }
         assert_eq!((pool.idle(), pool.holders()), (3 * IDLE_PER_HOLDER_MAX, 3));
         let lease = pool.lease(node(0));
@@ -153,7 +155,7 @@ mod tests {
         assert!(!lease.uses(&stream()));
         // The same holder again: the lease of before keeps nothing for it.
         drop(pool.lease(node(0)));
-        lease.keep(at, stream());
+        lease.keep(at, wire());
         assert!(lease.idle(at).is_none());
         drop(lease);
         pool.forget(node(1));

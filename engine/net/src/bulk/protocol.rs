@@ -57,6 +57,8 @@ pub(super) enum Welcome {
     AnotherNode,
     /// There are too many connections.
     Busy,
+    /// The client's certificate is not that of a node.
+    NotANode,
 }
 
 /// A range of an object.
@@ -105,6 +107,7 @@ impl Welcome {
             Self::WrongVersion { oldest, newest } => (1, oldest, newest),
             Self::AnotherNode => (2, VERSION, VERSION),
             Self::Busy => (3, VERSION, VERSION),
+            Self::NotANode => (4, VERSION, VERSION),
         };
         let mut bytes = Vec::with_capacity(WELCOME_BYTES);
         bytes.extend(SERVER_MAGIC);
@@ -128,6 +131,7 @@ impl Welcome {
             1 => Ok(Self::WrongVersion { oldest, newest }),
             2 => Ok(Self::AnotherNode),
             3 => Ok(Self::Busy),
+            4 => Ok(Self::NotANode),
             _ => Err(nonsense(format!("the hello was answered with the unknown status {status}"))),
         }
     }
@@ -302,6 +306,7 @@ mod tests {
             Welcome::WrongVersion { oldest: 2, newest: 300 },
             Welcome::AnotherNode,
             Welcome::Busy,
+            Welcome::NotANode,
         ] {
             let mut bytes = Vec::new();
             welcome.write(&mut bytes).unwrap();
@@ -348,7 +353,7 @@ mod tests {
         invalid(read_reply(&mut &[9; 100][..]).unwrap_err());
         invalid(Hello::read(&mut &b"GET / HTTP/1.1\r\nHost: x\r\n"[..]).unwrap_err());
         invalid(Welcome::read(&mut &b"HTTP/1.1 400"[..]).unwrap_err());
-        invalid(Welcome::read(&mut &[b'E', b'B', b'K', b's', 4, 0, 0, 0, 0][..]).unwrap_err());
+        invalid(Welcome::read(&mut &[b'E', b'B', b'K', b's', 5, 0, 0, 0, 0][..]).unwrap_err());
     }
 
     #[test]

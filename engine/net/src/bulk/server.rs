@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use engine_core::{Error, NodeId};
+use engine_tls::{Identity, Name, Peer, Wire};
 
 use super::background::Kind;
 use super::limits::{BULK_CONNECTIONS_MAX, BULK_REFUSALS_MAX, CHUNK_BYTES_MAX, HELLO_MAX, STALL_MAX};
 use super::protocol::{self, ChunkHeader, Hello, Request, TO_THE_END, VERSION, Welcome, write_both};
 use super::{BulkObject, BulkSource, is_timeout, prepare};
-use crate::listen::BindError;
+use crate::listen::{BindError, check};
 
 /// After a refusal of the system, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -41,6 +42,8 @@ pub(super) struct Bounds {
 struct Shared {
     node: NodeId,
     source: Arc<dyn BulkSource>,
+    /// What this node shows; none: there is no TLS.
+    identity: Option<Identity>,
     bounds: Bounds,
 }
 
@@ -52,29 +55,35 @@ struct Connection {
 }
 
 impl BulkServer {
-    /// Listens on a loopback address, as this node; port 0 takes a free one.
+    /// Listens on an address, as this node; port 0 takes a free one. With an identity only nodes of its
+    /// cluster are answered.
     ///
     /// # Errors
-    /// [`BindError::NotLoopback`] beyond loopback, [`BindError::Io`] when the system refuses.
-    pub fn bind(address: SocketAddr, node: NodeId, source: Arc<dyn BulkSource>) -> Result<Self, BindError> {
+    /// [`BindError::NotLoopback`] beyond loopback without an identity, [`BindError::Io`] when the system
+    /// refuses.
+    pub fn bind(
+        address: SocketAddr,
+        node: NodeId,
+        source: Arc<dyn BulkSource>,
+        identity: Option<Identity>,
+    ) -> Result<Self, BindError> {
         let bounds = Bounds { connections_max: BULK_CONNECTIONS_MAX, hello: HELLO_MAX, stall: STALL_MAX };
-        Self::with_bounds(address, node, source, bounds)
+        Self::with_bounds(address, node, source, identity, bounds)
     }
 
     pub(super) fn with_bounds(
         address: SocketAddr,
         node: NodeId,
         source: Arc<dyn BulkSource>,
+        identity: Option<Identity>,
         bounds: Bounds,
     ) -> Result<Self, BindError> {
-        if !address.ip().is_loopback() {
-            return Err(BindError::NotLoopback { address });
-        }
+        check(address, identity.is_some())?;
         let io = |source| BindError::Io { action: "listen on", at: address.to_string(), source };
         let listener = Arc::new(TcpListener::bind(address).map_err(io)?);
         let address = listener.local_addr().map_err(io)?;
         let is_ending = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(Shared { node, source, bounds });
+        let shared = Arc::new(Shared { node, source, identity, bounds });
         let acceptor = Kind::Acceptor
             .start({
                 let (listener, is_ending) = (listener.clone(), is_ending.clone());
@@ -153,7 +162,7 @@ fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) ->
     let thread = Kind::Connection.start({
         let shared = shared.clone();
         move || {
-            if let Err(error) = serve(&stream, is_served, &shared)
+            if let Err(error) = serve(stream, is_served, &shared)
                 && error.kind() != io::ErrorKind::UnexpectedEof
             {
                 tracing::debug!(%error, "a bulk connection ended");
@@ -170,12 +179,15 @@ fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) ->
 }
 
 /// Until the client closes the connection, or something is wrong with it.
-fn serve(mut stream: &TcpStream, is_served: bool, shared: &Shared) -> io::Result<()> {
-    prepare(stream, shared.bounds.hello, shared.bounds.stall)?;
+fn serve(stream: Arc<TcpStream>, is_served: bool, shared: &Shared) -> io::Result<()> {
+    prepare(&stream, shared.bounds.hello, shared.bounds.stall)?;
+    let (mut wire, peer) = Wire::accepted(stream, shared.identity.as_ref())?;
     // Heard in any case: a connection that is closed with bytes unread may lose what was answered.
-    let hello = Hello::read(&mut stream)?;
+    let hello = Hello::read(&mut wire)?;
     let welcome = if !is_served {
         Welcome::Busy
+    } else if !matches!(peer, Peer::Local | Peer::Proven(Name::Node(_))) {
+        Welcome::NotANode
     } else if hello.version != VERSION {
         Welcome::WrongVersion { oldest: VERSION, newest: VERSION }
     } else if hello.node != shared.node {
@@ -183,16 +195,16 @@ fn serve(mut stream: &TcpStream, is_served: bool, shared: &Shared) -> io::Result
     } else {
         Welcome::Ok
     };
-    welcome.write(&mut stream)?;
+    welcome.write(&mut wire)?;
     if welcome != Welcome::Ok {
         return Ok(());
     }
-    stream.set_read_timeout(None)?;
+    wire.socket().set_read_timeout(None)?;
     loop {
-        let request = Request::read(&mut stream)?;
+        let request = Request::read(&mut wire)?;
         match shared.source.open(request.object).and_then(|object| in_range(object, request)) {
-            Ok((object, length)) => send(stream, &*object, request.offset, length)?,
-            Err(error) => io::Write::write_all(&mut stream, &protocol::refusal(&error))?,
+            Ok((object, length)) => send(&mut wire, &*object, request.offset, length)?,
+            Err(error) => io::Write::write_all(&mut wire, &protocol::refusal(&error))?,
         }
     }
 }
@@ -213,7 +225,7 @@ fn in_range(object: Box<dyn BulkObject>, request: Request) -> Result<(Box<dyn Bu
     Ok((object, length))
 }
 
-fn send(mut stream: &TcpStream, object: &dyn BulkObject, mut offset: u64, mut left: u64) -> io::Result<()> {
+fn send(wire: &mut Wire, object: &dyn BulkObject, mut offset: u64, mut left: u64) -> io::Result<()> {
     // Goes out with the first chunk.
     let mut head = protocol::reply(object.size());
     while left > 0 {
@@ -229,12 +241,12 @@ fn send(mut stream: &TcpStream, object: &dyn BulkObject, mut offset: u64, mut le
             }
         };
         head.extend(ChunkHeader::of(&bytes, offset).encode());
-        write_both(&mut stream, &head, &bytes).map_err(stalled)?;
+        write_both(wire, &head, &bytes).map_err(stalled)?;
         head.clear();
         offset += length as u64;
         left -= length as u64;
     }
-    write_both(&mut stream, &head, &[]).map_err(stalled)
+    write_both(wire, &head, &[]).and_then(|()| io::Write::flush(wire)).map_err(stalled)
 }
 
 fn stalled(error: io::Error) -> io::Error {

@@ -3,17 +3,18 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use engine_core::{ComponentId, Error};
+use engine_core::{ComponentId, Error, ErrorCode};
 use engine_proto::convert::digest;
 use engine_proto::error_from_status;
 use engine_proto::limits::{COMPONENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use engine_proto::v1;
 use engine_proto::v1::cluster_client::ClusterClient;
+use engine_tls::{Expected, Identity, SPEAKS_TLS};
 use futures::{Stream, StreamExt};
 use tonic::transport::Channel;
 
 use crate::backend::Replies;
-use crate::cluster::{channel, error_of, request};
+use crate::cluster::{channel, error_of, request, why};
 
 /// Why there is no line.
 #[derive(Debug, Clone)]
@@ -32,9 +33,10 @@ pub struct HeadLink {
 }
 
 impl HeadLink {
-    /// A way to the head that listens there. Nothing is said yet.
-    pub fn new(address: SocketAddr) -> Self {
-        Self { channel: channel(address), who: format!("the head at {address}") }
+    /// A way to the head that listens there; with an identity by TLS. Nothing is said yet.
+    pub fn new(address: SocketAddr, identity: Option<Identity>) -> Self {
+        let channel = channel(address, identity, Expected::Head);
+        Self { channel, who: format!("the head at {address}") }
     }
 
     /// Makes a line: what the node says, and what the head says to it.
@@ -55,7 +57,7 @@ impl HeadLink {
             Err(status) => {
                 return Err(match error_from_status(&status) {
                     Some(error) => NotConnected::Refused(error),
-                    None => NotConnected::Unreached(status.message().to_owned()),
+                    None => not_reached(why(&status), &who),
                 });
             }
         };
@@ -79,5 +81,13 @@ impl HeadLink {
             bytes.extend_from_slice(&part.chunk);
         }
         Ok(bytes.freeze())
+    }
+}
+
+/// A head that wants TLS will not come to want none.
+fn not_reached(why: String, who: &str) -> NotConnected {
+    match why.contains(SPEAKS_TLS) {
+        true => NotConnected::Refused(Error::new(ErrorCode::Unauthenticated, format!("{who}: {why}"))),
+        false => NotConnected::Unreached(why),
     }
 }

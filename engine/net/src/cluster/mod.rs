@@ -4,6 +4,7 @@
 //! them. A node reaches the others by its [`Peers`], its head by a [`HeadLink`], and the head reaches
 //! nodes by a [`NodeClient`].
 
+mod enroll;
 mod link;
 mod node_client;
 mod peer_port;
@@ -18,13 +19,17 @@ use std::time::Duration;
 use engine_core::{ComponentId, Error, ErrorCode, JobId};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
+use engine_tls::{Expected, Identity, Peer};
 use futures::stream::BoxStream;
+use hyper_util::rt::TokioIo;
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
+use tower::service_fn;
 
 use crate::backend::Replies;
 
+pub use enroll::{EnrollError, Enrolled, enroll, enroll_again, renew};
 pub use link::{HeadLink, NotConnected};
 pub use node_client::NodeClient;
 pub use peer_port::PeerPort;
@@ -61,6 +66,12 @@ pub trait ClusterBackend: Send + Sync + 'static {
     fn component(&self, id: ComponentId) -> Result<Arc<[u8]>, Error>;
 }
 
+/// What a head with TLS offers to who wants a certificate, as `service Enrollment` documents it.
+pub trait EnrollmentBackend: Send + Sync + 'static {
+    /// A certificate for a node, when who asks may have it.
+    fn enroll(&self, peer: Peer, request: v1::EnrollRequest) -> Result<v1::EnrollResponse, Error>;
+}
+
 /// A node that does not take a connection for so long is not reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A connection that is silent is asked for a sign of life so often.
@@ -69,16 +80,22 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A channel that connects when it is first used, and again when it broke.
-pub(crate) fn channel(address: SocketAddr) -> Channel {
-    // An address is always a well-formed authority.
+pub(crate) fn channel(address: SocketAddr, identity: Option<Identity>, who: Expected) -> Channel {
+    let connect = move || {
+        let identity = identity.clone();
+        async move { engine_tls::connect(address, identity.as_ref(), who).await.map(TokioIo::new) }
+    };
+    endpoint(address).connect_with_connector_lazy(service_fn(move |_| connect()))
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    // An address is always a well-formed authority. The connector decides whether there is TLS.
     Endpoint::from_shared(format!("http://{address}"))
         .unwrap_or_else(|_| Endpoint::from_static("http://localhost"))
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect_lazy()
 }
 
 /// A request that says our protocol.
@@ -92,7 +109,16 @@ pub(crate) fn request<T>(message: T) -> Request<T> {
 /// The engine's error that a refusal carries; NODE_DIED when the other was not reached.
 pub(crate) fn error_of(status: &Status, who: &str) -> Error {
     error_from_status(status).unwrap_or_else(|| {
-        let message = format!("{who} was not reached: {}", status.message());
+        let message = format!("{who} was not reached: {}", why(status));
         Error::new(ErrorCode::NodeDied, message)
     })
+}
+
+/// What the system, or TLS, said, out of the layers that wrap it.
+pub(crate) fn why(status: &Status) -> String {
+    let mut deepest: Option<&dyn std::error::Error> = std::error::Error::source(status);
+    while let Some(source) = deepest.and_then(std::error::Error::source) {
+        deepest = Some(source);
+    }
+    deepest.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }

@@ -12,6 +12,7 @@ use engine_proto::v1::jobs_client::JobsClient;
 use engine_proto::v1::peer_client::PeerClient;
 use engine_proto::v1::state_client::StateClient;
 use engine_proto::v1::upload_request::Part;
+use engine_tls::{Expected, Identity};
 use futures::StreamExt;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
@@ -27,9 +28,9 @@ pub struct NodeClient {
 }
 
 impl NodeClient {
-    /// A way to the node that serves there. Nothing is said yet.
-    pub fn new(node: NodeId, address: SocketAddr) -> Self {
-        Self { node, channel: channel(address) }
+    /// A way to the node that serves there; with an identity by TLS. Nothing is said yet.
+    pub fn new(node: NodeId, address: SocketAddr, identity: Option<Identity>) -> Self {
+        Self { node, channel: channel(address, identity, Expected::Node(node)) }
     }
 
     fn jobs(&self) -> JobsClient<Channel> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use engine_core::NodeId;
 use engine_proto::v1;
+use engine_tls::{Callers, Identity};
 use futures::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{CONNECT_TIMEOUT, PeerBackend, wire};
 use crate::connection::{Connection, Listener, incoming};
 use crate::limits::PEER_LINES_MAX;
-use crate::listen::{BindError, TcpSocket};
+use crate::listen::{BindError, Security, TcpSocket};
 
 /// Packets that are dealt with in one go.
 const PACKETS_AT_ONCE_MAX: usize = 64;
@@ -28,12 +29,17 @@ pub struct PeerPort {
 }
 
 impl PeerPort {
-    /// Listens on a loopback address; port 0 takes a free one.
+    /// Listens on an address; port 0 takes a free one.
     ///
     /// # Errors
-    /// When it cannot, or the address lies beyond this machine.
-    pub async fn bind(address: SocketAddr, node: NodeId) -> Result<Self, BindError> {
-        Ok(Self { socket: TcpSocket::bind(address).await?, node })
+    /// When it cannot, or the address lies beyond this machine and there is no identity, and so no TLS.
+    pub async fn bind(
+        address: SocketAddr,
+        node: NodeId,
+        identity: Option<Identity>,
+    ) -> Result<Self, BindError> {
+        let security = identity.map(|identity| Security { identity, callers: Callers::Proven });
+        Ok(Self { socket: TcpSocket::bind(address, security).await?, node })
     }
 
     /// The address with the port that was taken.
@@ -104,8 +110,12 @@ fn take_frames(bytes: &mut BytesMut) -> (v1::PeerFrame, Result<bool, wire::BadFr
 async fn begin(connection: &mut Connection, node: NodeId) -> Option<NodeId> {
     let mut hello = [0; wire::HELLO_BYTES];
     connection.read_exact(&mut hello).await.ok()?;
-    let answer = wire::answer(&hello, node);
+    let answer = wire::answer(&hello, node, connection.peer);
+    if answer == Err(wire::OTHER_SENDER) {
+        tracing::warn!(peer = ?connection.peer, "a node says that it is another than its certificate names: refused");
+    }
     connection.write_u8(answer.err().unwrap_or(wire::WELCOME)).await.ok()?;
+    connection.flush().await.ok()?;
     answer.ok()
 }
 
@@ -169,13 +179,13 @@ mod tests {
 
     async fn port(at: &str) -> (PeerPort, Arc<Heard>) {
         let heard = Heard { packets: watch::Sender::default(), logs: Mutex::default() };
-        (PeerPort::bind(at.parse().unwrap(), node(2)).await.unwrap(), Arc::new(heard))
+        (PeerPort::bind(at.parse().unwrap(), node(2), None).await.unwrap(), Arc::new(heard))
     }
 
     #[tokio::test]
     async fn packets_arrive_in_order_and_lines_before_them() {
         let (port, heard) = port("127.0.0.1:0").await;
-        let peers = Peers::new(node(1), |_| Bytes::new());
+        let peers = Peers::new(node(1), None, |_| Bytes::new());
         let address = PeerAddress { packets: port.address(), services: port.address() };
         let line = peers.add(node(2), address).expect("new");
         assert!(peers.add(node(2), address).is_none());
@@ -206,7 +216,7 @@ mod tests {
     async fn a_line_that_broke_is_made_anew_and_that_is_told() {
         let (first, heard) = port("127.0.0.1:0").await;
         let at = first.address();
-        let peers = Peers::new(node(1), |_| Bytes::new());
+        let peers = Peers::new(node(1), None, |_| Bytes::new());
         let line = peers.add(node(2), PeerAddress { packets: at, services: at }).expect("new");
         let again = Arc::new(Again::default());
         let scene = async {

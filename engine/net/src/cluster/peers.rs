@@ -18,6 +18,7 @@ use engine_proto::convert::peer;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1;
 use engine_proto::v1::peer_client::PeerClient;
+use engine_tls::{Expected, Identity};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,6 +56,8 @@ pub struct PeerAddress {
 /// The lines to the other nodes.
 pub struct Peers {
     node: NodeId,
+    /// What this node shows the others; none: there is no TLS.
+    identity: Option<Identity>,
     encode: Encode,
     lines: Mutex<HashMap<NodeId, Line>>,
 }
@@ -83,7 +86,7 @@ struct Queue {
 
 #[derive(Default)]
 struct Writer {
-    connection: Option<Arc<TcpStream>>,
+    connection: Option<engine_tls::Line>,
     /// Of a frame that was not taken whole.
     unsent: BytesMut,
     /// When something was written last.
@@ -105,13 +108,19 @@ pub struct LineTask {
     from: NodeId,
     to: NodeId,
     address: SocketAddr,
+    identity: Option<Identity>,
     shared: Arc<Shared>,
 }
 
 impl Peers {
     /// The lines of this node; none yet. `encode` gives the bytes of a value that lies on the heap.
-    pub fn new(node: NodeId, encode: impl Fn(&Place) -> Bytes + Send + Sync + 'static) -> Self {
-        Self { node, encode: Arc::new(encode), lines: Mutex::default() }
+    /// With an identity they are made by TLS, each to the node that is meant.
+    pub fn new(
+        node: NodeId,
+        identity: Option<Identity>,
+        encode: impl Fn(&Place) -> Bytes + Send + Sync + 'static,
+    ) -> Self {
+        Self { node, identity, encode: Arc::new(encode), lines: Mutex::default() }
     }
 
     /// A node is there. The task is to be run; it ends when the node is removed. None: it has a line.
@@ -126,8 +135,10 @@ impl Peers {
             work: Notify::new(),
             encode: self.encode.clone(),
         });
-        lines.insert(node, Line { channel: channel(address.services), shared: shared.clone() });
-        Some(LineTask { from: self.node, to: node, address: address.packets, shared })
+        let identity = self.identity.clone();
+        let channel = channel(address.services, identity.clone(), Expected::Node(node));
+        lines.insert(node, Line { channel, shared: shared.clone() });
+        Some(LineTask { from: self.node, to: node, address: address.packets, identity, shared })
     }
 
     /// A node is dead: its line ends.
@@ -231,18 +242,20 @@ impl Shared {
 impl Writer {
     /// Writes until nothing is left or the connection takes no more.
     fn write(&mut self, shared: &Shared) -> Written {
-        let Some(connection) = self.connection.clone() else { return Written::NotConnected };
         loop {
+            let Some(connection) = &mut self.connection else { return Written::NotConnected };
             while self.unsent.len() < UNSENT_BYTES_MAX {
                 match shared.next_frame() {
                     Some(frame) => wire::put_frame(&frame, &mut self.unsent),
                     None => break,
                 }
             }
-            if self.unsent.is_empty() {
-                return Written::All;
-            }
-            match connection.try_write(&self.unsent) {
+            let written = match self.unsent.is_empty() {
+                true => connection.try_flush().map(|()| 0),
+                false => connection.try_write(&self.unsent),
+            };
+            match written {
+                Ok(_) if self.unsent.is_empty() => return Written::All,
                 Ok(count) => {
                     self.unsent.advance(count);
                     self.wrote = Some(Instant::now());
@@ -266,7 +279,7 @@ impl Writer {
 impl LineTask {
     /// Carries what is sent until the node is removed.
     pub async fn run(self, events: Arc<dyn PeerEvents>) {
-        let Self { from, to, address, shared } = self;
+        let Self { from, to, address, identity, shared } = self;
         let mut is_first = true;
         while !shared.queue.lock().is_removed {
             if !shared.has_work() {
@@ -274,14 +287,15 @@ impl LineTask {
                 continue;
             }
             // A connection is made when there is something to say.
-            match connect(from, to, address).await {
+            match connect(from, to, address, identity.as_ref()).await {
                 Ok(connection) => {
-                    let connection = Arc::new(connection);
-                    shared.writer.lock().connection = Some(connection.clone());
+                    let connection = engine_tls::Line::new(connection);
+                    let stream = connection.stream();
+                    shared.writer.lock().connection = Some(connection);
                     if !std::mem::replace(&mut is_first, false) {
                         events.reconnected(to);
                     }
-                    hold(&shared, &connection).await;
+                    hold(&shared, &stream).await;
                     shared.writer.lock().broke();
                 }
                 Err(error) => tracing::debug!(%to, %error, "a node is not reached"),
@@ -295,8 +309,6 @@ impl LineTask {
 
 /// Sends on what senders leave until the connection breaks or the node is removed.
 async fn hold(shared: &Shared, connection: &TcpStream) {
-    // The other side says nothing on it: what comes is its end.
-    let mut nothing = [0; 16];
     loop {
         let written = shared.writer.lock().write(shared);
         if written == Written::NotConnected || shared.queue.lock().is_removed {
@@ -313,22 +325,31 @@ async fn hold(shared: &Shared, connection: &TcpStream) {
                 }
             }
             () = shared.work.notified() => {}
-            ready = connection.readable() => match (ready, connection.try_read(&mut nothing)) {
-                (Ok(()), Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                _ => return,
-            },
+            // The other side says nothing on it: what comes is its end.
+            ready = connection.readable() => {
+                let mut writer = shared.writer.lock();
+                if ready.is_err() || writer.connection.as_mut().is_none_or(engine_tls::Line::has_ended) {
+                    return;
+                }
+            }
         }
     }
 }
 
-async fn connect(from: NodeId, to: NodeId, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(
+    from: NodeId,
+    to: NodeId,
+    address: SocketAddr,
+    identity: Option<&Identity>,
+) -> io::Result<engine_tls::Io> {
     let connect = async {
-        let mut connection = TcpStream::connect(address).await?;
-        connection.set_nodelay(true)?;
+        let mut connection = engine_tls::connect(address, identity, Expected::Node(to)).await?;
         connection.write_all(&wire::hello(from, to)).await?;
+        connection.flush().await?;
         let why = match connection.read_u8().await? {
             wire::WELCOME => return Ok(connection),
             wire::OTHER_PROTOCOL => "it does not speak this node's protocol: update the older of the two",
+            wire::OTHER_SENDER => "it does not believe that this node is the one that its certificate names",
             wire::OTHER_NODE => "another node listens there",
             _ => "it takes no line",
         };

@@ -1,6 +1,6 @@
 //! The bytes of a line from one node to another.
 //!
-//! Plain TCP: a hello that names the protocol, the sender and the node that is meant, one byte of
+//! TCP, with TLS between machines: a hello that names the protocol, the sender and the node that is meant, one byte of
 //! answer, then frames: the length of each as four bytes, little-endian, and a `PeerFrame`. A call of a
 //! gRPC stream costs two more hops between threads at each end.
 
@@ -9,6 +9,7 @@ use engine_core::NodeId;
 use engine_proto::prost::Message;
 use engine_proto::v1::PeerFrame;
 use engine_proto::version;
+use engine_tls::{Name, Peer};
 
 use crate::limits::PEER_FRAME_BYTES_MAX;
 
@@ -22,6 +23,8 @@ pub(super) const WELCOME: u8 = 0;
 pub(super) const OTHER_PROTOCOL: u8 = 1;
 /// The receiver is another node than the one that is meant.
 pub(super) const OTHER_NODE: u8 = 2;
+/// The sender is not whom its certificate names.
+pub(super) const OTHER_SENDER: u8 = 4;
 /// What speaks there is no node.
 pub(super) const REFUSED: u8 = 3;
 
@@ -39,8 +42,8 @@ pub(super) fn hello(from: NodeId, to: NodeId) -> [u8; HELLO_BYTES] {
     bytes
 }
 
-/// The answer to a hello, and who sends when it is a welcome.
-pub(super) fn answer(hello: &[u8; HELLO_BYTES], me: NodeId) -> Result<NodeId, u8> {
+/// The answer to a hello, and who sends when it is a welcome. `peer`: whom its certificate names.
+pub(super) fn answer(hello: &[u8; HELLO_BYTES], me: NodeId, peer: Peer) -> Result<NodeId, u8> {
     let mut rest = &hello[..];
     let mut magic = [0; 4];
     rest.copy_to_slice(&mut magic);
@@ -51,6 +54,7 @@ pub(super) fn answer(hello: &[u8; HELLO_BYTES], me: NodeId) -> Result<NodeId, u8
         () if magic != MAGIC => Err(REFUSED),
         () if version::check(protocol).is_err() => Err(OTHER_PROTOCOL),
         () if to != me => Err(OTHER_NODE),
+        () if peer != Peer::Local && peer != Peer::Proven(Name::Node(from)) => Err(OTHER_SENDER),
         () => Ok(from),
     }
 }
@@ -106,14 +110,24 @@ mod tests {
     #[test]
     fn a_hello_is_answered_by_the_node_that_is_meant() {
         let said = hello(node(1), node(2));
-        assert_eq!(answer(&said, node(2)), Ok(node(1)));
-        assert_eq!(answer(&said, node(3)), Err(OTHER_NODE));
+        assert_eq!(answer(&said, node(2), Peer::Local), Ok(node(1)));
+        assert_eq!(answer(&said, node(3), Peer::Local), Err(OTHER_NODE));
         let mut other = said;
         other[4] = 99;
-        assert_eq!(answer(&other, node(2)), Err(OTHER_PROTOCOL));
+        assert_eq!(answer(&other, node(2), Peer::Local), Err(OTHER_PROTOCOL));
         let mut nonsense = said;
         nonsense[0] = b'G';
-        assert_eq!(answer(&nonsense, node(2)), Err(REFUSED));
+        assert_eq!(answer(&nonsense, node(2), Peer::Local), Err(REFUSED));
+    }
+
+    #[test]
+    fn a_sender_is_whom_its_certificate_names() {
+        let said = hello(node(1), node(2));
+        assert_eq!(answer(&said, node(2), Peer::Proven(Name::Node(node(1)))), Ok(node(1)));
+        for other in [Name::Node(node(3)), Name::Client, Name::Head] {
+            assert_eq!(answer(&said, node(2), Peer::Proven(other)), Err(OTHER_SENDER), "{other}");
+        }
+        assert_eq!(answer(&said, node(2), Peer::Unproven), Err(OTHER_SENDER));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use tcp::TcpSocket;
+pub(crate) use tcp::check;
+pub use tcp::{Security, TcpSocket};
 pub use unix::UnixSocket;
 
 /// Why a socket could not be listened on.
@@ -53,7 +54,8 @@ pub enum BindError {
     /// Listening beyond loopback is refused.
     #[error(
         "{address} is not a loopback address: without TLS an engine listens on this machine only, use for \
-         example 127.0.0.1:{}",
+         example 127.0.0.1:{}; for a cluster of several machines run `engine head --listen {address}`, which uses \
+         TLS, and agents with its join token",
         address.port()
     )]
     NotLoopback {

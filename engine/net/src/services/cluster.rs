@@ -6,11 +6,14 @@ use engine_proto::convert::component_id;
 use engine_proto::error_from_status;
 use engine_proto::limits::UPLOAD_CHUNK_BYTES_MAX;
 use engine_proto::v1::cluster_server::Cluster;
-use engine_proto::v1::{ComponentChunk, ComponentRequest, HeadMessage, NodeMessage};
+use engine_proto::v1::{ComponentChunk, ComponentRequest, HeadMessage, NodeMessage, node_message};
+use engine_tls::{Name, Peer};
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::caller;
 use super::{StatusStream, answer, stream};
 use crate::backend::Replies;
 use crate::cluster::ClusterBackend;
@@ -33,6 +36,26 @@ impl<B: ClusterBackend> ClusterService<B> {
     }
 }
 
+type Messages = BoxStream<'static, Result<NodeMessage, Error>>;
+
+/// What a node says, once it is clear that it says so of itself: its certificate names who joins.
+async fn said_by(peer: Peer, mut messages: Messages) -> Result<Messages, Error> {
+    let Peer::Proven(Name::Node(proven)) = peer else { return Ok(messages) };
+    let Some(first) = messages.next().await.transpose()? else { return Ok(messages) };
+    if let Some(node_message::Message::Join(join)) = &first.message {
+        let said = join.node.as_ref().map(|node| node.node_id.as_str()).unwrap_or_default();
+        if said != proven.to_string() {
+            return Err(Error::new(
+                ErrorCode::PermissionDenied,
+                format!(
+                    "{proven} wants to join as {said:?}: a node joins as the one that its certificate names"
+                ),
+            ));
+        }
+    }
+    Ok(futures::stream::once(std::future::ready(Ok(first))).chain(messages).boxed())
+}
+
 #[tonic::async_trait]
 impl<B: ClusterBackend> Cluster for ClusterService<B> {
     type JoinStream = StatusStream<HeadMessage>;
@@ -46,8 +69,12 @@ impl<B: ClusterBackend> Cluster for ClusterService<B> {
             error_from_status(&status)
                 .unwrap_or_else(|| Error::new(ErrorCode::NodeDied, status.message().to_owned()))
         };
+        let peer = caller(&request);
         let messages = request.into_inner().map(move |message| message.map_err(broken)).boxed();
-        let replies = self.backend.connect(messages).await;
+        let replies = match said_by(peer, messages).await {
+            Ok(messages) => self.backend.connect(messages).await,
+            Err(error) => Err(error),
+        };
         answer(replies.map(|replies| stream(replies, self.stopping.clone())))
     }
 
@@ -57,5 +84,34 @@ impl<B: ClusterBackend> Cluster for ClusterService<B> {
     ) -> Result<Response<Self::ComponentStream>, Status> {
         let chunks = self.component(request.get_ref());
         answer(chunks.map(|chunks| stream(chunks, self.stopping.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine_core::NodeId;
+    use engine_proto::v1::{Join, Member};
+
+    use super::*;
+
+    fn joins(node: NodeId) -> Messages {
+        let member = Member { node_id: node.to_string(), ..Member::default() };
+        let join = Join { node: Some(member), ..Join::default() };
+        let message = NodeMessage { message: Some(node_message::Message::Join(join)) };
+        futures::stream::iter([Ok(message), Ok(NodeMessage::default())]).boxed()
+    }
+
+    #[tokio::test]
+    async fn a_node_joins_as_the_one_that_its_certificate_names() {
+        let (one, other) = (NodeId::from_bits(1, 0), NodeId::from_bits(2, 0));
+        for peer in [Peer::Local, Peer::Proven(Name::Node(one))] {
+            let said = said_by(peer, joins(one)).await.expect("it is itself");
+            assert_eq!(said.count().await, 2, "nothing is lost");
+        }
+        let Err(error) = said_by(Peer::Proven(Name::Node(other)), joins(one)).await else {
+            panic!("it was let in")
+        };
+        assert_eq!(error.code(), ErrorCode::PermissionDenied);
+        assert!(error.message().contains(&other.to_string()), "{error}");
     }
 }

@@ -1,7 +1,9 @@
 //! The services: from messages to the backend and back.
 
+pub(crate) mod access;
 mod cluster;
 mod components;
+mod enrollment;
 mod handshake;
 mod jobs;
 mod nodes;
@@ -18,6 +20,7 @@ use crate::backend::Replies;
 
 pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
+pub(crate) use enrollment::EnrollmentService;
 pub(crate) use handshake::HandshakeService;
 pub(crate) use jobs::JobsService;
 pub(crate) use nodes::NodesService;

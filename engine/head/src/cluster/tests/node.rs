@@ -142,7 +142,7 @@ pub(super) struct TestLine {
 
 impl TestNode {
     pub async fn start(n: u64) -> Self {
-        let socket = TcpSocket::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a port");
+        let socket = TcpSocket::bind("127.0.0.1:0".parse().expect("an address"), None).await.expect("a port");
         let address = socket.address().to_string();
         let id = NodeId::from_bits(n, n << 32);
         let served = Arc::new(Served(id, Mutex::default()));

@@ -14,7 +14,7 @@ use crate::bulk::{BulkServer, BulkSource};
 use crate::listen::BindError;
 
 fn bind(source: impl BulkSource + 'static, bounds: Bounds) -> BulkServer {
-    BulkServer::with_bounds(LOOPBACK.parse().unwrap(), node(), Arc::new(source), bounds).unwrap()
+    BulkServer::with_bounds(LOOPBACK.parse().unwrap(), node(), Arc::new(source), None, bounds).unwrap()
 }
 
 fn greet(server: &BulkServer, hello: Hello) -> (TcpStream, Welcome) {
@@ -32,12 +32,12 @@ fn own() -> Hello {
 fn only_loopback_is_listened_on() {
     for address in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let source = Arc::new(Objects::default());
-        let error = BulkServer::bind(address.parse().unwrap(), node(), source).unwrap_err();
+        let error = BulkServer::bind(address.parse().unwrap(), node(), source, None).unwrap_err();
         assert!(matches!(error, BindError::NotLoopback { .. }), "{error}");
     }
     let server = Objects::default().serve();
     assert_ne!(server.address().port(), 0);
-    let error = BulkServer::bind(server.address(), node(), Arc::new(Objects::default())).unwrap_err();
+    let error = BulkServer::bind(server.address(), node(), Arc::new(Objects::default()), None).unwrap_err();
     assert!(matches!(error, BindError::Io { .. }), "{error}");
 }
 
@@ -126,7 +126,7 @@ fn a_source_that_panics_ends_that_connection_only() {
 fn shutdown_ends_what_is_under_way_and_what_is_idle() {
     let source = Arc::new(Only(|| Ok(Endless)));
     let server =
-        BulkServer::with_bounds(LOOPBACK.parse().unwrap(), node(), source.clone(), bounds()).unwrap();
+        BulkServer::with_bounds(LOOPBACK.parse().unwrap(), node(), source.clone(), None, bounds()).unwrap();
     let (address, client) = (server.address(), patient());
     let (idle, _) = greet(&server, own());
     let mute = TcpStream::connect(address).unwrap();
@@ -164,7 +164,7 @@ fn a_server_that_is_made_anew_serves_those_who_knew_the_old_one() {
     fetch(&client, address, 1).unwrap();
     drop(server);
     let again = Arc::new(Objects::default().with(1, pattern(20)));
-    let _server = BulkServer::bind(address, node(), again).unwrap();
+    let _server = BulkServer::bind(address, node(), again, None).unwrap();
     assert_eq!(fetch(&client, address, 1).unwrap(), pattern(20));
     assert_eq!(client.idle_connections(), 1);
 }

@@ -57,7 +57,7 @@ impl Objects {
     }
 
     pub fn serve(self) -> BulkServer {
-        BulkServer::bind(LOOPBACK.parse().unwrap(), node(), Arc::new(self)).unwrap()
+        BulkServer::bind(LOOPBACK.parse().unwrap(), node(), Arc::new(self), None).unwrap()
     }
 }
 
@@ -188,11 +188,11 @@ pub const NEVER: Duration = Duration::from_secs(600);
 pub const SOON: Duration = Duration::from_millis(60);
 
 pub fn patient() -> BulkClient {
-    BulkClient::with_timeouts(Timeouts { connect: NEVER, silence: NEVER })
+    BulkClient::with_timeouts(None, Timeouts { connect: NEVER, silence: NEVER })
 }
 
 pub fn impatient() -> BulkClient {
-    BulkClient::with_timeouts(Timeouts { connect: NEVER, silence: SOON })
+    BulkClient::with_timeouts(None, Timeouts { connect: NEVER, silence: SOON })
 }
 
 pub fn bounds() -> Bounds {

@@ -102,7 +102,7 @@ fn a_source_that_reads_another_number_of_bytes_is_found_out() {
         }
     }
     let source = Arc::new(Only(|| Ok(Short)));
-    let server = BulkServer::bind(LOOPBACK.parse().unwrap(), node(), source).unwrap();
+    let server = BulkServer::bind(LOOPBACK.parse().unwrap(), node(), source, None).unwrap();
     assert_eq!(fetch(&patient(), server.address(), 1).unwrap_err().code(), ErrorCode::Internal);
 }
 
@@ -152,7 +152,7 @@ fn a_sink_that_fails_or_errs_ends_the_fetch() {
         ("uncounted", ErrorCode::Internal),
     ] {
         let before = network.accepted();
-        let client = BulkClient::new();
+        let client = BulkClient::new(None);
         let error =
             client.fetch(network.address, node(), object(1), &mut Bad(how, Memory::default())).unwrap_err();
         assert_eq!(error.code(), code, "{how}: {error}");

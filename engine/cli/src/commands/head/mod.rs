@@ -1,18 +1,24 @@
 //! `engine head`: the head of a cluster.
 
+mod security;
+mod token;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use engine_client::Address;
-use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Options};
+use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
 
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
 use crate::failure::Failure;
+
+use security::HeadSecurity;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,10 +26,16 @@ Examples:
   engine head --listen 127.0.0.1:7420
   engine head --data-dir /var/lib/engine
   engine agent --head 127.0.0.1:7420        … a node that joins it, on the same machine
+  engine head --listen 0.0.0.0:7420         for nodes and clients on other machines, by TLS
+  engine head token --ttl 1h                … another join token for them
 
 Clients are served on --address, else $ENGINE_ADDRESS, else $XDG_RUNTIME_DIR/engine/engine.sock, else
 /tmp/engine-UID/engine.sock; nodes and clients on --listen. The head runs no guest itself. Ctrl-C or
 SIGTERM stops it; its nodes go on, and come back to a head that listens there again.
+
+Beyond this machine everything goes by TLS: the head makes a certificate authority of its own on its first
+start, keeps it in tls/ in its folder, and prints the command by which a node joins. Clients elsewhere show
+tls/credentials.pem of that folder (--credentials). Whoever has the folder is the cluster.
 
 What it must not forget (jobs, names, placement groups, which nodes live and which are dead, and
 components) is on disk before anybody is told of it: in --data-dir, else in a folder for its --listen
@@ -35,15 +47,28 @@ head. With port 0, where no head can come back, and --in-memory nothing is kept.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct HeadArgs {
-    /// Where nodes join: an address of this machine alone
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
+    /// Where nodes join. Beyond this machine it speaks TLS
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420", global = true)]
     listen: SocketAddr,
     /// Where it keeps what it must not forget; default: a folder for --listen, see below
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
     /// Keep nothing: a head that comes back knows what its nodes tell it
     #[arg(long, conflicts_with = "data_dir")]
     in_memory: bool,
+    /// Speak TLS on ports of this machine too
+    #[arg(long)]
+    tls: bool,
+    /// How long the join token that it prints is valid, at most 30 days
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
+    join_token_ttl: Duration,
+    #[command(subcommand)]
+    command: Option<HeadCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum HeadCommand {
+    Token(token::TokenArgs),
 }
 
 impl HeadArgs {
@@ -67,6 +92,23 @@ impl HeadArgs {
         let name: String = self.listen.to_string().replace(['[', ']'], "").replace(':', "_");
         Ok(Some(state.join("heads").join(name)))
     }
+
+    /// What it shows, when it speaks TLS.
+    fn security(
+        &self,
+        address: &Address,
+        memory_dir: Option<&PathBuf>,
+    ) -> Result<Option<HeadSecurity>, Failure> {
+        let clients = match address {
+            Address::Tcp(at) => Some(*at),
+            Address::Unix(_) | Address::Tls { .. } => None,
+        };
+        let is_beyond = |at: &SocketAddr| !at.ip().is_loopback();
+        match self.tls || is_beyond(&self.listen) || clients.as_ref().is_some_and(is_beyond) {
+            true => HeadSecurity::of(memory_dir).map(Some),
+            false => Ok(None),
+        }
+    }
 }
 
 /// A head that is served.
@@ -75,6 +117,7 @@ pub(crate) struct RunningHead {
     /// Where nodes join.
     pub(crate) at: SocketAddr,
     server: Server,
+    enrollment: Option<Arc<Enrollment>>,
 }
 
 impl RunningHead {
@@ -83,19 +126,28 @@ impl RunningHead {
         server: Server,
         listen: SocketAddr,
         memory_dir: Option<PathBuf>,
+        security: Option<&HeadSecurity>,
     ) -> Result<Self, Failure> {
-        let socket = TcpSocket::bind(listen).await.map_err(|error| Failure::Usage(error.to_string()))?;
+        let socket = TcpSocket::bind(listen, security.map(HeadSecurity::port)).await;
+        let socket = socket.map_err(|error| Failure::Usage(error.to_string()))?;
         let at = socket.address();
-        let options = Options { data_dir: embedded::data_dir(), memory_dir, ..Options::default() };
+        let identity = security.map(|security| security.identity.clone());
+        let options = Options { data_dir: embedded::data_dir(), memory_dir, identity, ..Options::default() };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
         let head = ClusterHead::start(key, &options).map_err(|error| Failure::Other(error.to_string()))?;
-        Ok(Self { head, at, server: server.tcp(socket) })
+        let enrollment = security
+            .map(|security| Enrollment { head: head.clone(), authority: security.authority.clone() })
+            .map(Arc::new);
+        Ok(Self { head, at, server: server.tcp(socket), enrollment })
     }
 
     /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
-        let services = Services::new(Arc::new(ClusterBackend(self.head.clone())))
+        let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())))
             .cluster(Arc::new(ClusterService(self.head.clone())));
+        if let Some(enrollment) = self.enrollment {
+            services = services.enrollment(enrollment);
+        }
         let served = tokio::select! {
             served = self.server.run(services, shutdown) => {
                 served.map_err(|error| Failure::Other(error.to_string()))
@@ -109,16 +161,24 @@ impl RunningHead {
 }
 
 pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), Failure> {
-    let mut interrupts = signals()?;
-    let (server, address) = bind(address_or_default(address)?).await?;
     let memory_dir = args.memory_dir()?;
-    let head = RunningHead::start(server, args.listen, memory_dir.clone()).await?;
+    if let Some(HeadCommand::Token(token)) = &args.command {
+        return token::run(token, memory_dir.as_ref());
+    }
+    let mut interrupts = signals()?;
+    let address = address_or_default(address)?;
+    let security = args.security(&address, memory_dir.as_ref())?;
+    let (server, address) = bind(address, security.as_ref().map(HeadSecurity::port)).await?;
+    let head = RunningHead::start(server, args.listen, memory_dir.clone(), security.as_ref()).await?;
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
     match memory_dir {
         Some(folder) => eprintln!("it remembers in:    {}", folder.display()),
         None => eprintln!("it remembers nothing when it stops (see --data-dir)"),
     }
-    eprintln!("nodes join with:    engine agent --head {}", head.at);
+    match security {
+        Some(security) => security.tell(head.at, args.join_token_ttl)?,
+        None => eprintln!("nodes join with:    engine agent --head {}", head.at),
+    }
     eprintln!("give it work with:  {}engine submit MODULE.wasm", prefix(&address));
     eprintln!("stop it with Ctrl-C");
     eprintln!("listening on {address}");

@@ -1,0 +1,5 @@
+//! Both ends of a connection, on one machine.
+
+mod bad;
+mod support;
+mod whole;
