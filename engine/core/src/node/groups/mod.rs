@@ -151,7 +151,7 @@ impl Node {
     }
 
     /// Whether the head has yet to answer that groups are gone that end with this job.
-    pub(super) fn is_removing_groups_of(&self, job: JobId) -> bool {
+    pub(in crate::node) fn is_removing_groups_of(&self, job: JobId) -> bool {
         self.groups.known.values().any(|known| known.is_removing && known.owned == Some((job, None)))
     }
 

@@ -28,7 +28,7 @@ pub(super) struct EndedJobs {
 const ENDED_JOBS_MAX: usize = 10_000;
 
 impl EndedJobs {
-    fn insert(&mut self, job: JobId, home: Option<NodeId>) {
+    pub(super) fn insert(&mut self, job: JobId, home: Option<NodeId>) {
         if let Some(known) = self.known.get_mut(&job) {
             *known = known.or(home);
             return;

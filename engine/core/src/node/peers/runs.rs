@@ -14,6 +14,9 @@ impl Node {
     /// The head asks for the end of what there is of a lost run, and wants to hear of it.
     pub fn end_run(&mut self, now: Time, run: JobId, fx: &mut Effects) {
         self.peers.ending_runs.insert(run);
+        // Whoever has not heard of the death yet may still send something of it.
+        let home = self.jobs.get(&run).and_then(|job| job.home);
+        self.peers.ended_jobs.insert(run, home);
         let Some(job) = self.jobs.get(&run).filter(|job| !job.is_ending()) else { return };
         let why = "the node of its root task is dead";
         match job.home {

@@ -23,6 +23,8 @@ pub(super) enum Output {
     Released(ActorId),
     /// A job was accepted.
     Accepted(&'static str, JobId),
+    /// A run of a job is to begin on a node.
+    Start(JobId, NodeId),
 }
 
 /// The store, and what waits for it.
@@ -126,6 +128,9 @@ impl Simulation {
                 queue.push_back((after, notice));
             }
             Output::Effect(head::Effect::Died(id, _)) => drop(self.memory.buried.insert(id)),
+            Output::Effect(head::Effect::StartRun(run, home)) | Output::Start(run, home) => {
+                self.start_run(run, home);
+            }
             Output::Effect(_) => {}
             Output::Welcome(index, dead) => self.welcome(index, dead),
             Output::Fenced(index) => self.stop_node(index),
@@ -172,17 +177,22 @@ impl Simulation {
         if !self.faults || !self.random.once_in(4) {
             return outputs;
         }
-        let id = self.random.of(["one", "two", "three"]);
+        let id = self.random.of(["one", "four", "three", "twelve"]);
         let submission = Submission {
             submission_id: id.to_owned(),
             digest: [1; 32],
             name: String::new(),
             namespace: String::new(),
             tenant: String::new(),
-            retries: 0,
+            retries: id.len() as u32 - 3,
         };
-        if let Ok(Submitted::New(job) | Submitted::Known(job)) = self.head.submit(self.now, submission) {
-            outputs.push(Output::Accepted(id, job));
+        match self.head.submit(self.now, submission) {
+            Ok(Submitted::New(job)) => match self.head.place_job(job) {
+                Ok(home) => outputs.extend([Output::Accepted(id, job), Output::Start(job, home)]),
+                Err(_) => self.head.withdraw_job(job),
+            },
+            Ok(Submitted::Known(job)) => outputs.push(Output::Accepted(id, job)),
+            Err(_) => {}
         }
         let name = self.random.of(["a", "b", "c"]);
         let members: Vec<NodeId> = self.head.nodes().map(|(info, _)| info.id).collect();

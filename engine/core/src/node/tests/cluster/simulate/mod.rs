@@ -15,6 +15,7 @@ mod drains;
 mod groups;
 mod guests;
 mod memory;
+mod runs;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,7 +25,7 @@ use super::Cluster;
 use crate::error::ErrorCode;
 use crate::group::GroupState;
 use crate::head::{self, GroupLimits, Head, Notice, Watch};
-use crate::ids::{ActorId, InstanceId, LaneId, NodeId, ObjectId, TaskId};
+use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error, moved};
 use crate::node::tests::simulate::{Random, Replay, number};
@@ -47,6 +48,11 @@ enum Hears {
     Ask(usize, NodeId),
     /// A node that drains may go.
     Leave(usize),
+    /// A node has taken a run of a job, or tells of its end.
+    Started(usize, JobId),
+    JobEnded(usize, JobId),
+    /// Nothing of a lost run is left on a node.
+    RunGone(usize, JobId),
 }
 
 /// A call of an actor.
@@ -103,6 +109,7 @@ struct Simulation {
     planted: Option<Planted>,
     lines: groups::Lines,
     memory: memory::Memory,
+    runs: runs::Runs,
     summary: Summary,
 }
 
@@ -135,6 +142,8 @@ struct Summary {
     expired: u64,
     moved: u64,
     preempted: u64,
+    /// Runs of jobs that were lost and run again, and jobs that failed as they could not be.
+    runs: [u64; 2],
     /// The head's crashes, those that lost changes, those that did not, and what was looked up after.
     memory: [u64; 4],
     codes: BTreeSet<ErrorCode>,
@@ -217,6 +226,7 @@ impl Simulation {
             planted: None,
             lines: groups::Lines::default(),
             memory,
+            runs: runs::Runs::default(),
             summary: Summary::default(),
         }
     }
@@ -358,6 +368,7 @@ impl Simulation {
         self.beat();
         self.head_works();
         self.tell_nodes();
+        self.start_runs();
         self.deliver();
     }
 
@@ -424,6 +435,7 @@ impl Simulation {
     fn look_around(&mut self) {
         self.look_at_groups();
         self.look_who_leaves();
+        self.look_at_runs();
         self.cluster.collect();
         for packet in std::mem::take(&mut self.cluster.flying) {
             let at = self.after(30);
@@ -494,6 +506,7 @@ impl Simulation {
             self.look_around();
             self.check_agreement(round);
             if round > 300 && self.is_empty() {
+                self.check_jobs();
                 return self.summary();
             }
         }
@@ -535,6 +548,7 @@ impl Simulation {
             && self.fetches.is_empty()
             && self.lines.is_empty()
             && self.is_settled()
+            && self.jobs_have_ended()
             && self.alive().iter().all(idle)
             && self.head.groups().iter().all(is_gone)
     }
@@ -558,6 +572,7 @@ impl Simulation {
         self.summary.hosted_in_bundles = self.lines.hosted_in_bundles;
         self.summary.in_bundles = self.lines.in_bundles;
         self.summary.agreed = self.lines.agreed;
+        self.summary.runs = [self.runs.again, self.runs.lost_for_good];
         let memory = &self.memory;
         self.summary.memory = [memory.crashes, memory.lost, memory.kept, memory.counted_on];
         self.summary
@@ -612,6 +627,7 @@ fn random_nodes() {
         sum.moved += summary.moved;
         sum.preempted += summary.preempted;
         sum.memory = std::array::from_fn(|at| sum.memory[at] + summary.memory[at]);
+        sum.runs = std::array::from_fn(|at| sum.runs[at] + summary.runs[at]);
         sum.codes.extend(summary.codes);
     }
     println!("{sum:?}");
@@ -620,7 +636,7 @@ fn random_nodes() {
     let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead]);
     let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.preempted]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
-    let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).collect();
+    let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).chain(sum.runs).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
     for code in [
         ErrorCode::ActorDied,

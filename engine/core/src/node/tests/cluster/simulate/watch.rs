@@ -38,8 +38,14 @@ impl Simulation {
                 continue;
             }
             match hears {
-                Hears::Join(index) | Hears::Load(index, _) if self.cut_off.contains_key(&index) => {
-                    if let Hears::Join(_) = hears {
+                Hears::Join(index)
+                | Hears::Load(index, _)
+                | Hears::Started(index, _)
+                | Hears::JobEnded(index, _)
+                | Hears::RunGone(index, _)
+                    if self.cut_off.contains_key(&index) =>
+                {
+                    if !matches!(hears, Hears::Load(..)) {
                         self.to_head.push((now + BEAT, hears));
                     }
                 }
@@ -51,6 +57,7 @@ impl Simulation {
                         Ok(()) => Output::Welcome(index, self.known_dead(index)),
                         Err(_) => Output::Fenced(index),
                     });
+                    outputs.extend(self.say_runs_again(index));
                 }
                 Hears::Load(index, load) if self.cluster.alive[index] => {
                     let id = self.cluster.id(index);
@@ -74,10 +81,19 @@ impl Simulation {
                         fx.push(head::Effect::Tell(self.cluster.id(from), notice));
                     }
                 }
-                Hears::Join(_) | Hears::Load(..) => {}
+                Hears::Started(_, run) => self.head.job_started(now, run),
+                Hears::JobEnded(index, run) if self.cluster.alive[index] => {
+                    let end = self.cluster.worlds[index].ended[&run].clone();
+                    self.head.job_ended(now, run, end);
+                }
+                Hears::RunGone(index, run) => {
+                    self.head.run_is_gone(self.cluster.id(index), run, &mut fx);
+                }
+                Hears::Join(_) | Hears::Load(..) | Hears::JobEnded(..) => {}
             }
         }
         self.hear_of_groups(&mut fx);
+        self.hurry_runs(&mut fx);
         if self.head_timer.is_some_and(|at| at <= now) {
             self.head_timer = None;
             self.head.timer(now, &mut fx);
