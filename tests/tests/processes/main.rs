@@ -17,3 +17,4 @@ mod plain;
 mod scenarios;
 mod storage;
 mod tables;
+mod tls;

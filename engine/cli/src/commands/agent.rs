@@ -40,7 +40,7 @@ pub(crate) struct AgentArgs {
     head: SocketAddr,
     /// What a head with TLS lets the node in for; `engine head` prints it
     #[arg(long, value_name = "TOKEN", env = "ENGINE_JOIN_TOKEN", hide_env_values = true)]
-    join_token: Option<JoinToken>,
+    join_token: Option<String>,
     /// Where other nodes reach this one; port 0 takes a free one. Default: this machine alone, and with
     /// a join token the address on the way to the head
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -70,7 +70,10 @@ struct Joining {
 
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let mut interrupts = signals()?;
-    let AgentArgs { head, join_token: token, listen, node, child } = args;
+    let AgentArgs { head, join_token, listen, node, child } = args;
+    // Not by clap, which would show the text of a token that is wrong.
+    let token = join_token.filter(|text| !text.is_empty()).map(|text| text.parse::<JoinToken>());
+    let token = token.transpose().map_err(|error| Failure::Usage(format!("--join-token: {error}")))?;
     if let Some(listen) = listen.filter(|listen| listen.ip().is_unspecified()) {
         return Err(Failure::Usage(format!(
             "--listen {listen} is no address that other nodes could reach this one at: name an address of this machine, \
@@ -144,7 +147,7 @@ async fn serve(
         tokio::select! {
             () = interrupts.next() => {}
             () = parent_gone(child) => {}
-            error = refused(&node, head, child, &has) => end = End::Refused(error),
+            error = refused(&node, [head, address], child, &has) => end = End::Refused(error),
         }
     };
     let served = Server::new().tcp(socket).run(services, until).await;
@@ -160,10 +163,10 @@ async fn serve(
 }
 
 /// Says how the node stands with its cluster, and resolves when it is refused.
-async fn refused(node: &Node, head: SocketAddr, child: bool, has: &str) -> engine_core::Error {
+async fn refused(node: &Node, [head, own]: [SocketAddr; 2], child: bool, has: &str) -> engine_core::Error {
     let Some(mut membership) = node.membership() else { return std::future::pending().await };
     if !child {
-        eprintln!("joining the cluster of the head at {head}");
+        eprintln!("joining the cluster of the head at {head}, listening on {own}");
     }
     let mut was_member = false;
     loop {
