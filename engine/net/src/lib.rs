@@ -16,6 +16,8 @@ pub mod limits;
 pub mod listen;
 mod server;
 mod services;
+#[cfg(test)]
+mod testing;
 
 pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};

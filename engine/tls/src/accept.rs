@@ -33,7 +33,8 @@ pub async fn accept(mut stream: TcpStream, identity: &Identity, callers: Callers
     let accept = async {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE_RECORD] {
-            refuse(&mut stream).await?;
+            // Whether it was heard or not.
+            drop(refuse(&mut stream).await);
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it does not speak TLS"));
         }
         let config = match callers {
@@ -42,7 +43,7 @@ pub async fn accept(mut stream: TcpStream, identity: &Identity, callers: Callers
         };
         let accepted = TlsAcceptor::from(config).accept(stream).await.map_err(said)?;
         let peer = proven(accepted.get_ref().1.peer_certificates())?;
-        Ok((Io::Server(Box::new(accepted)), peer))
+        Ok((Io::server(accepted), peer))
     };
     tokio::time::timeout(HANDSHAKE_TIME_MAX, accept)
         .await

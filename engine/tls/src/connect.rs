@@ -85,7 +85,7 @@ async fn handshake(
 ) -> io::Result<Io> {
     let handshake = TlsConnector::from(config).connect(who.server_name()?, stream);
     match tokio::time::timeout(HANDSHAKE_TIME_MAX, handshake).await {
-        Ok(Ok(stream)) => Ok(Io::Client(Box::new(stream))),
+        Ok(Ok(stream)) => Ok(Io::client(stream)),
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
             format!(

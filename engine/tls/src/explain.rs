@@ -12,16 +12,22 @@ pub const SPEAKS_TLS: &str = "speaks TLS";
 pub(crate) const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 70];
 
 pub(crate) fn speaks_tls() -> io::Error {
-    io::Error::other(format!(
+    let said = format!(
         "what listens there {SPEAKS_TLS}: a client needs the cluster's credentials (--credentials FILE, which \
          the head has written to tls/credentials.pem in its folder), an agent a join token (--join-token)"
-    ))
+    );
+    io::Error::new(io::ErrorKind::InvalidData, said)
 }
 
 /// The error of a handshake, or of what was read first after it.
 pub(crate) fn explained(error: io::Error) -> io::Error {
     let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return error;
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(io::ErrorKind::UnexpectedEof, "the other side closed the connection")
+            }
+            _ => error,
+        };
     };
     io::Error::new(io::ErrorKind::InvalidData, said_of(tls))
 }

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{client, server};
@@ -12,7 +14,13 @@ use crate::explain;
 
 /// A TCP connection, with TLS or without.
 #[derive(Debug)]
-pub enum Io {
+pub struct Io {
+    stream: Stream,
+    complaint: Option<Complaint>,
+}
+
+#[derive(Debug)]
+enum Stream {
     /// Without.
     Plain(Plain),
     /// With, made from here.
@@ -21,9 +29,21 @@ pub enum Io {
     Server(Box<server::TlsStream<TcpStream>>),
 }
 
+/// What was wrong with what a connection brought: whoever speaks over it may only be told that it is
+/// closed.
+#[derive(Debug, Clone, Default)]
+pub struct Complaint(Arc<Mutex<Option<String>>>);
+
+impl Complaint {
+    /// What was wrong, with what to do; none: nothing was.
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().take()
+    }
+}
+
 /// A connection without TLS, that says so when the other side speaks TLS.
 #[derive(Debug)]
-pub struct Plain {
+struct Plain {
     stream: TcpStream,
     has_read: bool,
 }
@@ -31,26 +51,40 @@ pub struct Plain {
 impl Io {
     /// Without TLS.
     pub fn plain(stream: TcpStream) -> Self {
-        Self::Plain(Plain { stream, has_read: false })
+        Self { stream: Stream::Plain(Plain { stream, has_read: false }), complaint: None }
+    }
+
+    pub(crate) fn client(stream: client::TlsStream<TcpStream>) -> Self {
+        Self { stream: Stream::Client(Box::new(stream)), complaint: None }
+    }
+
+    pub(crate) fn server(stream: server::TlsStream<TcpStream>) -> Self {
+        Self { stream: Stream::Server(Box::new(stream)), complaint: None }
+    }
+
+    /// Leaves a complaint there too when it has one.
+    pub fn complaining(mut self, complaint: Complaint) -> Self {
+        self.complaint = Some(complaint);
+        self
     }
 
     /// The connection below.
     pub fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(plain) => &plain.stream,
-            Self::Client(stream) => stream.get_ref().0,
-            Self::Server(stream) => stream.get_ref().0,
+        match &self.stream {
+            Stream::Plain(plain) => &plain.stream,
+            Stream::Client(stream) => stream.get_ref().0,
+            Stream::Server(stream) => stream.get_ref().0,
         }
     }
 
     pub(crate) fn into_parts(self) -> (TcpStream, Option<rustls::Connection>) {
-        match self {
-            Self::Plain(plain) => (plain.stream, None),
-            Self::Client(stream) => {
+        match self.stream {
+            Stream::Plain(plain) => (plain.stream, None),
+            Stream::Client(stream) => {
                 let (stream, session) = stream.into_inner();
                 (stream, Some(session.into()))
             }
-            Self::Server(stream) => {
+            Stream::Server(stream) => {
                 let (stream, session) = stream.into_inner();
                 (stream, Some(session.into()))
             }
@@ -67,7 +101,7 @@ impl AsyncRead for Plain {
         if !this.has_read && !came.is_empty() {
             this.has_read = true;
             // No frame of HTTP/2 and no packet of ours begins like that.
-            if came.starts_with(&explain::TLS_ALERT[..2]) {
+            if came[0] == explain::TLS_ALERT[0] {
                 return Poll::Ready(Err(explain::speaks_tls()));
             }
         }
@@ -77,21 +111,30 @@ impl AsyncRead for Plain {
 
 impl AsyncRead for Io {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = match self.get_mut() {
-            Self::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
-            Self::Client(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Server(stream) => Pin::new(stream).poll_read(cx, buf),
+        let this = self.get_mut();
+        let read = match &mut this.stream {
+            Stream::Plain(plain) => Pin::new(plain).poll_read(cx, buf),
+            Stream::Client(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Server(stream) => Pin::new(stream).poll_read(cx, buf),
         };
-        read.map_err(explain::explained)
+        read.map_err(|error| {
+            let error = explain::explained(error);
+            if let Some(complaint) = &this.complaint
+                && error.kind() == io::ErrorKind::InvalidData
+            {
+                *complaint.0.lock() = Some(error.to_string());
+            }
+            error
+        })
     }
 }
 
 impl AsyncWrite for Io {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_write(cx, buf),
-            Self::Client(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Server(stream) => Pin::new(stream).poll_write(cx, buf),
+        match &mut self.get_mut().stream {
+            Stream::Plain(plain) => Pin::new(&mut plain.stream).poll_write(cx, buf),
+            Stream::Client(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Server(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
@@ -100,10 +143,10 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_write_vectored(cx, bufs),
-            Self::Client(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Server(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match &mut self.get_mut().stream {
+            Stream::Plain(plain) => Pin::new(&mut plain.stream).poll_write_vectored(cx, bufs),
+            Stream::Client(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Server(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -112,18 +155,18 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
-            Self::Client(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Server(stream) => Pin::new(stream).poll_flush(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(plain) => Pin::new(&mut plain.stream).poll_flush(cx),
+            Stream::Client(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Server(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
-            Self::Client(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Server(stream) => Pin::new(stream).poll_shutdown(cx),
+        match &mut self.get_mut().stream {
+            Stream::Plain(plain) => Pin::new(&mut plain.stream).poll_shutdown(cx),
+            Stream::Client(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Server(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

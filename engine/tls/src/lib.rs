@@ -35,7 +35,7 @@ pub use connect::{Expected, connect, connect_to_join};
 pub use error::TlsError;
 pub use explain::SPEAKS_TLS;
 pub use identity::Identity;
-pub use io::Io;
+pub use io::{Complaint, Io};
 pub use join::KeyRequest;
 pub use line::Line;
 pub use name::{Name, Peer};

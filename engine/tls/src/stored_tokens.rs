@@ -110,9 +110,9 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3_600);
 
     fn folder() -> tempfile::TempDir {
-        let temp = tempfile::tempdir().unwrap();
-        folder::private(temp.path()).unwrap();
-        temp
+        use std::os::unix::fs::PermissionsExt;
+        let private = std::fs::Permissions::from_mode(0o700);
+        tempfile::Builder::new().permissions(private).tempdir().unwrap()
     }
 
     fn made(folder: &Path, now: SystemTime) -> JoinToken {
@@ -141,7 +141,8 @@ mod tests {
         let temp = folder();
         let now = SystemTime::now();
         let token = made(temp.path(), now);
-        let guessed = JoinToken { id: token.id, ..JoinToken::new(token.fingerprint).unwrap() };
+        let mut guessed = JoinToken::new(token.fingerprint).unwrap();
+        guessed.id = token.id;
         let foreign = JoinToken::new(token.fingerprint).unwrap();
         for wrong in [guessed, foreign] {
             assert!(matches!(check(temp.path(), &wrong, now), Err(RefusedToken::Unknown)));

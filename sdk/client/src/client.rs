@@ -9,6 +9,7 @@ use engine_proto::v1::nodes_client::NodesClient;
 use engine_proto::v1::state_client::StateClient;
 use engine_proto::v1::{HelloRequest, HelloResponse};
 use engine_proto::version;
+use engine_tls::Complaint;
 use tonic::metadata::MetadataValue;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -31,10 +32,16 @@ pub struct Client {
 impl Client {
     /// Connects to the engine at `address` and makes sure that both speak the same protocol.
     pub async fn connect(address: Address) -> Result<Self> {
-        let channel = connect::channel(&address).await?;
+        let complaint = Complaint::default();
+        let channel = connect::channel(&address, &complaint).await?;
         let hello = HelloRequest { protocol: version::PROTOCOL, version: version::VERSION.to_owned() };
         let answer = HandshakeClient::new(channel.clone()).hello(hello).await;
-        let engine = answer.map_err(|status| Error::from_status(&status, &address))?.into_inner();
+        let engine =
+            answer.map_err(|status| match (Error::from_status(&status, &address), complaint.take()) {
+                (Error::Unreachable { address, .. }, Some(reason)) => Error::Unreachable { address, reason },
+                (error, _) => error,
+            });
+        let engine = engine?.into_inner();
         Ok(Self { channel, address, engine })
     }
 

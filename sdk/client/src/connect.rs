@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_proto::address::Address;
-use engine_tls::{Expected, Identity};
+use engine_tls::{Complaint, Expected, Identity};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -22,7 +22,8 @@ const NO_CREDENTIALS: &str = "it wants a certificate: name the file with credent
 /// Errors travel in headers; this leaves them room.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
-pub(crate) async fn channel(address: &Address) -> Result<Channel> {
+/// A complaint about what the engine said is left in `complaint`.
+pub(crate) async fn channel(address: &Address, complaint: &Complaint) -> Result<Channel> {
     let connected = match address {
         Address::Unix(path) => {
             let path = path.clone();
@@ -31,13 +32,13 @@ pub(crate) async fn channel(address: &Address) -> Result<Channel> {
                 .connect_with_connector(service_fn(move |_| open(path.clone())))
                 .await
         }
-        Address::Tcp(at) => tcp(*at, None).await,
+        Address::Tcp(at) => tcp(*at, None, complaint).await,
         Address::Tls { at, credentials } => {
             let refused = |reason| Error::Unreachable { address: address.clone(), reason };
             let path = credentials.as_ref().ok_or_else(|| refused(NO_CREDENTIALS.to_owned()))?;
             let identity = Identity::from_credentials(path)
                 .map_err(|error| refused(format!("its credentials cannot be used: {error}")))?;
-            tcp(*at, Some(identity)).await
+            tcp(*at, Some(identity), complaint).await
         }
     };
     connected.map_err(|error| Error::Unreachable { address: address.clone(), reason: reason(&error) })
@@ -46,10 +47,15 @@ pub(crate) async fn channel(address: &Address) -> Result<Channel> {
 async fn tcp(
     at: SocketAddr,
     identity: Option<Identity>,
+    complaint: &Complaint,
 ) -> std::result::Result<Channel, tonic::transport::Error> {
+    let complaint = complaint.clone();
     let connect = move || {
-        let identity = identity.clone();
-        async move { engine_tls::connect(at, identity.as_ref(), Expected::Server).await.map(TokioIo::new) }
+        let (identity, complaint) = (identity.clone(), complaint.clone());
+        async move {
+            let io = engine_tls::connect(at, identity.as_ref(), Expected::Server).await?;
+            Ok::<_, io::Error>(TokioIo::new(io.complaining(complaint)))
+        }
     };
     // The connector decides whether there is TLS.
     endpoint(format!("http://{at}")).connect_with_connector(service_fn(move |_| connect())).await

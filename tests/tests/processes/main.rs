@@ -19,3 +19,4 @@ mod plain;
 mod scenarios;
 mod storage;
 mod tables;
+mod tls;

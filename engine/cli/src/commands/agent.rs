@@ -45,7 +45,7 @@ pub(crate) struct AgentArgs {
     head: SocketAddr,
     /// What a head with TLS lets the node in for; `engine head` prints it
     #[arg(long, value_name = "TOKEN", env = "ENGINE_JOIN_TOKEN", hide_env_values = true)]
-    join_token: Option<JoinToken>,
+    join_token: Option<String>,
     /// Where other nodes reach this one; port 0 takes a free one. Default: this machine alone, and with
     /// a join token the address on the way to the head
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -87,7 +87,10 @@ struct Agent {
 
 pub(crate) async fn run(args: AgentArgs) -> Result<(), Failure> {
     let mut interrupts = signals()?;
-    let AgentArgs { head, join_token: token, listen, drain_deadline, node, child } = args;
+    let AgentArgs { head, join_token, listen, drain_deadline, node, child } = args;
+    // Not by clap, which would show the text of a token that is wrong.
+    let token = join_token.filter(|text| !text.is_empty()).map(|text| text.parse::<JoinToken>());
+    let token = token.transpose().map_err(|error| Failure::Usage(format!("--join-token: {error}")))?;
     if let Some(listen) = listen.filter(|listen| listen.ip().is_unspecified()) {
         return Err(Failure::Usage(format!(
             "--listen {listen} is no address that other nodes could reach this one at: name an address of this machine, \
@@ -153,7 +156,10 @@ impl Agent {
         let services = Services::new(node.backend()).peer(node.peer());
         let mut end = End::Stopped;
         let until = async {
-            self.say(format_args!("joining the cluster of the head at {}", self.head));
+            self.say(format_args!(
+                "joining the cluster of the head at {}, listening on {address}",
+                self.head
+            ));
             let is_told = tokio::select! {
                 () = interrupts.next() => true,
                 () = parent_gone(self.child) => false,

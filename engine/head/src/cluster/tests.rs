@@ -1,5 +1,6 @@
 //! A head that is killed and comes back.
 
+mod enrollment;
 mod node;
 
 use std::path::Path;

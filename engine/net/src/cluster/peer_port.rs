@@ -132,6 +132,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::{PeerAddress, PeerEvents, Peers};
+    use crate::testing::TestCluster;
 
     struct Heard {
         packets: watch::Sender<Vec<u64>>,
@@ -178,8 +179,12 @@ mod tests {
     }
 
     async fn port(at: &str) -> (PeerPort, Arc<Heard>) {
+        secure_port(at, None).await
+    }
+
+    async fn secure_port(at: &str, identity: Option<Identity>) -> (PeerPort, Arc<Heard>) {
         let heard = Heard { packets: watch::Sender::default(), logs: Mutex::default() };
-        (PeerPort::bind(at.parse().unwrap(), node(2), None).await.unwrap(), Arc::new(heard))
+        (PeerPort::bind(at.parse().unwrap(), node(2), identity).await.unwrap(), Arc::new(heard))
     }
 
     #[tokio::test]
@@ -243,5 +248,45 @@ mod tests {
         };
         tokio::join!(scene, line.run(again.clone()));
         assert_eq!(again.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// Sends packets until one is there, or the port has closed lines so often; whether one was there.
+    async fn arrives(port: Option<Identity>, sender: Option<Identity>) -> bool {
+        let (port, heard) = secure_port("127.0.0.1:0", port).await;
+        let peers = Peers::new(node(1), sender, |_| Bytes::new());
+        let address = PeerAddress { packets: port.address(), services: port.address() };
+        let line = peers.add(node(2), address).expect("new");
+        let mut packets = heard.packets.subscribe();
+        let sending = async {
+            for _ in 0..20 {
+                peers.send(packet(1));
+                let came = tokio::time::timeout(Duration::from_millis(50), packets.changed()).await;
+                if came.is_ok() {
+                    return true;
+                }
+            }
+            false
+        };
+        tokio::select! {
+            arrived = sending => arrived,
+            () = line.run(Arc::new(Again::default())) => unreachable!("it is not removed"),
+            () = port.run(heard.clone()) => unreachable!("it runs for ever"),
+        }
+    }
+
+    #[tokio::test]
+    async fn with_tls_a_packet_comes_from_the_node_that_its_certificate_names() {
+        let (ours, theirs) = (TestCluster::new(), TestCluster::new());
+        let port = || Some(ours.node(node(2)));
+        assert!(arrives(port(), Some(ours.node(node(1)))).await);
+        assert!(!arrives(port(), Some(ours.node(node(3)))).await, "in the name of another node");
+        assert!(!arrives(port(), Some(ours.head())).await, "the head is no node");
+        assert!(!arrives(port(), Some(theirs.node(node(1)))).await, "of another cluster");
+        assert!(!arrives(port(), None).await, "without TLS");
+        assert!(!arrives(None, Some(ours.node(node(1)))).await, "to one without TLS");
+        assert!(
+            !arrives(Some(ours.node(node(4))), Some(ours.node(node(1)))).await,
+            "to one in another's name"
+        );
     }
 }

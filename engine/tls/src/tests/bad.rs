@@ -174,15 +174,18 @@ fn a_wire_is_for_nodes_of_the_cluster() {
             io::Write::write_all(&mut wire, b"hello")?;
             io::Read::read_exact(&mut wire, &mut [0; 5])
         });
-        (there.join().unwrap(), here.unwrap_err())
+        (there.join().unwrap(), here)
     };
     assert!(matches!(answer(Some(ours.client()), 2).0, Ok(Peer::Proven(crate::Name::Client))));
     let (there, here) = answer(Some(ours.node(1)), 3);
-    assert!(there.is_err() && here.to_string().contains("somebody else"), "{here}");
+    let here = here.unwrap_err().to_string();
+    assert!(there.is_err() && here.contains("somebody else"), "{here}");
     let (there, here) = answer(Some(theirs.node(1)), 2);
-    assert!(there.is_err() && here.to_string().contains("another cluster"), "{here}");
+    let here = here.unwrap_err().to_string();
+    assert!(there.is_err() && here.contains("another cluster"), "{here}");
     let (there, here) = answer(Some(impostor(&ours, &theirs)), 2);
-    assert!(there.is_err() && here.to_string().contains("does not accept"), "{here}");
+    let here = here.unwrap_err().to_string();
+    assert!(there.is_err() && here.contains("does not accept"), "{here}");
     let (there, _) = answer(None, 2);
     assert!(there.unwrap_err().to_string().contains("does not speak TLS"));
 }

@@ -15,7 +15,8 @@ async fn talk(server: &Identity, callers: Callers, client: &Identity, who: Expec
     let at = port.at;
     let (accepted, connected) = tokio::join!(port.accept(server, callers), connect(at, Some(client), who));
     let ((mut there, peer), mut here) = (accepted.unwrap(), connected.unwrap());
-    for (from, to) in [(&mut here, &mut there), (&mut there, &mut here)] {
+    for is_there in [false, true] {
+        let (from, to) = if is_there { (&mut there, &mut here) } else { (&mut here, &mut there) };
         let said = vec![7; 100_000];
         let mut heard = vec![0; said.len()];
         let say = async {
