@@ -268,8 +268,11 @@ impl Head {
 
     /// A node has taken the root task of a run.
     pub fn job_started(&mut self, now: Time, run: JobId) {
+        // One that no node was given yet has not begun, whoever says so.
+        let is_given = !self.between_runs.contains_key(&run.job());
         if let Some(job) = self.at_run(run)
             && job.state == JobState::Pending
+            && is_given
         {
             job.state = JobState::Running;
             job.started = Some(now);

@@ -83,6 +83,8 @@ fn books(head: &Head) -> Vec<String> {
     ids.sort();
     books.extend(ids.iter().map(|id| format!("{:?}", head.job_record(*id))));
     books.push(format!("submissions {:?}", head.by_submission));
+    // Which nodes have answered a head that comes back asks again.
+    books.push(format!("between runs {:?}", head.between_runs.keys()));
     // Of those that ended at the same instant any is the oldest.
     let ended = head.ended.iter().map(|id| (head.jobs[id].ended, *id));
     let (order, mut ended): (Vec<_>, Vec<_>) = ended.map(|(at, id)| (at, (at, id))).unzip();
@@ -136,7 +138,7 @@ impl History {
     fn step(&mut self) {
         self.now = self.now + Duration::from_millis(self.random.of([1, 10, 100, 900]));
         let mut fx = Vec::new();
-        match self.random.below(26) {
+        match self.random.below(29) {
             0..=2 => self.join(&mut fx),
             3..=4 => self.submit(),
             5 => self.start_job(),
@@ -158,8 +160,14 @@ impl History {
             17..=19 => self.answer(&mut fx),
             20 => self.report(&mut fx),
             21..=22 => self.beat(&mut fx),
-            23 => self.drain(&mut fx),
-            24 => self.let_go(&mut fx),
+            23 if self.random.once_in(3) => {
+                if let Some(job) = self.random.pick(&self.jobs) {
+                    self.head.stop_job(self.now, job, &mut fx);
+                }
+            }
+            24..=25 => self.run_is_gone(&mut fx),
+            26 => self.drain(&mut fx),
+            27 => self.let_go(&mut fx),
             _ => self.head.timer(self.now, &mut fx),
         }
         for effect in fx {
@@ -180,7 +188,8 @@ impl History {
 
     fn submit(&mut self) {
         let id = self.random.of(["", "a", "b", "c", "d"]);
-        let Ok(Submitted::New(job)) = self.head.submit(self.now, submission(id)) else { return };
+        let submission = Submission { retries: self.random.of([0, 1, 5]), ..submission(id) };
+        let Ok(Submitted::New(job)) = self.head.submit(self.now, submission) else { return };
         self.jobs.push(job);
         let _ = self.head.place_job(job);
     }
@@ -189,7 +198,7 @@ impl History {
         let (job, home) = (self.random.pick(&self.jobs), self.random.pick(&self.nodes));
         if let (Some(job), Some(home)) = (job, home) {
             match self.random.once_in(2) {
-                true => self.head.job_started(self.now, job),
+                true => self.head.job_started(self.now, self.run_of(job)),
                 false => drop(self.head.job_is_known(self.now, self.ids.job(), submission(""), home)),
             }
         }
@@ -200,7 +209,23 @@ impl History {
         let failure = || Err(Arc::new(Error::new(ErrorCode::TaskFailed, "oops")));
         let result = if self.random.once_in(2) { Ok(Value::empty()) } else { failure() };
         let end = JobEnd { result, stopped: self.random.once_in(3), progress: Progress::default() };
-        self.head.job_ended(self.now, job, end);
+        self.head.job_ended(self.now, self.run_of(job), end);
+    }
+
+    /// The run that a job is at.
+    fn run_of(&self, job: JobId) -> JobId {
+        self.head.job(job).map_or(job, |record| record.run_id())
+    }
+
+    /// Nodes say that nothing of a lost run is left there.
+    fn run_is_gone(&mut self, fx: &mut Vec<Effect>) {
+        let Some(job) = self.random.pick(&self.jobs) else { return };
+        let lost = job.at_run(self.run_of(job).run().saturating_sub(1));
+        for node in self.nodes.clone() {
+            if !self.random.once_in(4) {
+                self.head.run_is_gone(node, lost, fx);
+            }
+        }
     }
 
     fn claim(&mut self) {
