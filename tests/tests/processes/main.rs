@@ -8,6 +8,7 @@ mod chaos;
 mod clients;
 mod cluster;
 mod concurrent;
+mod drain;
 mod embedded;
 mod errors;
 mod examples;
