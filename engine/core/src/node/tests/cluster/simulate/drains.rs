@@ -74,10 +74,15 @@ impl Simulation {
         let objects = node.objects(None, usize::MAX);
         let is_held = |object: &&ObjectView| held.contains(&Handle::Object(object.id));
         let error = |object: &ObjectView| object.error.as_ref().map(|error| (object.id, error.to_string()));
-        // Of what only that node could have run there is nothing to be had.
-        let is_lost = |object: &&ObjectView| {
-            object.error.as_ref().is_some_and(|error| error.code() != ErrorCode::Unschedulable)
-        };
+        // Not those that only that node could have made, or that were about to fail anyway.
+        let lost = [
+            ErrorCode::ObjectLost,
+            ErrorCode::OwnerDied,
+            ErrorCode::NodeDied,
+            ErrorCode::ReconstructionFailed,
+        ];
+        let is_lost =
+            |object: &&ObjectView| object.error.as_ref().is_some_and(|error| lost.contains(&error.code()));
         let failed = objects.iter().filter(is_held).filter(is_lost).filter_map(error).collect();
         (tasks_rebuilt, actors_restarted, failed)
     }
