@@ -9,6 +9,7 @@ mod chaos;
 mod clients;
 mod cluster;
 mod concurrent;
+mod drain;
 mod embedded;
 mod errors;
 mod examples;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Hears, NODES_MAX, Simulation};
+use crate::error::ErrorCode;
 use crate::head::{self, NodeStanding};
 use crate::ids::{NodeId, ObjectId};
-use crate::node::Counters;
+use crate::node::{Counters, ObjectView};
 use crate::value::{Argument, Handle};
 
 impl Simulation {
@@ -62,7 +63,7 @@ impl Simulation {
     }
 
     /// What was made again, and what has failed that somebody holds.
-    fn costs(&self, index: usize) -> (u64, u64, usize) {
+    fn costs(&self, index: usize) -> (u64, u64, BTreeSet<(ObjectId, String)>) {
         let node = &self.cluster.worlds[index].node;
         let Counters { tasks_rebuilt, actors_restarted, .. } = node.node_view().counters;
         // What an ended job has left is about to be freed, wherever it is.
@@ -71,8 +72,18 @@ impl Simulation {
         let arguments = node.tasks.values().flat_map(|task| task.arguments.iter());
         held.extend(arguments.filter_map(Argument::object).map(Handle::Object));
         let objects = node.objects(None, usize::MAX);
-        let is_held = |id: ObjectId| held.contains(&Handle::Object(id));
-        let failed = objects.iter().filter(|object| object.state == "FAILED" && is_held(object.id)).count();
+        let is_held = |object: &&ObjectView| held.contains(&Handle::Object(object.id));
+        let error = |object: &ObjectView| object.error.as_ref().map(|error| (object.id, error.to_string()));
+        // Not those that only that node could have made, or that were about to fail anyway.
+        let lost = [
+            ErrorCode::ObjectLost,
+            ErrorCode::OwnerDied,
+            ErrorCode::NodeDied,
+            ErrorCode::ReconstructionFailed,
+        ];
+        let is_lost =
+            |object: &&ObjectView| object.error.as_ref().is_some_and(|error| lost.contains(&error.code()));
+        let failed = objects.iter().filter(is_held).filter(is_lost).filter_map(error).collect();
         (tasks_rebuilt, actors_restarted, failed)
     }
 }
