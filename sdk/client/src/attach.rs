@@ -25,7 +25,7 @@ const UNKNOWN_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub enum Seen {
     /// Something happened in the job.
-    Event(Event),
+    Event(Box<Event>),
     /// The connection broke, and why: another one is tried.
     Away(Error),
     /// It was made anew, and nothing was missed that the engine still has.
@@ -97,7 +97,7 @@ impl Attachment {
         }
         let seen = self.see().await;
         self.is_done = match &seen {
-            Ok(Seen::Event(Event::Job(view))) => view.state().is_final(),
+            Ok(Seen::Event(event)) => matches!(&**event, Event::Job(view) if view.state().is_final()),
             Ok(_) => false,
             Err(_) => true,
         };
@@ -111,7 +111,7 @@ impl Attachment {
                     if let Event::Logs(batch) = &event {
                         self.next = batch.lines.last().map_or(self.next, |line| line.sequence + 1);
                     }
-                    return Ok(Seen::Event(event));
+                    return Ok(Seen::Event(Box::new(event)));
                 }
                 Some(Err(error)) if !error.is_unreachable() => return Err(error),
                 Some(Err(error)) => return Ok(self.broke(error)),

@@ -35,7 +35,7 @@ const BUSY_TURNS_MAX: u32 = 600;
 
 /// What is heard of the head.
 enum Heard {
-    Said(v1::HeadMessage),
+    Said(Box<v1::HeadMessage>),
     /// The line to it broke.
     Broke,
 }
@@ -119,7 +119,7 @@ async fn hold(
                         turns = every(Duration::from_millis(u64::from(welcome.load_interval_ms.clamp(10, 1_000))));
                     }
                     // Whoever hears is gone with the node.
-                    drop(hear.unbounded_send(Heard::Said(message)));
+                    drop(hear.unbounded_send(Heard::Said(Box::new(message))));
                 }
                 Some(Err(error)) if error.code() == ErrorCode::NodeDied => return Ok(()),
                 Some(Err(error)) => return Err(NotConnected::Refused(error)),
@@ -167,7 +167,7 @@ async fn do_what_is_said(
     while let Some(message) = messages.next().await {
         let Some(driver) = driver.upgrade() else { return };
         match message {
-            Heard::Said(message) => heard(&driver, &network, message),
+            Heard::Said(message) => heard(&driver, &network, *message),
             Heard::Broke => driver.event(|node, _, _| node.head_is_away()),
         }
     }

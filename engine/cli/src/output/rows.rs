@@ -162,7 +162,7 @@ ID     NAME   STATE    TASKS  SUBMITTED  TOOK
 job-1  count  RUNNING  3/5    2m 0s ago  1m 0s
 ";
         assert_eq!(list(v1::Kind::Job, View::Job(view.clone())), expected);
-        assert_eq!(jobs(&[view.clone()], now()), expected);
+        assert_eq!(jobs(std::slice::from_ref(&view), now()), expected);
         let again = v1::JobView { run: 1, ..view };
         assert!(jobs(&[again], now()).contains("RUNNING  2     3/5"));
     }

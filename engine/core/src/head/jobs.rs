@@ -233,11 +233,20 @@ impl Head {
         Ok(home)
     }
 
-    /// The node that has the root tasks of the fewest jobs, and of these the one that has most CPUs free.
+    /// The node that has the root tasks of the fewest jobs, and of these the one that has most CPUs free. One
+    /// whose connection is broken only when there is no other.
     ///
     /// # Errors
     /// UNSCHEDULABLE when there is no node.
     pub fn least_busy_node(&self) -> Result<NodeId, Error> {
+        self.least_busy_node_but(&[])
+    }
+
+    /// The same without these nodes, which did not answer.
+    ///
+    /// # Errors
+    /// As [`Self::least_busy_node`].
+    pub fn least_busy_node_but(&self, silent: &[NodeId]) -> Result<NodeId, Error> {
         let mut by_node: IdMap<NodeId, usize> = IdMap::default();
         for job in self.jobs.values().filter(|job| !job.state.is_end()) {
             if let Some(home) = job.home {
@@ -247,8 +256,11 @@ impl Head {
         let jobs = |id: NodeId| by_node.get(&id).copied().unwrap_or(0);
         let home = self
             .nodes_that_take_jobs()
-            .min_by_key(|(node, load)| (jobs(node.id), std::cmp::Reverse(load.free.cpus), node.id))
-            .map(|(node, _)| node.id);
+            .filter(|(node, ..)| !silent.contains(&node.id))
+            .min_by_key(|(node, load, is_broken)| {
+                (*is_broken, jobs(node.id), std::cmp::Reverse(load.free.cpus), node.id)
+            })
+            .map(|(node, ..)| node.id);
         home.ok_or_else(|| {
             let message = match (self.nodes_expected(), self.nodes.draining().count()) {
                 (0, 1..) => {

@@ -373,10 +373,11 @@ impl Head {
         stay.map(|node| (&node.info, &node.load))
     }
 
-    /// Nodes that have been heard of since the head started, and do not drain.
-    pub(super) fn nodes_that_take_jobs(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
+    /// Nodes that have been heard of since the head started, and do not drain; and whether the connection to
+    /// each is broken.
+    pub(super) fn nodes_that_take_jobs(&self) -> impl Iterator<Item = (&NodeInfo, &Load, bool)> {
         let heard = self.nodes.alive.values().filter(|node| !node.is_expected && node.drain.is_none());
-        heard.map(|node| (&node.info, &node.load))
+        heard.map(|node| (&node.info, &node.load, node.is_broken))
     }
 
     /// How many nodes have not been heard of since the head came back. Each will be, or is declared dead.

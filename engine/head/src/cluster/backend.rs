@@ -33,11 +33,27 @@ impl Backend for ClusterBackend {
     }
 
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        // What cannot be run is not kept: a node tries.
-        let node = self.0.when_nodes_are_back(|| self.0.head.lock().least_busy_node()).await?;
-        let info = self.0.client(node)?.upload(component, bytes.clone()).await?;
-        self.0.head.components().insert(component, &bytes)?;
-        Ok(info)
+        // What cannot be run is not kept: a node tries, and another one when that dies.
+        let (mut silent, mut died) = (Vec::new(), None);
+        loop {
+            let other = self.0.when_nodes_are_back(|| self.0.head.lock().least_busy_node_but(&silent)).await;
+            let node = other.map_err(|error| died.take().unwrap_or(error))?;
+            let uploaded = match self.0.client(node) {
+                Ok(client) => client.upload(component, bytes.clone()).await,
+                Err(error) => Err(error),
+            };
+            match uploaded {
+                Ok(info) => {
+                    self.0.head.components().insert(component, &bytes)?;
+                    return Ok(info);
+                }
+                Err(error) if error.code() == ErrorCode::NodeDied => {
+                    silent.push(node);
+                    died = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {

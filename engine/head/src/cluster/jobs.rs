@@ -108,11 +108,10 @@ impl ClusterHead {
     ) -> Result<v1::JobView, Error> {
         // A head that comes back must know of it, else the same submission would start another.
         self.settled().await?;
-        let retries = spec.job_retries;
         let started = self.start_at(home, run, spec).await;
         match started {
-            // Its node comes back, or dies, and then it is run again.
-            Err(error) if error.code() == ErrorCode::NodeDied && retries > 0 => {
+            // Whether it has begun is not known. Its node comes back, or dies with it (contract J2).
+            Err(error) if error.code() == ErrorCode::NodeDied => {
                 self.start_run(run, home);
                 return Ok(self.own_view(&self.head.job(run)?));
             }

@@ -423,6 +423,24 @@ async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     head.close();
 }
 
+// contract: J2
+#[tokio::test]
+async fn a_job_whose_node_does_not_answer_is_kept_and_started_once_it_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let node = TestNode::start(1).await;
+    let head = start(folder.path());
+    let _line = node.join(&head).await.expect("it is welcome");
+    upload(&head);
+    node.refuse(Some(Error::new(ErrorCode::NodeDied, "the line breaks")));
+    let backend = ClusterBackend(head.clone());
+    let job = id(&backend.submit(spec("once")).await.expect("nobody knows whether it has begun"));
+    assert_eq!(head.head.job(job).expect("it is known").state, JobState::Pending);
+    node.refuse(None);
+    until(|| head.head.job(job).is_ok_and(|record| record.state == JobState::Running)).await;
+    assert_eq!(node.started(), [job]);
+    head.close();
+}
+
 // contract: J2, H2
 #[tokio::test]
 async fn a_head_that_is_killed_between_two_runs_starts_the_next_one_when_it_is_back() {

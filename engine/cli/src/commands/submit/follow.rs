@@ -49,7 +49,7 @@ pub(super) async fn follow(
             }
         };
         let event = match event.transpose()? {
-            Some(Seen::Event(event)) => Some(event),
+            Some(Seen::Event(event)) => Some(*event),
             Some(Seen::Away(error)) => {
                 progress.suspend(|| eprintln!("the connection broke, trying another one: {error}"));
                 continue;

@@ -211,3 +211,18 @@ fn nodes_are_bounded() {
     assert_eq!(error.code(), ErrorCode::LimitExceeded);
     head.node_joins(Time(0), info(first), &mut Vec::new()).expect("it is here already");
 }
+
+#[test]
+fn a_job_goes_where_nobody_answers_only_when_there_is_no_other_node() {
+    let (mut head, nodes) = heads_and_nodes();
+    let mut fx = Vec::new();
+    head.heard_of(Time(0), nodes[1], load(8), &mut fx);
+    assert_eq!(head.least_busy_node().expect("there are nodes"), nodes[1], "it has most free");
+    head.connection_broke(Time(1), nodes[1], &mut fx);
+    let other = head.least_busy_node().expect("there are nodes");
+    assert_ne!(other, nodes[1]);
+    let others: Vec<NodeId> = nodes.iter().copied().filter(|node| *node != nodes[1]).collect();
+    assert_eq!(head.least_busy_node_but(&others).expect("one is left"), nodes[1]);
+    let error = head.least_busy_node_but(&nodes).expect_err("none is left");
+    assert_eq!(error.code(), ErrorCode::Unschedulable);
+}
