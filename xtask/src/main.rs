@@ -30,6 +30,9 @@ enum Verb {
     Demo {
         /// The folder to count; by default the sources that cargo has downloaded.
         dir: Option<PathBuf>,
+        /// On the engine or cluster that is running here (`engine up --nodes 3`), instead of an embedded one.
+        #[arg(long)]
+        running: bool,
     },
     /// Runs every check that a change must pass: format, lints, house rules, guests, tests.
     Test,
@@ -98,7 +101,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
-        Verb::Demo { dir } => demo::run(dir),
+        Verb::Demo { dir, running } => demo::run(dir, running),
         Verb::Test => suite::run(),
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),

@@ -13,8 +13,9 @@ use std::time::Instant;
 /// Words that the guest lists before its totals.
 const TOP: usize = 20;
 
-/// Builds the release engine and the guest, runs the job embedded, and compares.
-pub(crate) fn run(dir: Option<PathBuf>) -> Result<()> {
+/// Builds the release engine and the guest, runs the job embedded or on the engine that is running, and
+/// compares.
+pub(crate) fn run(dir: Option<PathBuf>, on_running: bool) -> Result<()> {
     crate::guests::run()?;
     eprintln!("building the engine for release …");
     succeed(&mut cargo(&["build", "--release", "--package", "engine-cli"]))?;
@@ -23,8 +24,9 @@ pub(crate) fn run(dir: Option<PathBuf>) -> Result<()> {
         Some(dir) => dir.canonicalize().with_context(|| format!("cannot read {}", dir.display()))?,
         None => default_corpus()?,
     };
-    println!("counting the words of {} on an embedded engine", dir.display());
-    let job = submit(&dir)?;
+    let on = if on_running { nodes_running()? } else { "an embedded engine".to_owned() };
+    println!("counting the words of {} on {on}", dir.display());
+    let job = submit(&dir, on_running)?;
     println!("counting again, in one plain thread without sandboxes");
     let begun = Instant::now();
     let plain = count::count(&dir)?;
@@ -66,20 +68,40 @@ struct Report {
     seconds: f64,
 }
 
-fn submit(dir: &Path) -> Result<Report> {
-    let engine = target_dir().join("release/engine");
+fn engine() -> PathBuf {
+    target_dir().join("release/engine")
+}
+
+/// What is running here, in words.
+fn nodes_running() -> Result<String> {
+    let words = ["list", "nodes", "--filter", "state=ALIVE", "--format", "json"];
+    let output = Command::new(engine()).args(words).output().context("cannot run the engine")?;
+    ensure!(
+        output.status.success(),
+        "no engine is running: start one with `{} up --nodes 3`\n{}",
+        engine().display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let listed: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("it lists nodes as JSON")?;
+    let nodes = listed["items"].as_array().context("it lists nodes")?.len();
+    Ok(format!("the engine that is running here, of {nodes} node{}", if nodes == 1 { "" } else { "s" }))
+}
+
+fn submit(dir: &Path, on_running: bool) -> Result<Report> {
+    let engine = engine();
     let guest = crate::guests::folder().join("word-count.wasm");
     let mut grant = dir.as_os_str().to_owned();
     grant.push("::/data");
     let begun = Instant::now();
-    let mut child = Command::new(&engine)
-        .arg("submit")
-        .arg(&guest)
-        .arg("--dir")
-        .arg(grant)
+    let mut command = Command::new(&engine);
+    command.arg("submit").arg(&guest).arg("--dir").arg(grant);
+    if !on_running {
+        // A cluster that happens to run here is not what is shown then.
+        command.arg("--embedded").env_remove("ENGINE_ADDRESS");
+    }
+    let mut child = command
         .args(["--", "/data"])
-        // A cluster that happens to run here is not what the demo shows.
-        .env_remove("ENGINE_ADDRESS")
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {}", engine.display()))?;
