@@ -3,6 +3,7 @@
 //! - [`Place`] is an empty corner of the machine: a directory for temporary files, and no engine that
 //!   runs there. [`Place::engine`] runs one command in it.
 //! - [`Up`] is an `engine up` in a place of its own, ended when it is dropped.
+//! - [`Network`] is one whose packets can be dropped.
 //! - [`Running`] is a command that goes on: its lines can be waited for, and it can be sent signals.
 //! - [`Outcome`] is what a command that has ended wrote, and its exit status.
 //!
@@ -11,6 +12,7 @@
 //! span of time: tests wait for what is to happen, and fail when it has not for [`PATIENCE`].
 
 mod files;
+mod network;
 mod outcome;
 mod place;
 mod running;
@@ -18,6 +20,7 @@ mod until;
 mod up;
 
 pub use files::{engine_binary, guest};
+pub use network::Network;
 pub use outcome::Outcome;
 pub use place::{Invocation, Place};
 pub use running::Running;

@@ -118,6 +118,26 @@ impl Invocation {
         self
     }
 
+    /// The same, run by another program.
+    pub(crate) fn run_by(self, program: &str, words: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .stdin(Stdio::null());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        Self { command }
+    }
+
     /// Runs it to its end.
     ///
     /// # Panics

@@ -51,6 +51,11 @@ impl Up {
         Self { running, place }
     }
 
+    /// A head of a cluster that listens already, in this place.
+    pub fn around(running: Running, place: Place) -> Self {
+        Self { running, place }
+    }
+
     /// Where it runs.
     pub fn place(&self) -> &Place {
         &self.place

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chaos;
+mod debian;
 mod demo;
 mod fuzz;
 mod guests;

@@ -1,12 +1,13 @@
 //! A server that speaks S3, for the tests of spilling to a bucket: `moto_server`, in a Python
 //! environment of its own in the cache.
 
+use crate::debian::{self, is_good};
 use crate::workspace::succeed;
 use anyhow::{Context, Result, bail};
 use engine_toolchain::cache_dir;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The variable that names the program to the tests.
 pub(crate) const VARIABLE: &str = "ENGINE_S3_SERVER";
@@ -70,7 +71,10 @@ fn is_ready(folder: &Path) -> bool {
 
 fn make_environment(folder: &Path) -> Result<()> {
     if !has_venv() {
-        install_venv()?;
+        debian::install(
+            "python3-venv",
+            &format!("{WITHOUT_PYTHON}: without it, spilling to S3 is not tested"),
+        )?;
     }
     succeed(Command::new("python3").args(["-m", "venv"]).arg(folder)).context(WITHOUT_PYTHON)
 }
@@ -78,25 +82,4 @@ fn make_environment(folder: &Path) -> Result<()> {
 /// Debian's Python has the module, and not what the module needs, unless python3-venv is installed.
 fn has_venv() -> bool {
     is_good(Command::new("python3").args(["-c", "import venv, ensurepip"]))
-}
-
-/// By Debian's packages, where we may.
-fn install_venv() -> Result<()> {
-    let is_root =
-        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if !is_root || !is_good(Command::new("apt-get").arg("--version")) {
-        bail!("{WITHOUT_PYTHON}: without it, spilling to S3 is not tested");
-    }
-    eprintln!("installing the package python3-venv, because Python's module venv is missing");
-    let apt_get = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        command.arg("-qq").args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
-        succeed(command.stdin(Stdio::null()))
-    };
-    apt_get(&["update"])?;
-    apt_get(&["install", "-y", "--no-install-recommends", "python3-venv"])
-}
-
-fn is_good(command: &mut Command) -> bool {
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check that a change must pass, in order, each with its time.
 
+use crate::debian;
 use crate::s3_server;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail, ensure};
@@ -15,12 +16,13 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
     Step { name: "S3 server", run: s3_server, required: false },
+    Step { name: "network tools", run: network_tools, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
 ];
@@ -103,6 +105,17 @@ fn warnings_of(mut build: Command) -> Result<usize> {
 /// Provides the server for the tests of spilling to S3, and prints where it is.
 pub(crate) fn s3_server() -> Result<()> {
     s3_server::provide().map(|program| println!("{}", program.display()))
+}
+
+/// Provides `ip`, for the tests whose network drops packets. Only root may have such a network.
+pub(crate) fn network_tools() -> Result<()> {
+    if debian::is_root() && !debian::is_good(Command::new("ip").arg("-V")) {
+        debian::install(
+            "iproute2",
+            "the program `ip` is missing: tests that cut the network fail without it",
+        )?;
+    }
+    Ok(())
 }
 
 /// The engine's binary, which many of them run, is built with them: its package has tests of its own.

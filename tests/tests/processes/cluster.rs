@@ -38,7 +38,7 @@ pub(super) fn signal(process: u32, name: &str) {
 
 /// Checks that a job of `sleeps` has ended well, with what each of its tasks gave.
 #[track_caller]
-fn slept(up: &Up, ended: &Value, count: u64) {
+pub(super) fn slept(up: &Up, ended: &Value, count: u64) {
     assert_eq!(ended["state"], "SUCCEEDED", "{ended:#}");
     // Its main gives nothing: what it found it wrote.
     let log = up.engine(&["logs", ended["job_id"].as_str().expect("text")]).exits(0);

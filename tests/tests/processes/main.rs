@@ -9,6 +9,7 @@ mod chaos;
 mod clients;
 mod cluster;
 mod concurrent;
+mod cuts;
 mod drain;
 mod embedded;
 mod errors;
