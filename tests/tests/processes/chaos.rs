@@ -1,15 +1,17 @@
-//! Everything at once while nodes and the head die: `cargo xtask chaos` runs it for longer.
+//! Everything at once while nodes and the head die or are cut off: `cargo xtask chaos` runs it for longer.
 //!
 //! Jobs of the guest `chaos` check all that they get. A job may fail for one reason: the node of its root
-//! task has died.
+//! task has died, and it was not to be run again.
 
 use std::time::{Duration, Instant};
 
-use engine_tests::{Place, Running, until};
+use engine_tests::{Network, Place, Running, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const NODES: usize = 4;
+/// Which member of the network the head is; the nodes are the next ones.
+const HEAD: usize = 0;
 const JOBS: usize = 3;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
@@ -31,6 +33,8 @@ impl Random {
 
 struct Agent {
     running: Running,
+    /// Where it is in the network.
+    member: usize,
     /// When it goes on, when it is frozen.
     frozen_until: Option<Instant>,
 }
@@ -53,14 +57,19 @@ struct Job {
     submission: String,
     seed: String,
     is_accepted: bool,
+    /// Run again as often as its root's node dies.
+    is_run_again: bool,
 }
 
 #[derive(Default)]
 struct Seen {
     killed: u32,
     frozen: u32,
+    cut: u32,
     heads: u32,
     exact: u32,
+    /// Among these, those of which a run was lost.
+    run_again: u32,
     lost_with_their_root: u32,
 }
 
@@ -68,31 +77,42 @@ struct Cluster {
     agents: Vec<Agent>,
     head: Option<Running>,
     at: String,
+    /// What an agent needs to join.
+    join: Vec<String>,
+    /// What does not go from one member to another, and until when.
+    cuts: Vec<(Instant, usize, usize)>,
     jobs: Vec<Job>,
     submitted: u64,
     random: Random,
     seen: Seen,
-    // The last, so that the others end before their folder goes.
+    // The last, so that the others end before their folder and their network go.
     place: Place,
+    /// None where only root may have one: then nothing is cut.
+    network: Option<Network>,
 }
 
 impl Cluster {
     fn start(seed: u64) -> Self {
         let place = Place::new();
-        let (head, at) = start_head(&place, "127.0.0.1:0");
+        let network = Network::new(1 + NODES);
+        let listen = network.as_ref().map(|network| format!("{}:7420", network.address(HEAD)));
+        let (head, join) = start_head(&place, network.as_ref(), listen.as_deref().unwrap_or("127.0.0.1:0"));
         let mut cluster = Self {
             agents: Vec::new(),
             head: Some(head),
-            at,
+            at: join[1].clone(),
+            join,
+            cuts: Vec::new(),
             jobs: Vec::new(),
             submitted: 0,
             // Zero would stay zero.
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             seen: Seen::default(),
             place,
+            network,
         };
-        for _ in 0..NODES {
-            cluster.start_agent();
+        for node in 0..NODES {
+            cluster.start_agent(1 + node);
         }
         for agent in &mut cluster.agents {
             agent.running.wait_for_stderr("has joined the cluster");
@@ -100,10 +120,14 @@ impl Cluster {
         cluster
     }
 
-    fn start_agent(&mut self) {
-        let sizes = ["--cpus", "2", "--memory", "4GiB", "--store-memory", "64MiB"];
-        let words = ["agent", "--head", &self.at].into_iter().chain(sizes);
-        self.agents.push(Agent { running: self.place.engine(words).start(), frozen_until: None });
+    fn start_agent(&mut self, member: usize) {
+        let sizes = ["agent", "--cpus", "2", "--memory", "4GiB", "--store-memory", "64MiB"];
+        let command = self.place.engine(sizes.into_iter().chain(self.join.iter().map(String::as_str)));
+        let command = match &self.network {
+            Some(network) => network.inside(member, command),
+            None => command,
+        };
+        self.agents.push(Agent { running: command.start(), member, frozen_until: None });
     }
 
     /// Submits a job, or one that the head has not answered, again.
@@ -112,10 +136,12 @@ impl Cluster {
             self.submitted += 1;
             let seed = self.random.below(1 << 40).to_string();
             let submission = format!("chaos-{}", self.submitted);
-            self.jobs.push(Job { submission, seed, is_accepted: false });
+            let is_run_again = self.submitted.is_multiple_of(2);
+            self.jobs.push(Job { submission, seed, is_accepted: false, is_run_again });
         }
         for job in self.jobs.iter_mut().filter(|job| !job.is_accepted) {
-            let options = ["--no-wait", "--submission-id", &job.submission];
+            let retries = if job.is_run_again { "100" } else { "0" };
+            let options = ["--no-wait", "--submission-id", &job.submission, "--job-retries", retries];
             let outcome = self.place.submit_with("chaos", &options, &[&job.seed, "6"]).run();
             // 2: the head was not reached, or had no node.
             assert!(matches!(outcome.status, 0 | 2), "{outcome}");
@@ -137,8 +163,13 @@ impl Cluster {
             }
             let view: Value = outcome.json();
             match view["state"].as_str() {
-                Some("SUCCEEDED") => seen.exact += 1,
-                Some("FAILED") if view["error"]["code"] == "NODE_DIED" => seen.lost_with_their_root += 1,
+                Some("SUCCEEDED") => {
+                    seen.exact += 1;
+                    seen.run_again += u32::from(view["run"].as_u64().is_some_and(|run| run > 0));
+                }
+                Some("FAILED") if view["error"]["code"] == "NODE_DIED" && !job.is_run_again => {
+                    seen.lost_with_their_root += 1;
+                }
                 Some("PENDING" | "RUNNING") => return true,
                 _ => panic!("seed {}: {view:#}\n{}", job.seed, place.engine(["logs", &job.submission]).run()),
             }
@@ -151,12 +182,12 @@ impl Cluster {
         let healthy: Vec<usize> =
             (0..self.agents.len()).filter(|at| self.agents[*at].frozen_until.is_none()).collect();
         let victim = healthy[self.random.below(healthy.len() as u64) as usize];
-        match self.random.below(10) {
+        match self.random.below(if self.network.is_some() { 14 } else { 10 }) {
             0..4 if healthy.len() > NODES / 2 => {
                 self.seen.killed += 1;
-                let agent = self.agents.swap_remove(victim);
-                assert_is_sound(&agent.running.kill().stderr);
-                self.start_agent();
+                let Agent { running, member, .. } = self.agents.swap_remove(victim);
+                assert_is_sound(&running.kill().stderr);
+                self.start_agent(member);
             }
             4..7 if healthy.len() > NODES / 2 => {
                 self.seen.frozen += 1;
@@ -168,10 +199,45 @@ impl Cluster {
                 self.seen.heads += 1;
                 assert_is_sound(&self.head.take().expect("it runs").kill().stderr);
                 std::thread::sleep(Duration::from_millis(self.random.below(1_500)));
-                self.head = Some(start_head(&self.place, &self.at).0);
+                self.head = Some(start_head(&self.place, self.network.as_ref(), &self.at).0);
             }
+            10..14 if self.cuts.is_empty() => self.cut(self.agents[victim].member),
             _ => {}
         }
+    }
+
+    /// Cuts a node off: from all, one way from or to the head, or from another node.
+    fn cut(&mut self, member: usize) {
+        let Some(network) = &self.network else { return };
+        self.seen.cut += 1;
+        let until = Instant::now() + Duration::from_millis(200 + self.random.below(6_000));
+        let other =
+            (0..=NODES).filter(|other| *other != member).nth(self.random.below(NODES as u64) as usize);
+        let other = other.expect("there are others");
+        let pairs: Vec<(usize, usize)> = match self.random.below(4) {
+            0 => (0..=NODES)
+                .filter(|end| *end != member)
+                .flat_map(|end| [(member, end), (end, member)])
+                .collect(),
+            1 => vec![(member, HEAD)],
+            2 => vec![(HEAD, member)],
+            _ => vec![(member, other), (other, member)],
+        };
+        for (from, to) in pairs {
+            network.cut(from, to);
+            self.cuts.push((until, from, to));
+        }
+    }
+
+    fn heal(&mut self, all: bool) {
+        let Some(network) = &self.network else { return };
+        self.cuts.retain(|(until, from, to)| {
+            let is_over = all || *until <= Instant::now();
+            if is_over {
+                network.heal(*from, *to);
+            }
+            !is_over
+        });
     }
 
     fn thaw(&mut self, all: bool) {
@@ -219,14 +285,20 @@ impl Cluster {
     }
 }
 
-fn start_head(place: &Place, listen: &str) -> (Running, String) {
+/// Starts the head; also what an agent needs to join: `--head`, where that is, and more.
+fn start_head(place: &Place, network: Option<&Network>, listen: &str) -> (Running, Vec<String>) {
     let memory = place.path("head");
     let memory = memory.to_str().expect("a path of text");
-    let mut head = place.engine(["head", "--listen", listen, "--data-dir", memory]).start();
+    let command = place.engine(["head", "--listen", listen, "--data-dir", memory]);
+    let command = match network {
+        Some(network) => network.inside(HEAD, command),
+        None => command,
+    };
+    let mut head = command.start();
     let said = head.wait_for_stderr("listening on ");
-    let (_, at) = said.split_once("engine agent --head ").expect("it says how nodes join");
-    let at = at.split_whitespace().next().expect("an address").to_owned();
-    (head, at)
+    let (_, join) = said.split_once("engine agent ").expect("it says how nodes join");
+    let join = join.lines().next().expect("a line").split_whitespace().map(str::to_owned).collect();
+    (head, join)
 }
 
 #[track_caller]
@@ -248,11 +320,13 @@ fn jobs_are_exact_while_nodes_and_the_head_die() {
         let until = Instant::now() + pause;
         while Instant::now() < until {
             cluster.thaw(false);
+            cluster.heal(false);
             cluster.look();
             std::thread::sleep(Duration::from_millis(50));
         }
     }
     cluster.thaw(true);
+    cluster.heal(true);
     until("all jobs end", || {
         cluster.jobs.retain(|job| job.is_accepted);
         cluster.look();
@@ -262,9 +336,9 @@ fn jobs_are_exact_while_nodes_and_the_head_die() {
         }
     });
     until("nothing is left", || cluster.is_idle());
-    let Seen { killed, frozen, heads, exact, lost_with_their_root } = cluster.seen;
+    let Seen { killed, frozen, cut, heads, exact, run_again, lost_with_their_root } = cluster.seen;
     println!(
-        "seed {seed}, {seconds} s: {killed} nodes killed, {frozen} frozen, the head {heads} times; {exact} jobs were exact, {lost_with_their_root} ended with the node of their root"
+        "seed {seed}, {seconds} s: {killed} nodes killed, {frozen} frozen, {cut} cut off, the head killed {heads} times; {exact} jobs were exact, {run_again} of them run again, {lost_with_their_root} ended with the node of their root"
     );
     assert!(exact > 0, "no job came to its end");
     for agent in &cluster.agents {
