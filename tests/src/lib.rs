@@ -21,7 +21,7 @@ mod up;
 
 pub use files::{engine_binary, guest};
 pub use network::Network;
-pub use outcome::Outcome;
+pub use outcome::{Outcome, how_to_join};
 pub use place::{Invocation, Place};
 pub use running::Running;
 pub use until::{PATIENCE, until};

@@ -92,3 +92,13 @@ fn clipped(text: &str) -> String {
     let end: String = text.chars().skip(count - SIDE_CHARS).collect();
     format!("{start}\n[… {} characters …]\n{end}", count - 2 * SIDE_CHARS)
 }
+
+/// What an agent needs to join, as a head has said: `--head`, where that is, and more when it speaks TLS.
+///
+/// # Panics
+/// When it has not said so.
+#[track_caller]
+pub fn how_to_join(said: &str) -> Vec<String> {
+    let (_, words) = said.split_once("engine agent ").expect("it says how nodes join");
+    words.lines().next().expect("a line").split_whitespace().map(str::to_owned).collect()
+}

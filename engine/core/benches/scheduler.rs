@@ -46,15 +46,12 @@ impl World {
         (total.cpus, total.memory) = (Quantity::units(cpus), 1 << 40);
         let mut node = Node::new([key; 16], total, Vec::new(), limits);
         let spec = JobSpec {
-            job: JobId::from_bits(u64::from(key), 0),
-            component: ComponentId([1; 32]),
-            entry: RootEntry::Main(Vec::new()),
-            cpus: Quantity::ZERO,
             memory: Some(1 << 20),
-            unfinished_tasks_max: None,
-            task_memory_bytes: None,
-            deadline: None,
-            is_attached: false,
+            ..JobSpec::new(
+                JobId::from_bits(u64::from(key), 0),
+                ComponentId([1; 32]),
+                RootEntry::Main(Vec::new()),
+            )
         };
         let mut fx = Effects::new();
         let task = node.submit_job(Time(0), spec, &mut fx).expect("the first job");

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use engine_tests::{Network, Place, Running, until};
+use engine_tests::{Network, Place, Running, how_to_join, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -296,9 +296,7 @@ fn start_head(place: &Place, network: Option<&Network>, listen: &str) -> (Runnin
     };
     let mut head = command.start();
     let said = head.wait_for_stderr("listening on ");
-    let (_, join) = said.split_once("engine agent ").expect("it says how nodes join");
-    let join = join.lines().next().expect("a line").split_whitespace().map(str::to_owned).collect();
-    (head, join)
+    (head, how_to_join(&said))
 }
 
 #[track_caller]

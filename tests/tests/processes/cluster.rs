@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use engine_tests::{Outcome, Place, Running, Up, until};
+use engine_tests::{Outcome, Place, Running, Up, how_to_join, until};
 use serde_json::{Value, json};
 
 /// Three nodes with one CPU each, so that two tasks of a job never share one.
@@ -161,9 +161,7 @@ fn start_head(place: &Place, listen: &str) -> (Running, String) {
 pub(super) fn start_head_with(place: &Place, listen: &str, options: &[&str]) -> (Running, String) {
     let mut head = place.engine(["head", "--listen", listen].iter().chain(options)).start();
     let said = head.wait_for_stderr("listening on ");
-    let (_, at) = said.split_once("engine agent --head ").expect("it says how nodes join");
-    let at = at.split_whitespace().next().expect("an address").to_owned();
-    (head, at)
+    (head, how_to_join(&said).swap_remove(1))
 }
 
 fn parts(nodes: usize) -> Parts {

@@ -1,6 +1,6 @@
 //! A cluster whose network drops packets: one way or both, of one node or between two.
 
-use engine_tests::{Network, Place, Running, Up, until};
+use engine_tests::{Network, Place, Running, Up, how_to_join, until};
 use serde_json::{Value, json};
 
 use crate::cluster::{home_and_another, slept};
@@ -24,11 +24,10 @@ impl Cuttable {
         let words = ["head", "--listen", &listen, "--data-dir", memory.to_str().expect("text")];
         let mut head = network.inside(HEAD, place.engine(words)).start();
         let said = head.wait_for_stderr("listening on ");
-        let (_, command) = said.split_once("engine agent ").expect("it says how nodes join");
-        let join: Vec<&str> = command.lines().next().expect("a line").split_whitespace().collect();
+        let join = how_to_join(&said);
         let sizes = ["agent", "--cpus", "1", "--memory", "4GiB"];
         let node = |member| {
-            let words = sizes.iter().chain(&join);
+            let words = sizes.into_iter().chain(join.iter().map(String::as_str));
             let mut node = network.inside(member, place.engine(words)).start();
             node.wait_for_stderr("has joined the cluster");
             node

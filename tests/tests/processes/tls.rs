@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use engine_tests::{Outcome, Place, Running, until};
+use engine_tests::{Outcome, Place, Running, how_to_join, until};
 use serde_json::{Value, json};
 
 /// A head with TLS, in a place of its own.
@@ -26,11 +26,8 @@ impl Head {
         let words = ["head", "--tls", "--listen", listen, "--data-dir", folder.to_str().expect("text")];
         let mut running = place.engine(words.iter().chain(options)).start();
         let said = running.wait_for_stderr("listening on ");
-        let (_, command) = said.split_once("engine agent --head ").expect("it says how nodes join");
-        let mut words = command.split_whitespace();
-        let at = words.next().expect("an address").to_owned();
-        assert_eq!(words.next(), Some("--join-token"));
-        let token = words.next().expect("a token").to_owned();
+        let [_, at, flag, token] = how_to_join(&said).try_into().expect("four words");
+        assert_eq!(flag, "--join-token");
         Self { running, place, at, token }
     }
 

@@ -124,11 +124,7 @@ impl Agent {
             return Ok(Some((self.listen.unwrap_or(here), None)));
         };
         let (head, child) = (self.head, self.child);
-        let waits = |why: &str| {
-            if !child {
-                eprintln!("waiting for the head at {head}: {why}");
-            }
-        };
+        let waits = |why: &str| self.say(format_args!("waiting for the head at {head}: {why}"));
         let enrolled = tokio::select! {
             enrolled = engine_agent::enroll(head, token, self.before.as_ref(), key.node_id(), waits) => enrolled,
             () = interrupts.next() => return Ok(None),

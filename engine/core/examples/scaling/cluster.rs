@@ -523,15 +523,8 @@ pub fn resources(cpus: u64) -> Resources {
 pub fn owner_of(node: &mut Node) -> Caller {
     let (high, low) = node.id().bits();
     let spec = JobSpec {
-        job: JobId::from_bits(high, low),
-        component: ComponentId([1; 32]),
-        entry: RootEntry::Main(Vec::new()),
-        cpus: Quantity::ZERO,
         memory: Some(1 << 20),
-        unfinished_tasks_max: None,
-        task_memory_bytes: None,
-        deadline: None,
-        is_attached: false,
+        ..JobSpec::new(JobId::from_bits(high, low), ComponentId([1; 32]), RootEntry::Main(Vec::new()))
     };
     let mut fx = Effects::new();
     let task = node.submit_job(Time(0), spec, &mut fx).expect("the first job");

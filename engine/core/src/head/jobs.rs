@@ -50,7 +50,7 @@ impl fmt::Display for JobState {
 }
 
 /// What is submitted, as far as the head needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Submission {
     /// Makes repeating the submission safe; empty: none.
     pub submission_id: String,

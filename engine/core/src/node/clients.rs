@@ -41,9 +41,8 @@ impl Clients {
 
     /// A job has ended.
     pub fn forget(&mut self, job: JobId) {
-        if let Some(bound) = self.bound.remove(&job) {
-            self.due.retain(|(_, due)| bound.until.is_none() || *due != job);
-        }
+        self.wait_for(job, None);
+        self.bound.remove(&job);
     }
 
     fn wait_for(&mut self, job: JobId, until: Option<Time>) {

@@ -38,6 +38,23 @@ pub struct JobSpec {
     pub is_attached: bool,
 }
 
+impl JobSpec {
+    /// A job with the defaults of all that may be left out.
+    pub fn new(job: JobId, component: ComponentId, entry: RootEntry) -> Self {
+        Self {
+            job,
+            component,
+            entry,
+            cpus: Quantity::ZERO,
+            memory: None,
+            unfinished_tasks_max: None,
+            task_memory_bytes: None,
+            deadline: None,
+            is_attached: false,
+        }
+    }
+}
+
 /// What a job's root task runs.
 #[derive(Debug, Clone)]
 pub enum RootEntry {

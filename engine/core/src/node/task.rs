@@ -211,6 +211,12 @@ impl Task {
         self.extra.as_ref()?.owner
     }
 
+    /// Whether it is another node's, and has not begun here: it may go back as if it had never come.
+    pub fn is_unbegun_of_another(&self) -> bool {
+        let begins = matches!(self.kind, Kind::Function | Kind::Create(_));
+        begins && self.owner().is_some() && self.instance.is_none()
+    }
+
     /// Where its attempt is or was, when that is another node.
     pub fn ran_on(&self) -> Option<NodeId> {
         let extra = self.extra.as_ref()?;

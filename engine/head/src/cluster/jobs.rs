@@ -118,7 +118,7 @@ impl ClusterHead {
             Err(_) => self.event(|core, _, _| core.withdraw_job(run)),
             Ok(_) => {}
         }
-        self.forget_specs();
+        self.forget_spec(run);
         started
     }
 
@@ -177,7 +177,10 @@ impl ClusterHead {
                 Err(error) => Err(error),
             };
             match started {
-                Ok(_) => return tracing::info!(%run, node = %home, "a run of a job was started"),
+                Ok(_) => {
+                    self.forget_spec(run);
+                    return tracing::info!(%run, node = %home, "a run of a job was started");
+                }
                 Err(error) if error.code() == ErrorCode::NodeDied => {
                     drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
                 }
@@ -187,7 +190,7 @@ impl ClusterHead {
                     self.event(|core, now, fx| {
                         fx.extend(core.job_ended(now, run, end).map(Effect::JobForgotten));
                     });
-                    self.forget_specs();
+                    self.forget_spec(run);
                     self.news.send_modify(|news| *news += 1);
                     return;
                 }
@@ -212,10 +215,11 @@ impl ClusterHead {
         Ok(spec)
     }
 
-    /// Lets go of what jobs are to run that will not be started any more.
-    pub(super) fn forget_specs(&self) {
-        let core = self.head.lock();
-        self.starting.lock().retain(|job, _| core.job(*job).is_ok_and(JobRecord::may_start));
+    /// Lets go of what a job is to run when no run of it will be started any more.
+    pub(super) fn forget_spec(&self, run: JobId) {
+        if !self.head.lock().job(run).is_ok_and(JobRecord::may_start) {
+            self.starting.lock().remove(&run.job());
+        }
     }
 
     /// A job's view as the node of this run gives it. That it has ended is said only once this head has it for
@@ -350,7 +354,7 @@ impl ClusterHead {
         // Whatever becomes of its node, it is not run again.
         self.event(|core, now, fx| core.stop_job(now, record.id, fx));
         self.settled().await?;
-        self.forget_specs();
+        self.forget_spec(record.id);
         let record = self.head.job(record.id)?;
         if record.state.is_end() {
             self.news.send_modify(|news| *news += 1);

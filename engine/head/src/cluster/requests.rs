@@ -118,7 +118,7 @@ impl ClusterHead {
             self.ended.lock().insert(run.job(), view);
         }
         self.event(|core, now, fx| fx.extend(core.job_ended(now, run, end).map(Effect::JobForgotten)));
-        self.forget_specs();
+        self.forget_spec(run);
         self.news.send_modify(|news| *news += 1);
         Ok(())
     }

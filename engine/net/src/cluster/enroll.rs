@@ -44,12 +44,9 @@ impl From<TlsError> for EnrollError {
 /// Why there is none.
 pub async fn enroll(head: SocketAddr, token: &JoinToken, node: NodeId) -> Result<Enrolled, EnrollError> {
     let io = reach(engine_tls::connect_to_join(head, token)).await?;
-    let own_address = io.tcp().local_addr().map_err(|error| EnrollError::Unreached(error.to_string()))?;
-    let key = KeyRequest::new()?;
-    let answer = ask(head, io, token.to_string(), node, &key).await?;
-    let lifetime = Duration::from_secs(answer.lifetime_seconds);
-    let identity = key.joined(node, token, &answer.authority, &answer.certificate, lifetime)?;
-    Ok(Enrolled { identity, own_address })
+    let given = ask(head, io, token.to_string(), node).await?;
+    let identity = given.key.joined(node, token, &given.authority, &given.certificate, given.lifetime)?;
+    Ok(Enrolled { identity, own_address: given.own_address })
 }
 
 /// Gets a certificate for the next incarnation of a node, which shows the one that it had.
@@ -62,11 +59,9 @@ pub async fn enroll_again(
     node: NodeId,
 ) -> Result<Enrolled, EnrollError> {
     let io = reach(engine_tls::connect(head, Some(before), Expected::Head)).await?;
-    let own_address = io.tcp().local_addr().map_err(|error| EnrollError::Unreached(error.to_string()))?;
-    let key = KeyRequest::new()?;
-    let answer = ask(head, io, String::new(), node, &key).await?;
-    let lifetime = Duration::from_secs(answer.lifetime_seconds);
-    Ok(Enrolled { identity: key.again(node, before, &answer.certificate, lifetime)?, own_address })
+    let given = ask(head, io, String::new(), node).await?;
+    let identity = given.key.again(node, before, &given.certificate, given.lifetime)?;
+    Ok(Enrolled { identity, own_address: given.own_address })
 }
 
 /// Renews a node's certificate: its identity shows the new one from then on.
@@ -75,10 +70,8 @@ pub async fn enroll_again(
 /// Why it shows the old one on.
 pub async fn renew(head: SocketAddr, identity: &Identity, node: NodeId) -> Result<(), EnrollError> {
     let io = reach(engine_tls::connect(head, Some(identity), Expected::Head)).await?;
-    let key = KeyRequest::new()?;
-    let answer = ask(head, io, String::new(), node, &key).await?;
-    let lifetime = Duration::from_secs(answer.lifetime_seconds);
-    Ok(key.renews(identity, &answer.certificate, lifetime)?)
+    let given = ask(head, io, String::new(), node).await?;
+    Ok(given.key.renews(identity, &given.certificate, given.lifetime)?)
 }
 
 /// What TLS says does not change by waiting; that nobody is there does.
@@ -93,13 +86,18 @@ async fn reach(connecting: impl Future<Output = std::io::Result<Io>>) -> Result<
     }
 }
 
-async fn ask(
-    head: SocketAddr,
-    io: Io,
-    join_token: String,
-    node: NodeId,
-    key: &KeyRequest,
-) -> Result<v1::EnrollResponse, EnrollError> {
+/// What the head has given for a new key.
+struct Given {
+    key: KeyRequest,
+    authority: Vec<u8>,
+    certificate: Vec<u8>,
+    lifetime: Duration,
+    own_address: SocketAddr,
+}
+
+async fn ask(head: SocketAddr, io: Io, join_token: String, node: NodeId) -> Result<Given, EnrollError> {
+    let own_address = io.tcp().local_addr().map_err(|error| EnrollError::Unreached(error.to_string()))?;
+    let key = KeyRequest::new()?;
     let mut io = Some(TokioIo::new(io));
     let once = service_fn(move |_| {
         let io = io.take().ok_or(std::io::ErrorKind::ConnectionAborted);
@@ -113,8 +111,10 @@ async fn ask(
         signing_request: key.signing_request().to_vec(),
     };
     let answer = EnrollmentClient::new(channel).enroll(request(enroll)).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| match error_from_status(&status) {
+    let answer = answer.map_err(|status| match error_from_status(&status) {
         Some(error) => EnrollError::Refused(error),
         None => EnrollError::Unreached(why(&status)),
-    })
+    })?;
+    let v1::EnrollResponse { certificate, authority, lifetime_seconds } = answer.into_inner();
+    Ok(Given { key, authority, certificate, lifetime: Duration::from_secs(lifetime_seconds), own_address })
 }

@@ -39,14 +39,7 @@ fn told(fx: &[Effect]) -> Vec<(NodeId, String)> {
 }
 
 fn submit(head: &mut Head) -> (JobId, NodeId) {
-    let submission = Submission {
-        submission_id: String::new(),
-        digest: [0; 32],
-        name: String::new(),
-        namespace: String::new(),
-        tenant: String::new(),
-        retries: 0,
-    };
+    let submission = Submission::default();
     let Ok(Submitted::New(id)) = head.submit(Time(0), submission) else { panic!("it is new") };
     (id, head.place_job(id).expect("there are nodes"))
 }

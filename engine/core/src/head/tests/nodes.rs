@@ -114,14 +114,7 @@ fn a_job_goes_to_the_node_with_the_fewest_and_fails_with_it() {
     let mut fx = Vec::new();
     head.heard_of(Time(0), nodes[1], load(8), &mut fx);
     let submit = |head: &mut Head| {
-        let submission = Submission {
-            submission_id: String::new(),
-            digest: [0; 32],
-            name: String::new(),
-            namespace: String::new(),
-            tenant: String::new(),
-            retries: 0,
-        };
+        let submission = Submission::default();
         let Ok(Submitted::New(id)) = head.submit(Time(0), submission) else { panic!("it is new") };
         (id, head.place_job(id).expect("there are nodes"))
     };

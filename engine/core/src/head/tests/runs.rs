@@ -18,14 +18,7 @@ fn info(id: NodeId) -> NodeInfo {
 }
 
 fn submission(retries: u32) -> Submission {
-    Submission {
-        submission_id: "once".to_owned(),
-        digest: [0; 32],
-        name: String::new(),
-        namespace: String::new(),
-        tenant: String::new(),
-        retries,
-    }
+    Submission { submission_id: "once".to_owned(), retries, ..Submission::default() }
 }
 
 fn end(stopped: bool) -> JobEnd {

@@ -199,7 +199,7 @@ impl Node {
             ids.push(*id);
         }
         for id in ids {
-            for key in self.waiting_for(id) {
+            for key in self.unbegun_in(id, |_| true) {
                 self.give_unbegun_back(now, key, fx);
             }
             self.give_bundle_back(id);
@@ -236,7 +236,7 @@ impl Node {
         for key in self.tasks_in_bundle(id) {
             self.end_now(now, key, error.clone(), StopReason::Cancelled, fx);
         }
-        for key in self.constructors_that_wait_for(id) {
+        for key in self.unbegun_in(id, |kind| matches!(kind, Kind::Create(_))) {
             self.give_unbegun_back(now, key, fx);
         }
         for (actor, sandbox) in self.actors_in_bundle(id) {
@@ -267,23 +267,11 @@ impl Node {
         tasks.map(|(key, _)| key).collect()
     }
 
-    /// Tasks and constructors of other nodes that have not begun.
-    fn waiting_for(&self, id: BundleId) -> Vec<TaskKey> {
+    /// What of other nodes waits for a bundle and is of such a kind: tasks, and constructors of actors.
+    fn unbegun_in(&self, id: BundleId, is_meant: impl Fn(&Kind) -> bool) -> Vec<TaskKey> {
         let tasks = self.tasks.iter().filter(|(_, task)| {
             let class = self.classes.get(task.class).and_then(|class| class.group);
-            let waits = task.owner().is_some() && task.instance.is_none();
-            let begins = matches!(task.kind, Kind::Function | Kind::Create(_));
-            begins && waits && class == Some((id.group, Some(id.index)))
-        });
-        tasks.map(|(key, _)| key).collect()
-    }
-
-    /// Constructors of other nodes' actors that have not begun.
-    fn constructors_that_wait_for(&self, id: BundleId) -> Vec<TaskKey> {
-        let tasks = self.tasks.iter().filter(|(_, task)| {
-            let class = self.classes.get(task.class).and_then(|class| class.group);
-            let waits = task.owner().is_some() && task.instance.is_none();
-            matches!(task.kind, Kind::Create(_)) && waits && class == Some((id.group, Some(id.index)))
+            is_meant(&task.kind) && task.is_unbegun_of_another() && class == Some((id.group, Some(id.index)))
         });
         tasks.map(|(key, _)| key).collect()
     }

@@ -137,17 +137,10 @@ impl Node {
 
     /// What other nodes gave this one, and has not begun, goes back.
     pub(in crate::node) fn give_back_what_waits(&mut self, now: Time, fx: &mut Effects) {
-        let waits = |task: &Task| {
-            task.owner().is_some()
-                && task.instance.is_none()
-                && matches!(task.kind, Kind::Function | Kind::Create(_))
-        };
-        let keys: Vec<TaskKey> =
-            self.tasks.iter().filter(|(_, task)| waits(task)).map(|(key, _)| key).collect();
+        let waiting = self.tasks.iter().filter(|(_, task)| task.is_unbegun_of_another());
+        let keys: Vec<TaskKey> = waiting.map(|(key, _)| key).collect();
         for key in keys {
-            if self.tasks.contains_key(key) {
-                self.give_unbegun_back(now, key, fx);
-            }
+            self.give_unbegun_back(now, key, fx);
         }
     }
 

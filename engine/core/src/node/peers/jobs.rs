@@ -12,7 +12,6 @@ use crate::ids::{ComponentId, IdMap, JobId, NodeId, ObjectId};
 use crate::node::job::Job;
 use crate::node::peers::message::{Message, RemoteJob};
 use crate::node::{Effects, JobSpec, Node, RootEntry};
-use crate::resources::Quantity;
 use crate::time::Time;
 use crate::value::Handle;
 
@@ -82,15 +81,9 @@ impl Node {
 
     fn foreign_job(&self, job: &RemoteJob, component: ComponentId) -> Job {
         let spec = JobSpec {
-            job: job.id,
-            component,
-            entry: RootEntry::Main(Vec::new()),
-            cpus: Quantity::ZERO,
-            memory: None,
             unfinished_tasks_max: job.unfinished_tasks_max,
             task_memory_bytes: job.task_memory_bytes,
-            deadline: None,
-            is_attached: false,
+            ..JobSpec::new(job.id, component, RootEntry::Main(Vec::new()))
         };
         let mut new = Job::new(spec);
         new.home = (job.home != self.id).then_some(job.home);

@@ -369,7 +369,7 @@ impl Node {
 
     /// A task or constructor of another node's that has not begun goes back to its owner, wherever it waits.
     pub(in crate::node) fn give_unbegun_back(&mut self, now: Time, key: TaskKey, fx: &mut Effects) {
-        if let Some(owner) = self.tasks[key].owner() {
+        if let Some(owner) = self.tasks.get(key).and_then(|task| task.owner()) {
             let error = self.give_back(owner, key);
             self.end_now(now, key, error, StopReason::Cancelled, fx);
         }

@@ -403,15 +403,10 @@ impl World {
 
     fn spec(job: JobId, cpus: Quantity, unfinished_tasks_max: Option<usize>) -> JobSpec {
         JobSpec {
-            job,
-            component: component(),
-            entry: RootEntry::Main(Vec::new()),
             cpus,
             memory: Some(1 << 20),
             unfinished_tasks_max,
-            task_memory_bytes: None,
-            deadline: None,
-            is_attached: false,
+            ..JobSpec::new(job, component(), RootEntry::Main(Vec::new()))
         }
     }
 

@@ -150,17 +150,8 @@ fn a_timer_that_comes_early_or_often() {
 fn a_job_that_is_here_already_is_refused() {
     let mut world = World::with_cpus(1);
     let root = world.job();
-    let spec = crate::node::JobSpec {
-        job: world.job_of(root),
-        component: component(),
-        entry: crate::node::RootEntry::Invoke("f()".into()),
-        cpus: crate::resources::Quantity::ZERO,
-        memory: None,
-        unfinished_tasks_max: None,
-        task_memory_bytes: None,
-        deadline: None,
-        is_attached: false,
-    };
+    let entry = crate::node::RootEntry::Invoke("f()".into());
+    let spec = crate::node::JobSpec::new(world.job_of(root), component(), entry);
     let refused = world.event(|node, now, fx| node.submit_job(now, spec, fx));
     assert_eq!(refused.map_err(|error| error.code()).err(), Some(crate::error::ErrorCode::AlreadyExists));
     world.end();

@@ -12,14 +12,7 @@ use crate::work::StopReason;
 
 /// A job that the head places on this node, the only one without others' jobs.
 fn job(all: &mut Headed, retries: u32, index: usize) -> (JobId, Caller) {
-    let submission = Submission {
-        submission_id: String::new(),
-        digest: [0; 32],
-        name: String::new(),
-        namespace: "ours".to_owned(),
-        tenant: String::new(),
-        retries,
-    };
+    let submission = Submission { namespace: "ours".to_owned(), retries, ..Submission::default() };
     let job = all.event(|head, now, _| head.submit(now, submission)).expect("room");
     let Submitted::New(job) = job else { panic!("it is new") };
     let home = all.event(|head, _, _| head.place_job(job)).expect("nodes");
@@ -33,6 +26,17 @@ fn start(all: &mut Headed, run: JobId, home: NodeId) -> Caller {
     let root = all.cluster.worlds[index].submit_spec(World::spec_of(run));
     all.event(|head, now, _| head.job_started(now, run));
     all.cluster.worlds[index].caller(root)
+}
+
+/// A job that may be run again, with its root on the first of three nodes, and a task of it on the second.
+fn job_with_a_task_elsewhere() -> (Headed, JobId, Caller) {
+    let mut all = Headed::new(&[2, 1, 1]);
+    let (job, root) = job(&mut all, 1, 0);
+    let tasks = all.cluster.worlds[0].spawn_many(root, 3);
+    all.settle();
+    let there = *tasks.iter().find(|task| all.cluster.runs_on(**task) == Some(1)).expect("one is there");
+    let inside = all.cluster.worlds[1].caller(there);
+    (all, job, inside)
 }
 
 /// Ends the job at its present run.
@@ -91,12 +95,7 @@ fn nothing_of_the_lost_run_is_left_anywhere_when_the_next_begins() {
 // contract: J2
 #[test]
 fn what_comes_late_of_the_lost_run_is_of_a_job_that_has_ended() {
-    let mut all = Headed::new(&[2, 1, 1]);
-    let (job, root) = job(&mut all, 1, 0);
-    let tasks = all.cluster.worlds[0].spawn_many(root, 3);
-    all.settle();
-    let parent = *tasks.iter().find(|task| all.cluster.runs_on(**task) == Some(1)).expect("one is there");
-    let inside = all.cluster.worlds[1].caller(parent);
+    let (mut all, job, inside) = job_with_a_task_elsewhere();
     // It gives the third node a child, and that hears of the death before the child comes.
     let child = all.cluster.worlds[1].spawn(inside, &[], options());
     all.cluster.collect();
@@ -119,12 +118,7 @@ fn what_comes_late_of_the_lost_run_is_of_a_job_that_has_ended() {
 // contract: J2, P2
 #[test]
 fn placement_groups_of_the_lost_run_are_gone_and_their_names_free() {
-    let mut all = Headed::new(&[2, 1, 1]);
-    let (job, root) = job(&mut all, 1, 0);
-    let tasks = all.cluster.worlds[0].spawn_many(root, 3);
-    all.settle();
-    let parent = *tasks.iter().find(|task| all.cluster.runs_on(**task) == Some(1)).expect("one is there");
-    let inside = all.cluster.worlds[1].caller(parent);
+    let (mut all, job, inside) = job_with_a_task_elsewhere();
     let group = all.request(1, inside, GroupStrategy::Pack, vec![bundle(1)], Some("ours"));
     all.settle();
     all.hold(1);
@@ -152,12 +146,7 @@ fn placement_groups_of_the_lost_run_are_gone_and_their_names_free() {
 // contract: J2, A8
 #[test]
 fn detached_actors_of_the_lost_run_outlive_it_and_others_do_not() {
-    let mut all = Headed::new(&[2, 1, 1]);
-    let (job, root) = job(&mut all, 1, 0);
-    let tasks = all.cluster.worlds[0].spawn_many(root, 3);
-    all.settle();
-    let parent = *tasks.iter().find(|task| all.cluster.runs_on(**task) == Some(1)).expect("one is there");
-    let inside = all.cluster.worlds[1].caller(parent);
+    let (mut all, job, inside) = job_with_a_task_elsewhere();
     let small = ActorOptions::default();
     let detached = ActorOptions { lifetime: Lifetime::Detached, ..ActorOptions::default() };
     let own = all.cluster.worlds[1].create(inside, small);

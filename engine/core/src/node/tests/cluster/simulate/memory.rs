@@ -180,11 +180,8 @@ impl Simulation {
         let id = self.random.of(["one", "four", "three", "twelve"]);
         let submission = Submission {
             submission_id: id.to_owned(),
-            digest: [1; 32],
-            name: String::new(),
-            namespace: String::new(),
-            tenant: String::new(),
             retries: id.len() as u32 - 3,
+            ..Submission::default()
         };
         match self.head.submit(self.now, submission) {
             Ok(Submitted::New(job)) => match self.head.place_job(job) {
