@@ -206,6 +206,13 @@ impl Node {
             task.owner().is_some() && task.is_ahead() && task.state == TaskState::PendingPlacement
         };
         let (in_line, said) = (self.tasks.values().filter(is_in_line).count(), self.peers.ahead_in_line);
+        for peer in self.peers.ids() {
+            let counted = self.tasks.values().filter(is_in_line).filter(|task| task.owner() == Some(peer));
+            let (counted, said) = (counted.count(), self.peers.in_line_of(peer));
+            if counted != said {
+                return Some(format!("{counted} of {peer} wait ahead of room, and the books say {said}"));
+            }
+        }
         (in_line != said).then(|| format!("{in_line} of others wait ahead of room, and the books say {said}"))
     }
 

@@ -292,8 +292,9 @@ impl Node {
         self.active_calls -= usize::from(was_active);
         self.active_calls += usize::from(is_active);
         if task.is_ahead() {
-            self.peers.ahead_in_line -= usize::from(was == TaskState::PendingPlacement);
-            self.peers.ahead_in_line += usize::from(state == TaskState::PendingPlacement);
+            let owner = task.owner();
+            let waits = |state| state == TaskState::PendingPlacement;
+            self.peers.note_in_line(owner, waits(was), waits(state));
         }
         let fetches = |state| matches!(state, TaskState::PendingStoreMemory | TaskState::FetchingArgs);
         self.storage.fetching_tasks += usize::from(fetches(state));

@@ -83,6 +83,8 @@ pub(super) struct Peers {
     waiting: VecDeque<(Time, TaskKey)>,
     /// How many tasks are in line here that were given ahead.
     pub ahead_in_line: usize,
+    /// A session is to be looked at, and the timer was not armed for it.
+    is_timer_set: bool,
     /// Nodes that have got room.
     news: choose::News,
     /// Where the next look for a node begins.
@@ -101,6 +103,8 @@ struct Peer {
     timer: Option<Time>,
     /// It is in the outbox.
     is_queued: bool,
+    /// How many tasks of its are in line here that it has given ahead.
+    in_line: usize,
     /// Of what it has free, in its packet that is being dealt with.
     load_version: u64,
 }
@@ -118,6 +122,21 @@ impl Peers {
     /// The other nodes.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes.keys().copied()
+    }
+
+    /// A task here that was given ahead was in line, or is now.
+    pub fn note_in_line(&mut self, owner: Option<NodeId>, was: bool, is: bool) {
+        self.ahead_in_line -= usize::from(was);
+        self.ahead_in_line += usize::from(is);
+        if let Some(peer) = owner.and_then(|owner| self.nodes.get_mut(&owner)) {
+            peer.in_line -= usize::from(was);
+            peer.in_line += usize::from(is);
+        }
+    }
+
+    /// How many tasks of a node are in line here that it has given ahead.
+    pub fn in_line_of(&self, node: NodeId) -> usize {
+        self.nodes.get(&node).map_or(0, |peer| peer.in_line)
     }
 
     pub fn is_known(&self, node: NodeId) -> bool {
@@ -227,6 +246,7 @@ impl Node {
             session: Session::new(),
             timer: None,
             is_queued: false,
+            in_line: 0,
             load_version: 0,
         })
     }
@@ -245,13 +265,31 @@ impl Node {
         number
     }
 
+    /// Queues the end of a very short task. As long as more of the node's tasks are in line here than have
+    /// ended and are not told of, it goes with the next ones, after [`session::HOLD_MAX`] at the latest: a
+    /// packet for each would cost both nodes more than the tasks do, and at half of the line there is time
+    /// for more to come.
+    pub(super) fn tell_end_of_many(&mut self, now: Time, to: NodeId, message: Message) {
+        let is_last = |peer: &Peer| peer.session.held() >= peer.in_line;
+        let Some(peer) = self.peers.nodes.get_mut(&to).filter(|peer| !is_last(peer)) else {
+            self.tell(to, message);
+            return;
+        };
+        peer.session.push_held(now, message);
+        if peer.session.held() == 1 {
+            let next = peer.session.next_timer();
+            self.peers.set_timer(to, next);
+            self.peers.is_timer_set = true;
+        }
+    }
+
     /// Sends what was queued. Called after every event.
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
         self.flush_groups(fx);
         self.flush_runs(fx);
         self.tell_of_room();
         self.look_whether_drained(now, fx);
-        if self.peers.outbox.is_empty() {
+        if self.peers.outbox.is_empty() && !std::mem::take(&mut self.peers.is_timer_set) {
             return;
         }
         for to in std::mem::take(&mut self.peers.outbox) {

@@ -17,6 +17,9 @@ pub(super) const RESEND_AFTER: Duration = Duration::from_millis(200);
 pub(super) const ACKNOWLEDGE_AFTER: Duration = Duration::from_millis(20);
 const UNACKNOWLEDGED_MAX: u64 = 256;
 
+/// How long a message waits for others to go with.
+pub(super) const HOLD_MAX: Duration = Duration::from_millis(1);
+
 /// Both directions with one peer, as one end sees them.
 #[derive(Default)]
 pub(super) struct Session {
@@ -26,6 +29,12 @@ pub(super) struct Session {
     first: u64,
     /// How many of `out` were sent.
     sent: usize,
+    /// Something in `out` is to be sent at once.
+    is_urgent: bool,
+    /// Messages that were put to wait since something was sent.
+    held: usize,
+    /// When they are to be sent at the latest.
+    hold_until: Option<Time>,
     /// The number of the last message that came, with all before it.
     received: u64,
     /// The number of the last one that the peer was told of.
@@ -51,7 +60,20 @@ impl Session {
     /// Queues a message; its number.
     pub fn push(&mut self, message: Message) -> u64 {
         self.out.push_back(message);
+        self.is_urgent = true;
         self.first + self.out.len() as u64 - 1
+    }
+
+    /// Queues a message that waits a little for others to go with.
+    pub fn push_held(&mut self, now: Time, message: Message) {
+        self.out.push_back(message);
+        self.held += 1;
+        self.hold_until.get_or_insert(now + HOLD_MAX);
+    }
+
+    /// Messages that wait for others to go with.
+    pub fn held(&self) -> usize {
+        self.held
     }
 
     /// Messages that the peer has not acknowledged.
@@ -74,8 +96,9 @@ impl Session {
         let due = |at: Option<Time>| at.is_some_and(|at| at <= now);
         if due(self.resend_at) {
             self.sent = 0;
+            self.is_urgent = true;
         }
-        let has_news = self.sent < self.out.len();
+        let has_news = self.sent < self.out.len() && (self.is_urgent || due(self.hold_until));
         let must_acknowledge = due(self.acknowledge_at) || self.received - self.told >= UNACKNOWLEDGED_MAX;
         if !has_news && !must_acknowledge {
             return None;
@@ -83,6 +106,7 @@ impl Session {
         let first = self.first + self.sent as u64;
         let messages = self.out.iter().skip(self.sent).cloned().collect();
         self.sent = self.out.len();
+        (self.is_urgent, self.held, self.hold_until) = (false, 0, None);
         if !self.out.is_empty() && (has_news || self.resend_at.is_none()) {
             self.resend_at = Some(now + RESEND_AFTER);
         }
@@ -134,6 +158,7 @@ impl Session {
     /// The connection was made anew: what was sent may be lost. `numbers_anew` is a planted bug.
     pub fn reconnected(&mut self, numbers_anew: bool) {
         self.sent = 0;
+        self.is_urgent = true;
         self.resend_at = None;
         if numbers_anew {
             self.first = 1;
@@ -142,7 +167,7 @@ impl Session {
 
     /// When [`Self::take_batch`] is to be called at the latest.
     pub fn next_timer(&self) -> Option<Time> {
-        [self.resend_at, self.acknowledge_at].into_iter().flatten().min()
+        [self.resend_at, self.acknowledge_at, self.hold_until].into_iter().flatten().min()
     }
 }
 

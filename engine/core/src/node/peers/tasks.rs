@@ -12,6 +12,7 @@ use crate::node::class::ClassSpec;
 use crate::node::peers::message::{
     ActorPart, Failure, Held, Incarnation, Message, Parcel, RemoteJob, RemotePlace, RemoteTask,
 };
+use crate::node::peers::session::HOLD_MAX;
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, Telling};
 use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
@@ -400,7 +401,13 @@ impl Node {
                 Err(self.pack_error(owner, &Error::clone(&error).with_path(path)))
             }
         };
-        self.tell(owner, Message::Ended { task: results.id, attempt, ran, result });
+        let message = Message::Ended { task: results.id, attempt, ran, result };
+        match ran.is_some_and(|ran| ran <= HOLD_MAX / 4) {
+            true => self.tell_end_of_many(now, owner, message),
+            false => {
+                self.tell(owner, message);
+            }
+        }
     }
 
     /// The owner wants an attempt to end.

@@ -58,11 +58,42 @@ fn once_tasks_of_a_kind_are_known_to_be_short_some_wait_where_they_will_run() {
     let why = cluster.worlds[0].node.explain(tasks[2]).expect("known");
     assert!(why.contains(&format!("is in line at {}", cluster.id(1))), "{why}");
     // No word is needed from the owner for the next one to begin.
+    cluster.advance(MILLISECOND);
     cluster.worlds[1].finish(tasks[0]);
     assert_eq!(at(&cluster, 1, &tasks), (2, 3));
     cluster.settle();
     assert_eq!(at(&cluster, 1, &tasks).1, 4, "and the next ones come before they are needed");
     finish_all(&mut cluster, &tasks[1..]);
+    cluster.end();
+}
+
+#[test]
+fn the_ends_of_very_short_ones_go_together_and_not_late() {
+    let (mut cluster, root) = knowing(&[0, 1], 16, MILLISECOND / 50, &options());
+    let tasks = spawn(&mut cluster, root, 20, &options());
+    assert_eq!(at(&cluster, 1, &tasks), (1, 16));
+    let has_heard = |cluster: &Cluster| {
+        let has_ended = |task: &&TaskId| {
+            cluster.worlds[0].node.task(**task).is_none_or(|view| view.state == TaskState::Finished)
+        };
+        tasks.iter().filter(has_ended).count()
+    };
+    for ended in 1..9 {
+        assert_eq!(cluster.runs_on(tasks[ended - 1]), Some(1));
+        cluster.finish(tasks[ended - 1]);
+        assert_eq!(has_heard(&cluster), 0, "{ended} have ended");
+    }
+    cluster.finish(tasks[8]);
+    assert_eq!((has_heard(&cluster), at(&cluster, 1, &tasks)), (9, (1, 10)), "half of them");
+    cluster.finish(tasks[9]);
+    cluster.advance(MILLISECOND / 2);
+    assert_eq!(has_heard(&cluster), 9);
+    cluster.advance(MILLISECOND / 2);
+    assert_eq!(has_heard(&cluster), 10, "nothing else ends there");
+    cluster.finish(tasks[10]);
+    assert_eq!(has_heard(&cluster), 11, "it ran for longer");
+    finish_all(&mut cluster, &tasks[11..]);
+    assert_eq!(has_heard(&cluster), 20, "the last one has none to wait for");
     cluster.end();
 }
 
