@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use engine_core::node::{self, GroupRequest, Next, Spawned, Until, WaitState, Waitable};
+use engine_core::node::{self, GroupRequest, Next, Node, Spawned, Until, WaitState, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
@@ -61,24 +61,26 @@ impl GuestHost {
 impl Driver {
     /// The component and name that a guest means.
     fn resolve(&self, from: Caller, function: FunctionName) -> Result<Function, Error> {
-        let context = self.jobs.context(from.job).ok_or_else(stopped)?;
         let component = match &function.component {
-            Some(name) => {
-                context.components.get(name).copied().or_else(|| by_digest(&context.components, name))
-            }
-            None => self.read(|node| node.component_of(from.instance)),
+            Some(component) => self.component(from, component)?,
+            None => self.read(|node| own_component(node, from))?,
         };
-        let component = component.ok_or_else(|| {
+        Ok(Function { component, name: function.name.into() })
+    }
+
+    /// The component of the guest's job that has this name, or this digest.
+    fn component(&self, from: Caller, name: &str) -> Result<ComponentId, Error> {
+        let context = self.jobs.context(from.job).ok_or_else(stopped)?;
+        let named = context.components.get(name).copied();
+        named.or_else(|| by_digest(&context.components, name)).ok_or_else(|| {
             let known: Vec<&str> = context.components.keys().map(String::as_str).collect();
             Error::new(
                 ErrorCode::NotFound,
                 format!(
-                    "the job has no component {:?}; it brought {known:?}: submit it with --with NAME=FILE",
-                    function.component.unwrap_or_default()
+                    "the job has no component {name:?}; it brought {known:?}: submit it with --with NAME=FILE"
                 ),
             )
-        })?;
-        Ok(Function { component, name: function.name.into() })
+        })
     }
 
     fn namespace(&self, job: JobId, given: Option<&str>) -> Result<String, Error> {
@@ -87,6 +89,14 @@ impl Driver {
             None => Ok(self.jobs.context(job).ok_or_else(stopped)?.namespace.clone()),
         }
     }
+}
+
+/// The component that a guest is an instance of.
+fn own_component(node: &Node, from: Caller) -> Result<ComponentId, Error> {
+    node.component_of(from.instance).ok_or_else(|| {
+        let message = format!("{} is not being served any more: it was stopped", from.task);
+        Error::new(ErrorCode::TaskCancelled, message)
+    })
 }
 
 fn by_digest(
@@ -216,8 +226,17 @@ impl Host for GuestHost {
             ));
         }
         let driver = self.driver()?;
-        let function = driver.resolve(from, function)?;
-        driver.event(|node, now, fx| node.spawn(now, caller(from), function, arguments, options, fx))
+        let FunctionName { component, name } = function;
+        let component = component.map(|component| driver.component(from, &component)).transpose()?;
+        let name = name.into();
+        driver.event(|node, now, fx| {
+            let component = match component {
+                Some(component) => component,
+                None => own_component(node, from)?,
+            };
+            let function = Function { component, name };
+            node.spawn(now, caller(from), function, arguments, options, fx)
+        })
     }
 
     fn cancel(&self, from: Caller, task: TaskId, force: bool, recursive: bool) -> Result<(), Error> {
