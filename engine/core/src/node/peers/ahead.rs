@@ -13,6 +13,7 @@ use crate::ids::NodeId;
 use crate::node::edges::State;
 use crate::node::finish::is_within;
 use crate::node::peers::choose::Where;
+use crate::node::peers::session::HOLD_MAX;
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
 use crate::options::Strategy;
@@ -47,10 +48,20 @@ impl There {
     }
 }
 
-/// A mean comes down by this part of the difference with each attempt that ran for less; up by half.
-const DOWN_BY: u32 = 8;
+/// A mean moves by this part of the difference with each attempt.
+const MOVES_BY: u32 = 8;
+/// An attempt counts as at most so many times the mean. So one in ten that is far longer (the system gave
+/// its CPU to others meanwhile, say) hardly matters; of one in five the mean doubles until it is their own.
+const TIMES_MAX: u32 = 8;
+/// A mean counts as at least so much there.
+const SHORTEST: Duration = Duration::from_micros(10);
 /// With more classes in line before it, a class is not given ahead.
 pub(in crate::node) const BEFORE_MAX: usize = 16;
+
+/// Whether so short a task's messages may wait for others.
+pub(super) fn is_very_short(ran: Duration) -> bool {
+    ran <= HOLD_MAX / 4
+}
 
 /// Classes that are in line before one and found no room.
 pub(in crate::node) type Before = SmallVec<[ClassKey; BEFORE_MAX]>;
@@ -60,8 +71,7 @@ impl Ahead {
     fn note_ran(&mut self, ran: Duration) {
         self.mean = Some(match self.mean {
             None => ran,
-            Some(mean) if ran > mean => mean + (ran - mean) / 2,
-            Some(mean) => mean - (mean - ran) / DOWN_BY,
+            Some(mean) => mean - mean / MOVES_BY + ran.min(mean.max(SHORTEST) * TIMES_MAX) / MOVES_BY,
         });
     }
 
@@ -196,12 +206,18 @@ impl Node {
         }
     }
 
-    /// A task is given to a node ahead of its room.
-    pub(super) fn goes_ahead(&mut self, key: TaskKey, to: NodeId) {
+    /// A task is given to a node ahead of its room. How many may wait here to go with it: of very short
+    /// ones a third of what is given, so that twice as many are in line there.
+    pub(super) fn goes_ahead(&mut self, key: TaskKey, to: NodeId) -> usize {
         let task = &mut self.tasks[key];
         task.extra().ahead = true;
         self.counters.tasks_ahead += 1;
-        self.classes[task.class].ahead.change(to, |there| there.given += 1);
+        let ahead = &mut self.classes[task.class].ahead;
+        ahead.change(to, |there| there.given += 1);
+        match ahead.mean.is_some_and(is_very_short) {
+            true => ahead.nodes.get(&to).map_or(0, |there| there.given / 3),
+            false => 0,
+        }
     }
 
     /// A task that may have been given ahead is not at that node any more.

@@ -265,22 +265,21 @@ impl Node {
         number
     }
 
-    /// Queues the end of a very short task. As long as more of the node's tasks are in line here than have
-    /// ended and are not told of, it goes with the next ones, after [`session::HOLD_MAX`] at the latest: a
-    /// packet for each would cost both nodes more than the tasks do, and at half of the line there is time
-    /// for more to come.
-    pub(super) fn tell_end_of_many(&mut self, now: Time, to: NodeId, message: Message) {
-        let is_last = |peer: &Peer| peer.session.held() >= peer.in_line;
-        let Some(peer) = self.peers.nodes.get_mut(&to).filter(|peer| !is_last(peer)) else {
-            self.tell(to, message);
-            return;
+    /// Queues a message of a very short task, which waits for others to go with as long as fewer than
+    /// `others` wait already, [`session::HOLD_MAX`] at the most: a packet for each would cost both nodes more
+    /// than the tasks do. Its number.
+    pub(super) fn tell_with_others(&mut self, now: Time, to: NodeId, message: Message, others: usize) -> u64 {
+        let has_others = |peer: &&mut Peer| peer.session.held() < others;
+        let Some(peer) = self.peers.nodes.get_mut(&to).filter(has_others) else {
+            return self.tell(to, message);
         };
-        peer.session.push_held(now, message);
+        let number = peer.session.push_held(now, message);
         if peer.session.held() == 1 {
             let next = peer.session.next_timer();
             self.peers.set_timer(to, next);
             self.peers.is_timer_set = true;
         }
+        number
     }
 
     /// Sends what was queued. Called after every event.

@@ -64,11 +64,12 @@ impl Session {
         self.first + self.out.len() as u64 - 1
     }
 
-    /// Queues a message that waits a little for others to go with.
-    pub fn push_held(&mut self, now: Time, message: Message) {
+    /// Queues a message that waits a little for others to go with; its number.
+    pub fn push_held(&mut self, now: Time, message: Message) -> u64 {
         self.out.push_back(message);
         self.held += 1;
         self.hold_until.get_or_insert(now + HOLD_MAX);
+        self.first + self.out.len() as u64 - 1
     }
 
     /// Messages that wait for others to go with.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
+use crate::node::peers::ahead::is_very_short;
 use crate::node::peers::message::{
     ActorPart, Failure, Held, Incarnation, Message, Parcel, RemoteJob, RemotePlace, RemoteTask,
 };
-use crate::node::peers::session::HOLD_MAX;
 use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, Telling};
 use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
@@ -50,10 +50,8 @@ impl Node {
         };
         remote.part = self.hand_incarnation(key, to);
         self.go_away(now, key, to);
-        if ahead {
-            self.goes_ahead(key, to);
-        }
-        let number = self.tell(to, Message::Run(Box::new(remote)));
+        let others = if ahead { self.goes_ahead(key, to) } else { 0 };
+        let number = self.tell_with_others(now, to, Message::Run(Box::new(remote)), others);
         if spec.options.placement.group().is_none() {
             self.note_given(to, number, needs);
         }
@@ -402,12 +400,12 @@ impl Node {
             }
         };
         let message = Message::Ended { task: results.id, attempt, ran, result };
-        match ran.is_some_and(|ran| ran <= HOLD_MAX / 4) {
-            true => self.tell_end_of_many(now, owner, message),
-            false => {
-                self.tell(owner, message);
-            }
-        }
+        // Told at half of the line, so that more comes before it runs dry.
+        let others = match ran.is_some_and(is_very_short) {
+            true => self.peers.in_line_of(owner),
+            false => 0,
+        };
+        self.tell_with_others(now, owner, message, others);
     }
 
     /// The owner wants an attempt to end.
