@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine_core::head::{self, Head, Notice, Watch};
 use engine_core::node::{
-    Caller, Effect, Effects, JobSpec, Limits, Message, Node, NodeInfo, Packet, RootEntry,
+    Caller, Effect, Effects, JobSpec, Limits, Message, Node, NodeInfo, Packet, RootEntry, TaskState,
 };
 use engine_core::options::{Function, TaskOptions};
 use engine_core::resources::{Quantity, Resources};
@@ -23,6 +23,8 @@ const NODES_PER_OWNER: usize = 20;
 const OWNERS_MAX: usize = 50;
 /// Of the others a node knows so many where views are sampled.
 const SAMPLE: u64 = 64;
+/// How often it is looked where tasks and CPUs are.
+const CENSUS_EVERY: Duration = Duration::from_millis(33);
 /// A node gives a sign of life at least every so many turns, as the agent does.
 const TURNS_PER_SIGN_OF_LIFE: u32 = 5;
 
@@ -42,6 +44,24 @@ pub struct Costs {
     pub head_joins: Cost,
     pub head_heard: Cost,
     pub head_timer: Cost,
+}
+
+/// Where tasks and CPUs are: sums over all looks.
+#[derive(Default, Clone, Copy)]
+pub struct Census {
+    pub looks: u64,
+    /// CPUs that nothing runs on.
+    pub idle: u64,
+    /// Of them, those of nodes with a task in line.
+    pub idle_with_line: u64,
+    /// Tasks in line at their owners.
+    pub with_owners: u64,
+    /// Tasks in line at nodes that run tasks.
+    pub with_runners: u64,
+    /// The longest line at a node that runs tasks.
+    pub longest: u64,
+    /// Nodes with an idle CPU.
+    pub idle_nodes: u64,
 }
 
 /// What has gone over the wires.
@@ -104,6 +124,7 @@ pub struct Cluster {
     pub refused: u64,
     pub costs: Costs,
     pub traffic: Traffic,
+    pub census: Census,
     joins_under_way: u64,
     joined: usize,
     pub has_joined: Option<Time>,
@@ -169,6 +190,7 @@ impl Cluster {
             refused: 0,
             costs: Costs::default(),
             traffic: Traffic::default(),
+            census: Census::default(),
             joins_under_way: 0,
             joined: 0,
             has_joined: None,
@@ -223,6 +245,7 @@ impl Cluster {
         self.has_joined = Some(self.now);
         self.begin = (self.now, self.costs, self.traffic);
         let slots = (self.nodes() - self.owners) as u64 * CPUS;
+        self.queue.add(self.now + Duration::from_millis(200), Event::Census);
         // A quarter more than its share can run at once, so that there is always something in line.
         let window = (slots * 5 / 4 / self.owners as u64).max(1);
         for _ in 0..window {
@@ -274,6 +297,33 @@ impl Cluster {
                 Err(again) => again.into_iter().for_each(|again| self.queue.add(again, Event::HeadTimer)),
             },
             Event::Told(at, notice) => self.told(at, notice),
+            Event::Census => {
+                self.count();
+                self.queue.add(self.now + CENSUS_EVERY, Event::Census);
+            }
+        }
+    }
+
+    /// Looks where tasks and CPUs are, until nodes die.
+    fn count(&mut self) {
+        if self.deaths[0].at.is_some() {
+            return;
+        }
+        let census = &mut self.census;
+        census.looks += 1;
+        for (at, machine) in self.machines.iter().enumerate() {
+            let view = machine.node.node_view();
+            let in_line = view.by_state[TaskState::PendingPlacement as usize];
+            if at < self.owners {
+                census.with_owners += in_line;
+                continue;
+            }
+            let idle = (view.free.cpus.0 / Quantity::units(1).0) as u64;
+            census.idle += idle;
+            census.idle_nodes += u64::from(idle > 0);
+            census.idle_with_line += if in_line > 0 { idle } else { 0 };
+            census.with_runners += in_line;
+            census.longest = census.longest.max(in_line);
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Event {
     Broke(u32),
     /// The head's timer.
     HeadTimer,
+    /// It is looked where the tasks are.
+    Census,
     /// A node hears from the head.
     Told(u32, Notice),
 }
