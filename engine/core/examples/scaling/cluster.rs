@@ -126,7 +126,8 @@ pub struct Cluster {
     pub traffic: Traffic,
     pub census: Census,
     joins_under_way: u64,
-    joined: usize,
+    /// Nodes that the head has told of.
+    told_of: HashSet<u32>,
     pub has_joined: Option<Time>,
     /// At the first task and at the deaths: what had been done until then.
     pub begin: (Time, Costs, Traffic),
@@ -192,7 +193,7 @@ impl Cluster {
             traffic: Traffic::default(),
             census: Census::default(),
             joins_under_way: 0,
-            joined: 0,
+            told_of: HashSet::new(),
             has_joined: None,
             begin: Default::default(),
             half: Default::default(),
@@ -223,7 +224,7 @@ impl Cluster {
         {
             self.now = at;
             self.happen(event);
-            if self.has_joined.is_none() && self.joined == self.nodes() && self.joins_under_way == 0 {
+            if self.has_joined.is_none() && self.told_of.len() == self.nodes() && self.joins_under_way == 0 {
                 self.begin();
             }
             if said.elapsed() > Duration::from_secs(10) {
@@ -271,7 +272,6 @@ impl Cluster {
             Event::Joins(at) => {
                 let node = &self.machines[at as usize].node;
                 let info = NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() };
-                self.joined += 1;
                 let cost =
                     self.at_head(|head, now, fx| head.node_joins(now, info, fx).expect("room for all"));
                 self.costs.head_joins += cost;
@@ -283,6 +283,11 @@ impl Cluster {
                 let cost = self.at_head(|head, now, fx| {
                     head.heard_of(now, id, load, fx);
                 });
+                self.costs.head_heard += cost;
+            }
+            Event::Wants(at, wants) => {
+                let id = self.machines[at as usize].node.id();
+                let cost = self.at_head(|head, _, fx| head.wants_loads(id, wants, fx));
                 self.costs.head_heard += cost;
             }
             Event::Broke(at) => {
@@ -348,6 +353,10 @@ impl Cluster {
                     if let Some(when) = self.machines[at as usize].alarm.set(when) {
                         self.queue.add(when.max(self.now), Event::Timer(at));
                     }
+                }
+                Effect::AskForLoads(wants) => {
+                    let arrival = self.network.arrival(self.now, at, HEAD);
+                    self.queue.add(arrival, Event::Wants(at, wants));
                 }
                 _ => {}
             }
@@ -512,13 +521,11 @@ impl Cluster {
         self.traffic.notice_bytes += crate::report::bytes_of(&notice);
         let Some(to) = self.index.get(&to).copied() else { return };
         let sample = self.machines[to as usize].sample.as_ref();
-        let is_wanted = match (&notice, sample) {
-            (Notice::Joined(info), Some(sample)) => {
-                self.index.get(&info.id).is_some_and(|at| sample.contains(at))
-            }
-            (Notice::Loads(_), Some(_)) => false,
-            _ => true,
-        };
+        let is_wanted = !matches!((&notice, sample), (Notice::Loads(_), Some(_)));
+        if let (Notice::Joined(infos), 0) = (&notice, to) {
+            // The first owner hears of all, in as many lists as there are.
+            self.told_of.extend(infos.iter().filter_map(|info| self.index.get(&info.id)));
+        }
         if let Notice::Loads(loads) = &notice {
             self.traffic.loads += loads.len() as u64;
         }
@@ -531,9 +538,16 @@ impl Cluster {
 
     fn told(&mut self, at: u32, notice: Notice) {
         match notice {
-            Notice::Joined(info) => {
+            Notice::Joined(infos) => {
                 self.joins_under_way -= 1;
-                let cost = self.event(at, |node, now, fx| node.node_joined(now, info, fx));
+                let sample = self.machines[at as usize].sample.as_ref();
+                let is_known = |info: &&NodeInfo| {
+                    sample.is_none_or(|sample| self.index.get(&info.id).is_some_and(|at| sample.contains(at)))
+                };
+                let known: Vec<NodeInfo> = infos.iter().filter(is_known).cloned().collect();
+                let cost = self.event(at, |node, now, fx| {
+                    known.into_iter().for_each(|info| node.node_joined(now, info, fx));
+                });
                 self.costs.membership += cost;
             }
             Notice::Dead(id, _) => {
@@ -546,7 +560,7 @@ impl Cluster {
             }
             Notice::Loads(loads) => {
                 let cost = self.event(at, |node, now, fx| {
-                    loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                    loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
                 });
                 self.costs.loads += cost;
             }

@@ -21,6 +21,8 @@ pub enum Event {
     Joins(u32),
     /// The head hears what a node has free.
     Heard(u32, Load),
+    /// The head hears whether a node wants to be told of loads.
+    Wants(u32, bool),
     /// The head sees that the connection to a node broke.
     Broke(u32),
     /// The head's timer.

@@ -10,7 +10,7 @@ use crate::measure::{Cost, peak_bytes};
 /// and a version, a message has 14 bytes of HTTP/2 and gRPC. An estimate: nothing is encoded here.
 pub fn bytes_of(notice: &Notice) -> u64 {
     let of_one = match notice {
-        Notice::Joined(_) => 120,
+        Notice::Joined(infos) => 120 * infos.len() as u64,
         Notice::Dead(..) => 95,
         Notice::Loads(loads) => 52 * loads.len() as u64,
         Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => 0,

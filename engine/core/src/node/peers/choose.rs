@@ -98,6 +98,7 @@ impl Node {
         if !leaves {
             return if here && self.fits(class, fx) { Where::Here } else { Where::Nowhere };
         }
+        self.peers.asking.looks(fx);
         let placement = self.classes[class].spec.options.placement.clone();
         if let Strategy::Node(node, soft) = placement.strategy
             && !(soft && self.is_leaving(node))

@@ -74,6 +74,8 @@ pub(super) struct Peers {
     /// Jobs of this node that have ended and of which objects may be left on several.
     sweeps: sweep::Sweeps,
     spread: u64,
+    /// Whether the head tells this node what others have free.
+    pub asking: room::Asking,
     /// Nodes whose tasks were refused here.
     refused: room::RefusedHere,
     /// How often this node has said what it has free.
@@ -146,11 +148,12 @@ impl Peers {
         self.references.left().into_iter().chain(hosted)
     }
 
-    /// When a session is to be looked at, a task that was given ahead goes back, or somebody hears of room.
+    /// When a session is to be looked at, a task that was given ahead goes back, somebody hears of room, or
+    /// it is looked whether this node still wants to hear of room.
     pub fn next_timer(&self) -> Option<Time> {
         let session = self.due.first().map(|(at, _)| *at);
         let waiting = self.waiting.front().map(|(at, _)| *at);
-        [session, waiting, self.refused.at].into_iter().flatten().min()
+        [session, waiting, self.refused.at, self.asking.at].into_iter().flatten().min()
     }
 
     fn set_timer(&mut self, node: NodeId, at: Option<Time>) {
@@ -249,10 +252,11 @@ impl Node {
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
         self.flush_groups(fx);
         self.flush_runs(fx);
-        let was_due = self.peers.refused.at;
+        let next = self.peers.next_timer();
         self.tell_of_room(now);
+        self.look_whether_asking(now, fx);
         self.look_whether_drained(now, fx);
-        if self.peers.outbox.is_empty() && self.peers.refused.at == was_due {
+        if self.peers.outbox.is_empty() && self.peers.next_timer() == next {
             return;
         }
         for to in std::mem::take(&mut self.peers.outbox) {
@@ -330,6 +334,7 @@ impl Node {
             self.send_batch(now, node, fx);
         }
         self.tell_of_room(now);
+        self.look_whether_asking(now, fx);
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message, fx: &mut Effects) {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{NodeId, TaskId};
-use crate::node::Node;
 use crate::node::peers::message::{Load, Message};
+use crate::node::{Effect, Effects, Node};
 use crate::resources::Resources;
 use crate::time::Time;
 
@@ -70,6 +70,56 @@ impl Room {
     /// Whether it has never said anything.
     pub fn is_unknown(&self) -> bool {
         self.said == Load::default()
+    }
+}
+
+/// A node that has not looked for room on others for so long need not hear what they have free.
+const ASK_FOR: Duration = Duration::from_secs(1);
+
+/// Whether this node hears from the head what others have free: as long as it looks for room on them.
+pub(in crate::node) struct Asking {
+    is_told: bool,
+    /// The line to the head was made anew, and nothing of this was said on it.
+    is_unsaid: bool,
+    /// It has looked for room since it was last asked whether it does.
+    has_looked: bool,
+    /// When it is asked.
+    pub at: Option<Time>,
+}
+
+impl Default for Asking {
+    fn default() -> Self {
+        Self { is_told: true, is_unsaid: false, has_looked: false, at: None }
+    }
+}
+
+impl Asking {
+    /// The node looks for room on others.
+    pub fn looks(&mut self, fx: &mut Effects) {
+        self.has_looked = true;
+        if !std::mem::replace(&mut self.is_told, true) {
+            fx.push(Effect::AskForLoads(true));
+        }
+    }
+
+    /// The head has forgotten what was said on the line before.
+    pub fn line_anew(&mut self) {
+        self.is_unsaid = true;
+    }
+
+    fn turn(&mut self, now: Time, fx: &mut Effects) {
+        if std::mem::take(&mut self.is_unsaid) {
+            fx.push(Effect::AskForLoads(self.is_told));
+        }
+        if !self.is_told || self.at.is_some_and(|at| at > now) {
+            return;
+        }
+        if self.at.is_none() || std::mem::take(&mut self.has_looked) {
+            self.at = Some(now + ASK_FOR);
+        } else {
+            (self.is_told, self.at) = (false, None);
+            fx.push(Effect::AskForLoads(false));
+        }
     }
 }
 
@@ -146,6 +196,15 @@ impl Node {
         }
         for node in self.peers.refused.due(now, &self.free) {
             self.tell(node, Message::HasRoom);
+        }
+    }
+
+    /// Has the head tell this node no more what others have free, when it has not looked for room for long.
+    pub(super) fn look_whether_asking(&mut self, now: Time, fx: &mut Effects) {
+        if self.peers.is_empty() {
+            self.peers.asking.at = None;
+        } else {
+            self.peers.asking.turn(now, fx);
         }
     }
 

@@ -141,3 +141,26 @@ fn room_that_the_first_does_not_want_is_told_to_more_and_more() {
     finish_all(&mut cluster, vec![last]);
     cluster.end();
 }
+
+#[test]
+fn a_node_hears_what_others_have_free_as_long_as_it_looks_for_room() {
+    let (mut cluster, roots) = owners_and_runners(1, 1, 1, &Limits::default());
+    let asked = |cluster: &mut Cluster, at: usize| std::mem::take(&mut cluster.worlds[at].asks_for_loads);
+    cluster.advance(MILLISECOND);
+    let tasks = spawn_all(&mut cluster, &roots, 1);
+    cluster.settle();
+    cluster.advance(3 * Duration::from_secs(1));
+    assert_eq!((asked(&mut cluster, 0), asked(&mut cluster, 1)), (vec![false], vec![false]));
+    finish_all(&mut cluster, tasks);
+    let tasks = spawn_all(&mut cluster, &roots, 2);
+    cluster.settle();
+    assert_eq!((asked(&mut cluster, 0), asked(&mut cluster, 1)), (vec![true], vec![]), "at once, and once");
+    finish_all(&mut cluster, tasks);
+    cluster.worlds[0].event(|node, _, _| node.head_line_anew());
+    assert_eq!(asked(&mut cluster, 0), [true], "who listens on a new line knows nothing of it");
+    cluster.advance(3 * Duration::from_secs(1));
+    assert_eq!(asked(&mut cluster, 0), [false]);
+    cluster.worlds[0].event(|node, _, _| node.head_line_anew());
+    assert_eq!(asked(&mut cluster, 0), [false]);
+    cluster.end();
+}
