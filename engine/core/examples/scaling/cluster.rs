@@ -323,7 +323,7 @@ impl Cluster {
                 census.with_owners += in_line;
                 continue;
             }
-            let idle = (view.free.cpus.0 / Quantity::units(1).0) as u64;
+            let idle = view.free.cpus.0 / Quantity::units(1).0;
             census.idle += idle;
             census.idle_nodes += u64::from(idle > 0);
             census.idle_with_line += if in_line > 0 { idle } else { 0 };
