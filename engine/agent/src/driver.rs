@@ -174,6 +174,11 @@ impl Driver {
                 Some(network) => network.requests.tell_of_groups(&message),
                 None => self.groups.tell_own_head(*message),
             },
+            Effect::AskForLoads(wants) => {
+                if let Some(network) = self.network.get() {
+                    network.requests.ask_for_loads(wants);
+                }
+            }
             Effect::RunGone(run) => match self.network.get() {
                 Some(network) => network.requests.run_is_gone(run),
                 None => tracing::error!(%run, "a node of its own was asked for the end of a lost run"),

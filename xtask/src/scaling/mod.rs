@@ -100,12 +100,15 @@ impl Figures {
 }
 
 /// The rows of the table: what is shown, from which field, in which unit, with how many decimals.
-const ROWS: [(&str, &str, f64, usize); 25] = [
+const ROWS: [(&str, &str, f64, usize); 28] = [
     ("owners", "owners", 1.0, 0),
     ("tasks", "tasks", 1.0, 0),
     ("a task runs for, ms", "task_ms", 1.0, 0),
     ("every node knows all", "full_views", 1.0, 0),
     ("tasks/s, virtual", "tasks_per_virtual_s", 1.0, 0),
+    ("CPUs idle", "idle_cpus", 1.0, 0),
+    ("tasks in line at owners", "in_line_at_owners", 1.0, 0),
+    ("tasks in line elsewhere", "in_line_at_runners", 1.0, 0),
     ("owner's core, µs per task", "owner_ns_per_task", 1e-3, 1),
     ("runner's core, µs per task", "runner_ns_per_task", 1e-3, 1),
     ("tasks/s of one owner's control path", "owner_tasks_per_cpu_s", 1.0, 0),

@@ -188,8 +188,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             // A head without its memory has forgotten it.
             say_that_it_drains(driver);
         }
-        Some(head_message::Message::Joined(member)) => {
-            network.add(driver, member).unwrap_or_else(nonsense);
+        Some(head_message::Message::Joined(joined)) => {
+            for member in joined.members {
+                network.add(driver, member).unwrap_or_else(nonsense);
+            }
         }
         Some(head_message::Message::Dead(dead)) => match node_id(&dead.node_id) {
             Ok(id) => {

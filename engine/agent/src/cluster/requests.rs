@@ -79,6 +79,15 @@ impl Requests {
         }
     }
 
+    /// Says whether this node wants to be told what others have free. Without a line nothing is said: on a
+    /// new one it is told.
+    pub(crate) fn ask_for_loads(&self, wants: bool) {
+        if let Some(line) = &self.0.lock().line {
+            let message = node_message::Message::WantsLoads(wants);
+            drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
+        }
+    }
+
     /// Tells the head of placement groups. Before the report of a new line, and without one, nothing is said:
     /// the report tells all.
     pub(crate) fn tell_of_groups(&self, message: &GroupMessage) {

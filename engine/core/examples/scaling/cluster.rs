@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use engine_core::head::{self, Head, Notice, Watch};
 use engine_core::node::{
-    Caller, Effect, Effects, JobSpec, Limits, Message, Node, NodeInfo, Packet, RootEntry,
+    Caller, Effect, Effects, JobSpec, Limits, Message, Node, NodeInfo, Packet, RootEntry, TaskState,
 };
 use engine_core::options::{Function, TaskOptions};
 use engine_core::resources::{Quantity, Resources};
@@ -23,6 +23,8 @@ const NODES_PER_OWNER: usize = 20;
 const OWNERS_MAX: usize = 50;
 /// Of the others a node knows so many where views are sampled.
 const SAMPLE: u64 = 64;
+/// How often it is looked where tasks and CPUs are.
+const CENSUS_EVERY: Duration = Duration::from_millis(33);
 /// A node gives a sign of life at least every so many turns, as the agent does.
 const TURNS_PER_SIGN_OF_LIFE: u32 = 5;
 
@@ -42,6 +44,24 @@ pub struct Costs {
     pub head_joins: Cost,
     pub head_heard: Cost,
     pub head_timer: Cost,
+}
+
+/// Where tasks and CPUs are: sums over all looks.
+#[derive(Default, Clone, Copy)]
+pub struct Census {
+    pub looks: u64,
+    /// CPUs that nothing runs on.
+    pub idle: u64,
+    /// Of them, those of nodes with a task in line.
+    pub idle_with_line: u64,
+    /// Tasks in line at their owners.
+    pub with_owners: u64,
+    /// Tasks in line at nodes that run tasks.
+    pub with_runners: u64,
+    /// The longest line at a node that runs tasks.
+    pub longest: u64,
+    /// Nodes with an idle CPU.
+    pub idle_nodes: u64,
 }
 
 /// What has gone over the wires.
@@ -104,8 +124,10 @@ pub struct Cluster {
     pub refused: u64,
     pub costs: Costs,
     pub traffic: Traffic,
+    pub census: Census,
     joins_under_way: u64,
-    joined: usize,
+    /// Nodes that the head has told of.
+    told_of: HashSet<u32>,
     pub has_joined: Option<Time>,
     /// At the first task and at the deaths: what had been done until then.
     pub begin: (Time, Costs, Traffic),
@@ -169,8 +191,9 @@ impl Cluster {
             refused: 0,
             costs: Costs::default(),
             traffic: Traffic::default(),
+            census: Census::default(),
             joins_under_way: 0,
-            joined: 0,
+            told_of: HashSet::new(),
             has_joined: None,
             begin: Default::default(),
             half: Default::default(),
@@ -201,7 +224,7 @@ impl Cluster {
         {
             self.now = at;
             self.happen(event);
-            if self.has_joined.is_none() && self.joined == self.nodes() && self.joins_under_way == 0 {
+            if self.has_joined.is_none() && self.told_of.len() == self.nodes() && self.joins_under_way == 0 {
                 self.begin();
             }
             if said.elapsed() > Duration::from_secs(10) {
@@ -223,6 +246,7 @@ impl Cluster {
         self.has_joined = Some(self.now);
         self.begin = (self.now, self.costs, self.traffic);
         let slots = (self.nodes() - self.owners) as u64 * CPUS;
+        self.queue.add(self.now + Duration::from_millis(200), Event::Census);
         // A quarter more than its share can run at once, so that there is always something in line.
         let window = (slots * 5 / 4 / self.owners as u64).max(1);
         for _ in 0..window {
@@ -248,7 +272,6 @@ impl Cluster {
             Event::Joins(at) => {
                 let node = &self.machines[at as usize].node;
                 let info = NodeInfo { id: node.id(), labels: Vec::new(), total: node.ledger().0.clone() };
-                self.joined += 1;
                 let cost =
                     self.at_head(|head, now, fx| head.node_joins(now, info, fx).expect("room for all"));
                 self.costs.head_joins += cost;
@@ -260,6 +283,11 @@ impl Cluster {
                 let cost = self.at_head(|head, now, fx| {
                     head.heard_of(now, id, load, fx);
                 });
+                self.costs.head_heard += cost;
+            }
+            Event::Wants(at, wants) => {
+                let id = self.machines[at as usize].node.id();
+                let cost = self.at_head(|head, _, fx| head.wants_loads(id, wants, fx));
                 self.costs.head_heard += cost;
             }
             Event::Broke(at) => {
@@ -274,6 +302,33 @@ impl Cluster {
                 Err(again) => again.into_iter().for_each(|again| self.queue.add(again, Event::HeadTimer)),
             },
             Event::Told(at, notice) => self.told(at, notice),
+            Event::Census => {
+                self.count();
+                self.queue.add(self.now + CENSUS_EVERY, Event::Census);
+            }
+        }
+    }
+
+    /// Looks where tasks and CPUs are, until nodes die.
+    fn count(&mut self) {
+        if self.deaths[0].at.is_some() {
+            return;
+        }
+        let census = &mut self.census;
+        census.looks += 1;
+        for (at, machine) in self.machines.iter().enumerate() {
+            let view = machine.node.node_view();
+            let in_line = view.by_state[TaskState::PendingPlacement as usize];
+            if at < self.owners {
+                census.with_owners += in_line;
+                continue;
+            }
+            let idle = view.free.cpus.0 / Quantity::units(1).0;
+            census.idle += idle;
+            census.idle_nodes += u64::from(idle > 0);
+            census.idle_with_line += if in_line > 0 { idle } else { 0 };
+            census.with_runners += in_line;
+            census.longest = census.longest.max(in_line);
         }
     }
 
@@ -298,6 +353,10 @@ impl Cluster {
                     if let Some(when) = self.machines[at as usize].alarm.set(when) {
                         self.queue.add(when.max(self.now), Event::Timer(at));
                     }
+                }
+                Effect::AskForLoads(wants) => {
+                    let arrival = self.network.arrival(self.now, at, HEAD);
+                    self.queue.add(arrival, Event::Wants(at, wants));
                 }
                 _ => {}
             }
@@ -462,13 +521,11 @@ impl Cluster {
         self.traffic.notice_bytes += crate::report::bytes_of(&notice);
         let Some(to) = self.index.get(&to).copied() else { return };
         let sample = self.machines[to as usize].sample.as_ref();
-        let is_wanted = match (&notice, sample) {
-            (Notice::Joined(info), Some(sample)) => {
-                self.index.get(&info.id).is_some_and(|at| sample.contains(at))
-            }
-            (Notice::Loads(_), Some(_)) => false,
-            _ => true,
-        };
+        let is_wanted = !matches!((&notice, sample), (Notice::Loads(_), Some(_)));
+        if let (Notice::Joined(infos), 0) = (&notice, to) {
+            // The first owner hears of all, in as many lists as there are.
+            self.told_of.extend(infos.iter().filter_map(|info| self.index.get(&info.id)));
+        }
         if let Notice::Loads(loads) = &notice {
             self.traffic.loads += loads.len() as u64;
         }
@@ -481,9 +538,16 @@ impl Cluster {
 
     fn told(&mut self, at: u32, notice: Notice) {
         match notice {
-            Notice::Joined(info) => {
+            Notice::Joined(infos) => {
                 self.joins_under_way -= 1;
-                let cost = self.event(at, |node, now, fx| node.node_joined(now, info, fx));
+                let sample = self.machines[at as usize].sample.as_ref();
+                let is_known = |info: &&NodeInfo| {
+                    sample.is_none_or(|sample| self.index.get(&info.id).is_some_and(|at| sample.contains(at)))
+                };
+                let known: Vec<NodeInfo> = infos.iter().filter(is_known).cloned().collect();
+                let cost = self.event(at, |node, now, fx| {
+                    known.into_iter().for_each(|info| node.node_joined(now, info, fx));
+                });
                 self.costs.membership += cost;
             }
             Notice::Dead(id, _) => {
@@ -496,7 +560,7 @@ impl Cluster {
             }
             Notice::Loads(loads) => {
                 let cost = self.event(at, |node, now, fx| {
-                    loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                    loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
                 });
                 self.costs.loads += cost;
             }

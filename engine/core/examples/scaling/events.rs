@@ -21,10 +21,14 @@ pub enum Event {
     Joins(u32),
     /// The head hears what a node has free.
     Heard(u32, Load),
+    /// The head hears whether a node wants to be told of loads.
+    Wants(u32, bool),
     /// The head sees that the connection to a node broke.
     Broke(u32),
     /// The head's timer.
     HeadTimer,
+    /// It is looked where the tasks are.
+    Census,
     /// A node hears from the head.
     Told(u32, Notice),
 }

@@ -10,7 +10,7 @@ use crate::measure::{Cost, peak_bytes};
 /// and a version, a message has 14 bytes of HTTP/2 and gRPC. An estimate: nothing is encoded here.
 pub fn bytes_of(notice: &Notice) -> u64 {
     let of_one = match notice {
-        Notice::Joined(_) => 120,
+        Notice::Joined(infos) => 120 * infos.len() as u64,
         Notice::Dead(..) => 95,
         Notice::Loads(loads) => 52 * loads.len() as u64,
         Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => 0,
@@ -37,6 +37,8 @@ pub fn line(cluster: &Cluster) -> String {
     // Those who know all are told of all.
     let told = if cluster.is_full { nodes } else { cluster.owners + 1 } as f64;
     let beats = sent(|traffic| traffic.beats);
+    let census = &cluster.census;
+    let seen = |sum: u64| sum as f64 / census.looks.max(1) as f64;
     let mut fields: Vec<(&str, f64)> = vec![
         ("nodes", nodes as f64),
         ("owners", cluster.owners as f64),
@@ -46,6 +48,12 @@ pub fn line(cluster: &Cluster) -> String {
         ("task_ms", cluster.task_ms as f64),
         ("tasks_per_virtual_s", tasks / 2.0 / busy),
         ("busy_virtual_s", busy),
+        ("idle_cpus", seen(census.idle)),
+        ("idle_nodes", seen(census.idle_nodes)),
+        ("idle_cpus_with_line", seen(census.idle_with_line)),
+        ("in_line_at_owners", seen(census.with_owners)),
+        ("in_line_at_runners", seen(census.with_runners)),
+        ("longest_line", census.longest as f64),
         ("owner_ns_per_task", owner),
         ("spawn_ns", all.spawn.mean() as f64),
         ("owner_packet_ns", all.packet_at_owner.mean() as f64),

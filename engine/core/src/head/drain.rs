@@ -39,6 +39,7 @@ impl Head {
         deadline: Option<Duration>,
         fx: &mut Vec<Effect>,
     ) -> Result<(), Error> {
+        self.tell_of_joins(now, fx);
         let Some(drain) = self.nodes.drain_of(id) else { return self.check_may_drain(id) };
         let known = *drain;
         let asked = deadline.map(|by| now + by);

@@ -1,10 +1,12 @@
 //! The state machine of the head: which jobs there are and how they ended, which actor has which name,
 //! which nodes live, and where placement groups are.
 
+mod deadlines;
 mod drain;
 mod groups;
 mod jobs;
 mod names;
+mod news;
 mod nodes;
 mod record;
 mod restore;

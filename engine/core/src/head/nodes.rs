@@ -5,10 +5,13 @@
 //! back it is told so, and starts afresh with another.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorCode};
 use crate::group::GroupNotice;
+use crate::head::deadlines::Deadlines;
+use crate::head::news::News;
 use crate::head::record::Changed;
 use crate::head::{DeadRecord, Drain, Head, MemberRecord, Record};
 use crate::ids::{IdMap, JobId, NodeId};
@@ -34,8 +37,8 @@ pub enum Effect {
 /// What nodes are told of one another.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// A node is there.
-    Joined(NodeInfo),
+    /// These nodes are there; whoever is told may be among them.
+    Joined(Arc<[NodeInfo]>),
     /// A node is dead, and why.
     Dead(NodeId, String),
     /// A node takes no new work and is to leave, this one or another; to itself also how long it has for
@@ -43,8 +46,8 @@ pub enum Notice {
     Draining(NodeId, Option<Duration>),
     /// A node has left with nothing on it; to itself: it may go, whatever it has.
     Left(NodeId, String),
-    /// What nodes have free that had something else free before.
-    Loads(Vec<(NodeId, Load)>),
+    /// What nodes have free that had something else free before; whoever is told may be among them.
+    Loads(Arc<[(NodeId, Load)]>),
     /// Something about a placement group.
     Group(GroupNotice),
     /// This run of a job was lost: what there is of it ends, and then the head is told so
@@ -68,6 +71,8 @@ pub struct Watch {
     pub return_max: Duration,
     /// What nodes have free is passed on so often.
     pub loads_every: Duration,
+    /// Nodes that join are told of at most so often: those that come together are told of together.
+    pub joins_every: Duration,
 }
 
 impl Default for Watch {
@@ -79,6 +84,7 @@ impl Default for Watch {
             reconnect_max: Duration::from_millis(500),
             return_max: Duration::from_secs(10),
             loads_every: Duration::from_millis(100),
+            joins_every: Duration::from_millis(20),
         }
     }
 }
@@ -86,13 +92,14 @@ impl Default for Watch {
 /// The nodes as the head knows them.
 #[derive(Default)]
 pub(super) struct Nodes {
-    alive: BTreeMap<NodeId, Alive>,
+    pub alive: BTreeMap<NodeId, Alive>,
     dead: IdMap<NodeId, Grave>,
     /// The same, the oldest first.
     buried: VecDeque<NodeId>,
     burials: u64,
     pub changed: Changed<NodeId>,
-    loads_at: Option<Time>,
+    pub deadlines: Deadlines,
+    pub news: News,
     /// When `timer` was asked for.
     armed: Option<Time>,
 }
@@ -129,13 +136,17 @@ pub enum NodeStanding {
     Dead,
 }
 
-struct Alive {
-    info: NodeInfo,
-    load: Load,
+pub(super) struct Alive {
+    pub info: NodeInfo,
+    pub load: Load,
     /// Its load was not passed on yet.
-    has_news: bool,
+    pub has_news: bool,
+    /// It is told what others have free.
+    pub wants_loads: bool,
     /// When it is dead unless it is heard of.
-    deadline: Time,
+    pub deadline: Time,
+    /// When it is looked whether it is.
+    pub watched_at: Option<Time>,
     /// Its connection is broken.
     is_broken: bool,
     /// The head has come back, and the node has not yet.
@@ -144,14 +155,30 @@ struct Alive {
     drain: Option<Drain>,
 }
 
+impl Alive {
+    fn new(info: NodeInfo, load: Load, deadline: Time) -> Self {
+        Self {
+            info,
+            load,
+            has_news: false,
+            wants_loads: true,
+            deadline,
+            watched_at: None,
+            is_broken: false,
+            is_expected: false,
+            drain: None,
+        }
+    }
+}
+
 impl Nodes {
     /// A node was a member before the head came back.
     pub fn expect(&mut self, now: Time, MemberRecord { info, drain }: MemberRecord, watch: &Watch) {
         let load = Load { free: Resources::default(), version: 0 };
         let deadline = now + watch.silence_max + watch.return_max;
         let id = info.id;
-        let node =
-            Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: true, drain };
+        let mut node = Alive { is_expected: true, drain, ..Alive::new(info, load, deadline) };
+        self.deadlines.watch(id, &mut node);
         self.alive.insert(id, node);
     }
 
@@ -165,7 +192,9 @@ impl Nodes {
     }
 
     fn bury(&mut self, id: NodeId, has_left: bool, max: usize) {
-        self.alive.remove(&id);
+        if let Some(mut node) = self.alive.remove(&id) {
+            self.deadlines.forget(id, &mut node);
+        }
         self.burials += 1;
         self.dead.insert(id, Grave { order: self.burials, has_left });
         self.buried.push_back(id);
@@ -217,29 +246,21 @@ impl Head {
     pub fn node_joins(&mut self, now: Time, info: NodeInfo, fx: &mut Vec<Effect>) -> Result<(), Error> {
         let id = info.id;
         self.check_join(id)?;
-        for (other, alive) in &self.nodes.alive {
-            if *other != id {
-                fx.push(Effect::Tell(*other, Notice::Joined(info.clone())));
-                fx.push(Effect::Tell(id, Notice::Joined(alive.info.clone())));
-            }
-        }
-        let loads = self.nodes.alive.iter().filter(|(other, _)| **other != id);
-        let loads: Vec<_> = loads.map(|(other, alive)| (*other, alive.load.clone())).collect();
-        if !loads.is_empty() {
-            fx.push(Effect::Tell(id, Notice::Loads(loads)));
-        }
         let load = Load { free: info.total.clone(), version: 0 };
         let deadline = now + self.limits.watch.silence_max;
         if self.nodes.alive.get(&id).is_none_or(|known| known.info != info) {
             self.nodes.changed.note(id);
         }
-        let drain = self.nodes.alive.get(&id).and_then(|known| known.drain);
-        let node =
-            Alive { info, load, has_news: false, deadline, is_broken: false, is_expected: false, drain };
+        let mut node = Alive::new(info, load, deadline);
+        if let Some(known) = self.nodes.alive.get_mut(&id) {
+            self.nodes.deadlines.forget(id, known);
+            node.drain = known.drain;
+        }
+        self.nodes.deadlines.watch(id, &mut node);
         self.nodes.alive.insert(id, node);
+        self.note_joined(now, id, fx);
         self.end_lost_runs_at(id, fx);
         self.start_next_runs(fx);
-        self.tell_of_drains(now, id, fx);
         self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
@@ -306,6 +327,7 @@ impl Head {
         node.deadline = now + self.limits.watch.silence_max;
         let is_back = std::mem::replace(&mut node.is_expected, false);
         node.is_broken = false;
+        self.nodes.deadlines.watch(id, node);
         let has_more = !node.load.free.covers(&load.free);
         self.load_is_said(now, id, &load);
         if has_more {
@@ -318,24 +340,12 @@ impl Head {
         true
     }
 
-    /// A node has said what it has free, by a beat or an answer; the newest counts.
-    pub(super) fn load_is_said(&mut self, now: Time, id: NodeId, load: &Load) {
-        let Some(node) = self.nodes.alive.get_mut(&id) else { return };
-        if load.version < node.load.version {
-            return;
-        }
-        if node.load.free != load.free {
-            node.has_news = true;
-            self.nodes.loads_at.get_or_insert(now + self.limits.watch.loads_every);
-        }
-        node.load = load.clone();
-    }
-
     /// The connection to a node broke: noticed at once, and dead soon unless it comes back.
     pub fn connection_broke(&mut self, now: Time, id: NodeId, fx: &mut Vec<Effect>) {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return };
         node.is_broken = true;
         node.deadline = node.deadline.min(now + self.limits.watch.reconnect_max);
+        self.nodes.deadlines.watch(id, node);
         self.arm(fx);
     }
 
@@ -388,19 +398,20 @@ impl Head {
     /// Time has come.
     pub fn timer(&mut self, now: Time, fx: &mut Vec<Effect>) {
         // Who was asleep itself has heard of nobody meanwhile: what the nodes said is still to come.
-        let asleep = self.nodes.armed.map_or(Duration::ZERO, |armed| now.since(armed));
+        let asleep = self.nodes.armed.take().map_or(Duration::ZERO, |armed| now.since(armed));
         if asleep > self.limits.watch.silence_max / 4 {
             for node in self.nodes.alive.values_mut() {
                 node.deadline = node.deadline.max(now + self.limits.watch.reconnect_max);
             }
         }
-        let watch = &self.limits.watch;
-        let due = self.nodes.alive.iter().filter(|(_, node)| node.deadline <= now);
-        let due: Vec<(NodeId, String)> = due.map(|(id, node)| (*id, node.why_dead(watch))).collect();
-        for (id, why) in due {
-            self.declare_dead(now, id, &why, fx);
+        for id in self.nodes.overdue(now) {
+            let why = self.nodes.alive.get(&id).map(|node| node.why_dead(&self.limits.watch));
+            self.declare_dead(now, id, &why.unwrap_or_default(), fx);
         }
-        if self.nodes.loads_at.is_some_and(|at| at <= now) {
+        if self.nodes.news.joined_at.is_some_and(|at| at <= now) {
+            self.tell_of_joins(now, fx);
+        }
+        if self.nodes.news.loads_at.is_some_and(|at| at <= now) {
             self.pass_loads_on(fx);
         }
         if self.groups.try_at.is_some_and(|at| at <= now) {
@@ -409,28 +420,13 @@ impl Head {
         self.arm(fx);
     }
 
-    fn pass_loads_on(&mut self, fx: &mut Vec<Effect>) {
-        self.nodes.loads_at = None;
-        let news: Vec<(NodeId, Load)> = self
-            .nodes
-            .alive
-            .iter_mut()
-            .filter_map(|(id, node)| std::mem::take(&mut node.has_news).then(|| (*id, node.load.clone())))
-            .collect();
-        for id in self.nodes.alive.keys() {
-            let others: Vec<_> = news.iter().filter(|(other, _)| other != id).cloned().collect();
-            if !others.is_empty() {
-                fx.push(Effect::Tell(*id, Notice::Loads(others)));
-            }
-        }
-    }
-
     fn declare_dead(&mut self, now: Time, id: NodeId, why: &str, fx: &mut Vec<Effect>) {
         self.depart(now, id, why, Departure::Died, fx);
     }
 
     /// A node is no member any more.
     pub(super) fn depart(&mut self, now: Time, id: NodeId, why: &str, how: Departure, fx: &mut Vec<Effect>) {
+        self.tell_of_joins(now, fx);
         self.nodes.bury(id, how != Departure::Died, self.limits.watch.dead_nodes_max);
         self.release_names_of(id);
         self.nothing_is_left_at(id);
@@ -453,8 +449,10 @@ impl Head {
     }
 
     pub(super) fn arm(&mut self, fx: &mut Vec<Effect>) {
-        let deadline = self.nodes.alive.values().map(|node| node.deadline).min();
-        if let Some(at) = deadline.into_iter().chain(self.nodes.loads_at).chain(self.groups.try_at).min() {
+        let news = &self.nodes.news;
+        let times = [self.nodes.deadlines.next(), news.loads_at, news.joined_at, self.groups.try_at];
+        let next = times.into_iter().flatten().min();
+        if let Some(at) = next.filter(|_| next != self.nodes.armed) {
             self.nodes.armed = Some(at);
             fx.push(Effect::ArmTimer(at));
         }

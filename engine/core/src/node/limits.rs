@@ -60,7 +60,8 @@ pub struct Limits {
     pub root_memory_bytes_default: u64,
     /// Starts of others that a waiting class lets pass before nothing may pass it any more.
     pub passed_over_max: u32,
-    /// Tasks in line here above which those of other nodes that do not fit at once are refused.
+    /// Tasks in line here above which those of other nodes that do not fit at once are refused: few, as
+    /// many owners may see the same room at once, and what is in line here cannot begin elsewhere.
     pub foreign_tasks_in_line_max: usize,
     /// How long the last of the short tasks that another node is given ahead of its room should wait there,
     /// by what those of its class took before; zero: none is given ahead. Those that run for longer are not.
@@ -110,7 +111,7 @@ impl Default for Limits {
             task_memory_bytes_default: 32 << 20,
             root_memory_bytes_default: 256 << 20,
             passed_over_max: 1_000,
-            foreign_tasks_in_line_max: 64,
+            foreign_tasks_in_line_max: 2,
             ahead_time_max: Duration::from_millis(5),
             ahead_tasks_max: 1_024,
             ahead_wait_max: Duration::from_millis(50),

@@ -118,6 +118,9 @@ pub enum Effect {
     ToHead(Box<GroupMessage>),
     /// Tell the head that nothing of this lost run of a job is left here.
     RunGone(JobId),
+    /// Tell the head whether this node is to hear what others have free. As long as the head has not heard
+    /// it on a line, the node is told.
+    AskForLoads(bool),
     /// Tell the head that this node, which drains, may go: nothing is on it (`in_order`), or its deadline has
     /// passed. `not_let_go` follows if the head does not agree.
     Leave {

@@ -66,6 +66,9 @@ async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: M
                 Ok(message) => head.group_message(id, number, message),
                 Err(error) => tracing::warn!(node = %id, %error, "a node says nonsense"),
             },
+            Some(node_message::Message::WantsLoads(wants)) => {
+                head.event(|core, _, fx| core.wants_loads(id, wants, fx));
+            }
             Some(node_message::Message::Join(_)) | None => {}
         }
     }

@@ -336,13 +336,16 @@ impl ClusterHead {
     fn tell(&self, mut after: u64, to: NodeId, notice: Notice) {
         let nodes = self.nodes.lock();
         let message = match notice {
-            Notice::Joined(info) => match nodes.alive.get(&info.id) {
-                Some(line) => {
-                    self.memory.note_admission(after);
-                    head_message::Message::Joined(line.member.clone())
+            Notice::Joined(infos) => {
+                let others = infos.iter().filter(|info| info.id != to);
+                let lines = others.filter_map(|info| nodes.alive.get(&info.id));
+                let members: Vec<v1::Member> = lines.map(|line| line.member.clone()).collect();
+                if members.is_empty() {
+                    return;
                 }
-                None => return,
-            },
+                self.memory.note_admission(after);
+                head_message::Message::Joined(v1::Members { members })
+            }
             Notice::Dead(id, reason) => {
                 head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
             }

@@ -27,6 +27,8 @@ impl Head {
 
     /// Tries the groups that wait.
     pub(in crate::head) fn try_groups(&mut self, now: Time, fx: &mut Vec<Effect>) {
+        // Who hears where a bundle is must know that node.
+        self.tell_of_joins(now, fx);
         let mut rooms = self.rooms();
         let Self { groups, limits, .. } = self;
         groups.tried = Some(now);
@@ -36,6 +38,7 @@ impl Head {
 
     /// Tries a group that has just come, if it need not wait for others.
     pub(super) fn try_new_group(&mut self, now: Time, id: PlacementGroupId, fx: &mut Vec<Effect>) {
+        self.tell_of_joins(now, fx);
         let mut rooms = self.rooms();
         let Self { groups, limits, .. } = self;
         if groups.held_up_from(now, &limits.groups, &rooms).is_none() && groups.attempt(id, &mut rooms, fx) {

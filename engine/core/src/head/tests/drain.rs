@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::error::ErrorCode;
-use crate::head::{Change, Drain, Effect, Head, Limits, NodeStanding, Notice, Record, Submission, Submitted};
+use crate::head::{
+    Change, Drain, Effect, Head, Limits, NodeStanding, Notice, Record, Submission, Submitted, Watch,
+};
 use crate::ids::{IdGenerator, JobId, NodeId};
 use crate::node::{Load, NodeInfo};
 use crate::resources::{Quantity, Resources};
@@ -18,7 +20,9 @@ fn info(id: NodeId) -> NodeInfo {
 
 /// A head that remembers, and three nodes.
 fn scene() -> (Head, Vec<NodeId>) {
-    let mut head = Head::restore([1; 16], Limits::default(), Time(0), [], &mut Vec::new());
+    let watch = Watch { joins_every: Duration::ZERO, ..Watch::default() };
+    let limits = Limits { watch, ..Limits::default() };
+    let mut head = Head::restore([1; 16], limits, Time(0), [], &mut Vec::new());
     let mut ids = IdGenerator::new([5; 16]);
     let nodes: Vec<NodeId> = (0..3).map(|_| ids.node()).collect();
     for node in &nodes {

@@ -23,9 +23,15 @@ fn load(count: u64) -> Load {
     Load { free: cpus(count), version: 0 }
 }
 
+/// A head that tells of each node at once.
+fn head_without_delay() -> Head {
+    let watch = Watch { joins_every: Duration::ZERO, ..Watch::default() };
+    Head::new([1; 16], Limits { watch, ..Limits::default() })
+}
+
 fn heads_and_nodes() -> (Head, Vec<NodeId>) {
     let mut ids = IdGenerator::new([5; 16]);
-    let mut head = Head::new([1; 16], Limits::default());
+    let mut head = head_without_delay();
     let nodes: Vec<NodeId> = (0..3).map(|_| ids.node()).collect();
     for node in &nodes {
         head.node_joins(Time(0), info(*node), &mut Vec::new()).expect("room");
@@ -36,7 +42,10 @@ fn heads_and_nodes() -> (Head, Vec<NodeId>) {
 fn told(fx: &[Effect], to: NodeId) -> Vec<String> {
     let notice = |effect: &Effect| match effect {
         Effect::Tell(node, notice) if *node == to => Some(match notice {
-            Notice::Joined(info) => format!("joined {}", info.id),
+            Notice::Joined(infos) => {
+                let ids: Vec<String> = infos.iter().map(|info| info.id.to_string()).collect();
+                format!("joined {}", ids.join(" "))
+            }
             Notice::Dead(id, _) => format!("dead {id}"),
             Notice::Loads(loads) => format!("loads of {}", loads.len()),
             Notice::Group(notice) => format!("{notice:?}"),
@@ -58,7 +67,77 @@ fn who_joins_hears_of_the_others_and_they_of_it() {
     for node in &nodes {
         assert_eq!(told(&fx, *node), [format!("joined {new}")]);
     }
-    assert_eq!(told(&fx, new).len(), nodes.len() + 1, "all of them, and what they have free");
+    assert_eq!(
+        told(&fx, new),
+        [joined(&head), "loads of 4".to_owned()],
+        "all of them, and what they have free"
+    );
+}
+
+/// What who joins is told of those who are there.
+fn joined(head: &Head) -> String {
+    let ids: Vec<String> = head.nodes().map(|(info, _)| info.id.to_string()).collect();
+    format!("joined {}", ids.join(" "))
+}
+
+#[test]
+fn nodes_that_join_together_are_told_of_together() {
+    let mut ids = IdGenerator::new([5; 16]);
+    let mut head = Head::new([1; 16], Limits::default());
+    let nodes: Vec<NodeId> = (0..5).map(|_| ids.node()).collect();
+    let mut fx = Vec::new();
+    let at = |millis| Time(0) + Duration::from_millis(millis);
+    head.node_joins(at(0), info(nodes[0]), &mut fx).expect("room");
+    for (node, millis) in nodes[1..4].iter().zip(1..) {
+        head.node_joins(at(millis), info(*node), &mut fx).expect("room");
+    }
+    assert!(fx.iter().all(|effect| matches!(effect, Effect::ArmTimer(_))), "the first is alone");
+    head.timer(at(20), &mut fx);
+    let mut sorted = nodes[1..4].to_vec();
+    sorted.sort();
+    let newcomers: Vec<String> = sorted.iter().map(NodeId::to_string).collect();
+    assert_eq!(told(&fx, nodes[0]), [format!("joined {}", newcomers.join(" "))]);
+    for node in &nodes[1..4] {
+        assert_eq!(told(&fx, *node), [joined(&head), "loads of 4".to_owned()]);
+    }
+    // Long after the others it is told of at once.
+    fx.clear();
+    head.node_joins(at(100), info(nodes[4]), &mut fx).expect("room");
+    assert_eq!(told(&fx, nodes[0]), [format!("joined {}", nodes[4])]);
+    // One that is gone before the others were told of it is told of before its death.
+    fx.clear();
+    let late = ids.node();
+    head.node_joins(at(101), info(late), &mut fx).expect("room");
+    head.node_leaves(at(102), late, "it was told to", &mut fx);
+    assert_eq!(told(&fx, nodes[0]), [format!("joined {late}"), format!("dead {late}")]);
+}
+
+#[test]
+fn what_is_free_is_told_to_those_who_look_for_room() {
+    let (mut head, nodes) = heads_and_nodes();
+    let mut fx = Vec::new();
+    head.wants_loads(nodes[0], false, &mut fx);
+    head.heard_of(Time(0), nodes[2], load(3), &mut fx);
+    head.timer(Time(0) + Duration::from_millis(100), &mut fx);
+    let loads = |fx: &[Effect]| nodes.iter().map(|node| told(fx, *node).len()).collect::<Vec<_>>();
+    assert_eq!(loads(&fx), [0, 1, 0], "one does not look, and one knows what it has itself");
+    // It begins to look: it is told of all at once, and of what changes from then on.
+    fx.clear();
+    head.wants_loads(nodes[0], true, &mut fx);
+    assert_eq!(told(&fx, nodes[0]), ["loads of 3"]);
+    head.wants_loads(nodes[0], true, &mut fx);
+    assert_eq!(told(&fx, nodes[0]).len(), 1, "it was told");
+    fx.clear();
+    head.heard_of(Time(1), nodes[2], load(2), &mut fx);
+    head.timer(Time(0) + Duration::from_millis(200), &mut fx);
+    assert_eq!(loads(&fx), [1, 1, 0]);
+    // On a new line it is told until it says that it need not.
+    head.wants_loads(nodes[0], false, &mut fx);
+    head.node_joins(Time(2), info(nodes[0]), &mut fx).expect("it is a member");
+    fx.clear();
+    head.heard_of(Time(3), nodes[2], load(1), &mut fx);
+    head.timer(Time(0) + Duration::from_millis(300), &mut fx);
+    assert_eq!(loads(&fx), [1, 1, 0]);
 }
 
 // contract: H1
@@ -152,7 +231,7 @@ fn a_job_goes_to_the_node_with_the_fewest_and_fails_with_it() {
 
 #[test]
 fn a_head_that_starts_afresh_learns_of_nodes_from_others() {
-    let mut head = Head::new([1; 16], Limits::default());
+    let mut head = head_without_delay();
     let mut ids = IdGenerator::new([5; 16]);
     let (first, second) = (ids.node(), ids.node());
     let mut fx = Vec::new();
@@ -176,7 +255,12 @@ fn what_is_free_is_passed_on_in_batches_when_it_changes() {
     assert!(fx.iter().all(|effect| matches!(effect, Effect::ArmTimer(_))));
     head.timer(Time(0) + Duration::from_millis(100), &mut fx);
     let loads = nodes.iter().map(|node| told(&fx, *node)).collect::<Vec<_>>();
-    assert_eq!(loads, [vec!["loads of 1"], vec!["loads of 1"], vec!["loads of 2"]]);
+    assert_eq!(loads, [vec!["loads of 2"], vec!["loads of 2"], vec!["loads of 2"]]);
+    let lists = fx.iter().filter_map(|effect| match effect {
+        Effect::Tell(_, Notice::Loads(list)) => Some(list.as_ptr()),
+        _ => None,
+    });
+    assert_eq!(lists.collect::<std::collections::BTreeSet<_>>().len(), 1, "one list for all");
     fx.clear();
     head.timer(Time(0) + Duration::from_millis(200), &mut fx);
     assert!(nodes.iter().all(|node| told(&fx, *node).is_empty()), "nothing has changed");

@@ -131,6 +131,7 @@ impl Node {
     /// The line to the head was made anew, and what was on it may be lost: the head is told what there is,
     /// and asked again for what it has not answered. To be said before anything else on the new line.
     pub fn head_line_anew(&mut self) {
+        self.peers.asking.line_anew();
         let bundles = self.groups.bundles.iter();
         let bundles = bundles.map(|(id, bundle)| (*id, bundle.generation, bundle.was_committed())).collect();
         let load = self.load();

@@ -7,12 +7,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Bound;
-use std::sync::Arc;
 
-use crate::ids::{NodeId, TaskId};
+use crate::ids::NodeId;
 use crate::node::edges::State;
+use crate::node::peers::Peers;
 use crate::node::peers::ahead::Before;
-use crate::node::peers::message::{Load, Message};
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effects, Node, TaskKey};
 use crate::options::{Placement, Strategy};
@@ -59,58 +58,15 @@ impl News {
     }
 }
 
-/// What a node is thought to have free.
-#[derive(Default)]
-pub(super) struct Room {
-    /// What it said last.
-    said: Load,
-    /// Less what it was given since.
-    pub free: Resources,
-    /// What it was given, by the number of the message, which it has not acknowledged.
-    given: VecDeque<(u64, Arc<Resources>)>,
-    /// All of that together.
-    given_sum: Resources,
-    /// It has refused a task and said nothing since.
-    is_closed: bool,
-}
-
-impl Room {
-    /// The node has said what it has free, having received everything until this number. Whether that is
-    /// more of anything than was thought.
-    pub fn is_said(&mut self, load: Load, acknowledged: u64) -> bool {
-        if load.version < self.said.version {
-            return false;
-        }
-        let before = self.free.clone();
-        while let Some((_, needs)) = self.given.pop_front_if(|(number, _)| *number <= acknowledged) {
-            self.given_sum.take(&needs);
-        }
-        self.free = load.free.clone();
-        self.free.take_what_is_there(&self.given_sum);
-        self.said = load;
-        self.is_closed = false;
-        !before.covers(&self.free)
-    }
-
-    /// The node has refused what it seemed to have room for: it gets nothing until it says something new,
-    /// as it does once it has room.
-    pub fn is_refused(&mut self, version: u64) {
-        if self.said.version <= version {
-            self.free = Resources::default();
-            self.is_closed = true;
-        }
-    }
-
-    /// The node was given a task.
-    pub fn give(&mut self, number: u64, needs: Arc<Resources>) {
-        self.free.take_what_is_there(&needs);
-        self.given_sum.give(&needs);
-        self.given.push_back((number, needs));
-    }
-
-    /// Whether it has never said anything.
-    pub fn is_unknown(&self) -> bool {
-        self.said == Load::default()
+impl Peers {
+    /// Nodes that are in the order of their ids, from where the next look begins. At first that is a node's
+    /// own id: owners that see the same room begin to look at different places, or all of them would choose
+    /// the same node.
+    fn by_turn(&self, mut nodes: Vec<NodeId>, own: NodeId) -> Vec<NodeId> {
+        let from = self.cursor.unwrap_or(own);
+        let before = nodes.partition_point(|node| *node <= from);
+        nodes.rotate_left(before);
+        nodes
     }
 }
 
@@ -142,6 +98,7 @@ impl Node {
         if !leaves {
             return if here && self.fits(class, fx) { Where::Here } else { Where::Nowhere };
         }
+        self.peers.asking.looks(fx);
         let placement = self.classes[class].spec.options.placement.clone();
         if let Strategy::Node(node, soft) = placement.strategy
             && !(soft && self.is_leaving(node))
@@ -170,18 +127,23 @@ impl Node {
     /// Looked at are those that have its arguments and so many others, each time the next ones; when none
     /// of them will do, all. When no node will do, only those are looked at again that have got room since.
     fn candidates_elsewhere(&mut self, class: ClassKey) -> Vec<Candidate> {
-        let max = self.limits.nodes_looked_at_max;
+        let max = self.limits.nodes_looked_at_max.max(1);
         let news = self.peers.news.count;
         let since = self.classes[class].no_room_at;
         let latest = since.and_then(|since| self.peers.news.since(since));
         let knows_the_rest = latest.is_some();
         let nodes = match latest {
-            Some(nodes) => nodes,
+            Some(nodes) => self.peers.by_turn(nodes, self.id),
             None if self.peers.nodes.len() <= max => self.all_peers(),
             None => self.next_peers(class, max),
         };
-        let mut found: Vec<Candidate> =
-            nodes.iter().filter_map(|node| self.candidate_there(class, *node)).collect();
+        let mut found = Vec::new();
+        for some in nodes.chunks(max) {
+            found.extend(some.iter().filter_map(|node| self.candidate_there(class, *node)));
+            if !found.is_empty() {
+                break;
+            }
+        }
         if found.is_empty() && !knows_the_rest && nodes.len() < self.peers.len() {
             let all = self.all_peers();
             found.extend(all.into_iter().find_map(|node| self.candidate_there(class, node)));
@@ -193,12 +155,12 @@ impl Node {
     }
 
     fn all_peers(&self) -> Vec<NodeId> {
-        self.peers.nodes.keys().copied().collect()
+        self.peers.by_turn(self.peers.nodes.keys().copied().collect(), self.id)
     }
 
     fn next_peers(&mut self, class: ClassKey, max: usize) -> Vec<NodeId> {
         let mut nodes = self.argument_holders(class);
-        let from = self.peers.cursor.map_or(Bound::Unbounded, Bound::Excluded);
+        let from = Bound::Excluded(self.peers.cursor.unwrap_or(self.id));
         let after = self.peers.nodes.range((from, Bound::Unbounded));
         let next = after.chain(self.peers.nodes.iter()).map(|(node, _)| *node).take(max);
         let next: Vec<NodeId> = next.collect();
@@ -325,38 +287,6 @@ impl Node {
                 && !self.peers.draining.contains(&node)
                 && peer.session.unacknowledged() < self.limits.unacknowledged_messages_max
         })
-    }
-
-    /// A node was given a task that needs so much, with the message of this number.
-    pub(super) fn note_given(&mut self, node: NodeId, number: u64, needs: Arc<Resources>) {
-        if let Some(peer) = self.peers.nodes.get_mut(&node) {
-            peer.room.give(number, needs);
-        }
-    }
-
-    pub(super) fn close_room(&mut self, node: NodeId) {
-        if let Some(peer) = self.peers.nodes.get_mut(&node) {
-            peer.room.is_refused(peer.load_version);
-        }
-    }
-
-    /// Those whose tasks were refused hear when there is more room than there was then.
-    pub(super) fn tell_of_room(&mut self) {
-        if self.peers.refused.is_empty() || self.is_draining() || self.peers.refused_when.covers(&self.free) {
-            return;
-        }
-        for node in std::mem::take(&mut self.peers.refused) {
-            self.tell(node, Message::HasRoom);
-        }
-    }
-
-    /// Refuses a task of another node's.
-    pub(super) fn refuse(&mut self, to: NodeId, task: TaskId, attempt: u32) {
-        self.tell(to, Message::Refused { task, attempt });
-        if self.peers.refused.is_empty() {
-            self.peers.refused_when = self.free.clone();
-        }
-        self.peers.refused.insert(to);
     }
 
     /// For people: what the other nodes lack for tasks of a class; empty when there are none.

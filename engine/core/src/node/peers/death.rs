@@ -21,7 +21,7 @@ impl Node {
         }
         self.peers.set_timer(dead, None);
         self.peers.nodes.remove(&dead);
-        self.peers.refused.remove(&dead);
+        self.peers.refused.forget(dead);
         self.peers.draining.remove(&dead);
         self.peers.outbox.retain(|node| *node != dead);
         self.end_foreign_of(now, dead, fx);

@@ -19,6 +19,7 @@ mod hosts;
 mod jobs;
 mod message;
 mod references;
+mod room;
 mod runs;
 mod session;
 mod streams;
@@ -73,9 +74,10 @@ pub(super) struct Peers {
     /// Jobs of this node that have ended and of which objects may be left on several.
     sweeps: sweep::Sweeps,
     spread: u64,
-    /// Nodes whose tasks were refused here, and what was free then.
-    refused: BTreeSet<NodeId>,
-    refused_when: Resources,
+    /// Whether the head tells this node what others have free.
+    pub asking: room::Asking,
+    /// Nodes whose tasks were refused here.
+    refused: room::RefusedHere,
     /// How often this node has said what it has free.
     loads_said: u64,
     /// Tasks that other nodes gave ahead of room here and that are in line, and when each goes back. Those
@@ -97,7 +99,7 @@ struct Peer {
     /// What it has; nothing as long as the head has not said.
     total: Resources,
     /// What it is thought to have free.
-    room: choose::Room,
+    room: room::Room,
     session: Session,
     /// When the session wants to be looked at.
     timer: Option<Time>,
@@ -165,11 +167,12 @@ impl Peers {
         self.references.left().into_iter().chain(hosted)
     }
 
-    /// When a session is to be looked at, or a task that was given ahead goes back.
+    /// When a session is to be looked at, a task that was given ahead goes back, somebody hears of room, or
+    /// it is looked whether this node still wants to hear of room.
     pub fn next_timer(&self) -> Option<Time> {
         let session = self.due.first().map(|(at, _)| *at);
         let waiting = self.waiting.front().map(|(at, _)| *at);
-        [session, waiting].into_iter().flatten().min()
+        [session, waiting, self.refused.at, self.asking.at].into_iter().flatten().min()
     }
 
     fn set_timer(&mut self, node: NodeId, at: Option<Time>) {
@@ -242,7 +245,7 @@ impl Node {
         self.peers.nodes.entry(node).or_insert_with(|| Peer {
             labels: Vec::new(),
             total: Resources::default(),
-            room: choose::Room::default(),
+            room: room::Room::default(),
             session: Session::new(),
             timer: None,
             is_queued: false,
@@ -286,9 +289,12 @@ impl Node {
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
         self.flush_groups(fx);
         self.flush_runs(fx);
-        self.tell_of_room();
+        let next = self.peers.next_timer();
+        self.tell_of_room(now);
+        self.look_whether_asking(now, fx);
         self.look_whether_drained(now, fx);
-        if self.peers.outbox.is_empty() && !std::mem::take(&mut self.peers.is_timer_set) {
+        let is_set = std::mem::take(&mut self.peers.is_timer_set) || self.peers.next_timer() != next;
+        if self.peers.outbox.is_empty() && !is_set {
             return;
         }
         for to in std::mem::take(&mut self.peers.outbox) {
@@ -365,6 +371,8 @@ impl Node {
             self.peers.set_timer(node, None);
             self.send_batch(now, node, fx);
         }
+        self.tell_of_room(now);
+        self.look_whether_asking(now, fx);
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message, fx: &mut Effects) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorCode};
 use crate::ids::{JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
-use crate::node::peers::ahead::is_very_short;
+use crate::node::peers::ahead::{BEFORE_MAX, is_very_short};
 use crate::node::peers::message::{
     ActorPart, Failure, Held, Incarnation, Message, Parcel, RemoteJob, RemotePlace, RemoteTask,
 };
@@ -17,6 +17,7 @@ use crate::node::spawn::NewTask;
 use crate::node::task::{Kind, Telling};
 use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
 use crate::options::{Retries, Returns, Strategy, TaskOptions};
+use crate::resources::Resources;
 use crate::time::Time;
 use crate::value::{Argument, Value};
 use crate::work::StopReason;
@@ -320,18 +321,39 @@ impl Node {
         if let Some(slot) = options.placement.group() {
             return self.tasks.len() < self.limits.queued_tasks_max && self.takes_in_group(slot, &needs);
         }
-        let fits = self.ready.tasks == 0 && self.free.covers(&needs);
+        let (begin, left) = self.about_to_begin();
         let ahead = self.peers.ahead_in_line;
         let has_place = match may_wait {
             true => ahead < self.limits.ahead_in_line_max,
-            false => self.ready.tasks - ahead < self.limits.foreign_tasks_in_line_max,
+            false => self.ready.tasks - ahead < self.limits.foreign_tasks_in_line_max + begin,
         };
         // Those before it in line may have come in the same packet, and nothing of them runs yet.
         let in_line = has_place && (self.free.covers(&needs) || self.will_have(&needs));
         self.tasks.len() < self.limits.queued_tasks_max
             && self.total.covers(&needs)
             && options.placement.accepts(&self.labels)
-            && (fits || in_line)
+            && (left.covers(&needs) || in_line)
+    }
+
+    /// How many of those in line begin once this event has been dealt with, and what they leave free. Of
+    /// many classes in line only the first are looked at, and then nothing is left.
+    fn about_to_begin(&self) -> (usize, Resources) {
+        let mut left = self.free.clone();
+        let mut begin = 0;
+        for (at, class) in self.ready.order.values().map(|class| &self.classes[*class]).enumerate() {
+            if at == BEFORE_MAX {
+                return (begin, Resources::default());
+            }
+            if class.group.is_some() {
+                continue;
+            }
+            let count = left.times(&class.needs).min(class.queue.len() as u64);
+            for _ in 0..count {
+                left.take(&class.needs);
+            }
+            begin += count as usize;
+        }
+        (begin, left)
     }
 
     /// When nothing here will ever make room for a task of another node's that is in line, its owner finds

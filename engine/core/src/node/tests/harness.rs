@@ -69,6 +69,8 @@ pub struct World {
     pub to_head: Vec<GroupMessage>,
     /// Lost runs of jobs of which the head is to be told that nothing is left.
     pub runs_gone: Vec<JobId>,
+    /// Whether it wants to hear what others have free.
+    pub asks_for_loads: Vec<bool>,
     /// What the head said to groups that were asked for.
     pub answered: BTreeMap<PlacementGroupId, Result<(), Error>>,
     /// Bytes that are to come from other nodes.
@@ -177,6 +179,7 @@ impl World {
             leaves: None,
             to_head: Vec::new(),
             runs_gone: Vec::new(),
+            asks_for_loads: Vec::new(),
             answered: BTreeMap::new(),
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
@@ -280,6 +283,7 @@ impl World {
             }
             Effect::Send(packet) => self.outbox.push(*packet),
             Effect::ToHead(message) => self.to_head.push(*message),
+            Effect::AskForLoads(wants) => self.asks_for_loads.push(wants),
             Effect::RunGone(run) => {
                 let ends_with_it =
                     |id: &InstanceId| self.node.instances.get(id).is_none_or(|i| i.scope.is_none());

@@ -204,7 +204,7 @@ fn a_node_that_has_no_room_for_long_does_not_take_them() {
     let tasks = spawn(&mut cluster, root, 4, &options());
     assert_eq!((at(&cluster, 1, &tasks), at(&cluster, 0, &tasks)), ((0, 0), (0, 4)));
     cluster.worlds[1].kill(other, actor, false);
-    cluster.settle();
+    cluster.advance(MILLISECOND);
     finish_all(&mut cluster, &tasks);
     cluster.end();
 }

@@ -105,7 +105,11 @@ impl Headed {
         }
         let load = self.cluster.worlds[index].node.load();
         let id = self.cluster.id(index);
-        self.event(|head, now, fx| head.heard_of(now, id, load, fx));
+        let asks = std::mem::take(&mut self.cluster.worlds[index].asks_for_loads);
+        self.event(|head, now, fx| {
+            asks.into_iter().for_each(|wants| head.wants_loads(id, wants, fx));
+            head.heard_of(now, id, load, fx);
+        });
     }
 
     /// Moves what the nodes have to say to the head onto their lines.
@@ -144,10 +148,10 @@ impl Headed {
 
     fn deliver(&mut self, index: usize, notice: Notice) {
         self.cluster.worlds[index].event(|node, now, fx| match notice {
-            Notice::Joined(info) => node.node_joined(now, info, fx),
+            Notice::Joined(infos) => infos.iter().for_each(|info| node.node_joined(now, info.clone(), fx)),
             Notice::Dead(id, _) => node.node_dead(now, id, fx),
             Notice::Loads(loads) => {
-                loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
             }
             Notice::Group(notice) => node.group_notice(now, notice, fx),
             Notice::EndRun(run) => node.end_run(now, run, fx),

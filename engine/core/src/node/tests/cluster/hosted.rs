@@ -1,5 +1,7 @@
 //! Actors that live on another node than their owner's: where they are placed, and what they hold there.
 
+use std::time::Duration;
+
 use super::Cluster;
 use crate::error::ErrorCode;
 use crate::ids::ActorId;
@@ -151,7 +153,7 @@ fn a_constructor_that_is_refused_waits_until_there_is_room() {
     let why = cluster.worlds[0].node.explain(waiting.expect("its constructor").id).expect("known");
     assert!(why.contains("PENDING_PLACEMENT") && why.contains("cpus"), "{why}");
     cluster.worlds[1].finish(busy);
-    cluster.settle();
+    cluster.advance(Duration::from_millis(1));
     assert_eq!(cluster.construct(actor), 1);
     cluster.end();
 }
@@ -295,6 +297,7 @@ fn a_task_behind_an_actor_that_holds_all_for_life_is_given_back_and_waits_at_its
     cluster.assert_state(2, task, TaskState::PendingPlacement);
     cluster.worlds[0].kill(root, actor, false);
     cluster.settle();
+    cluster.advance(Duration::from_millis(1));
     assert_eq!(cluster.runs_on(task), Some(1), "there is room now");
     cluster.finish(task);
     cluster.end();

@@ -13,6 +13,7 @@ mod hosted_ends;
 mod hosted_groups;
 mod hosted_streams;
 mod references;
+mod room;
 mod runs;
 mod simulate;
 mod streams;

@@ -32,7 +32,7 @@ fn start(all: &mut Headed, run: JobId, home: NodeId) -> Caller {
 fn job_with_a_task_elsewhere() -> (Headed, JobId, Caller) {
     let mut all = Headed::new(&[2, 1, 1]);
     let (job, root) = job(&mut all, 1, 0);
-    let tasks = all.cluster.worlds[0].spawn_many(root, 3);
+    let tasks = all.cluster.worlds[0].spawn_many(root, 4);
     all.settle();
     let there = *tasks.iter().find(|task| all.cluster.runs_on(**task) == Some(1)).expect("one is there");
     let inside = all.cluster.worlds[1].caller(there);

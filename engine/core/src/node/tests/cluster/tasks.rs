@@ -115,7 +115,7 @@ fn a_node_that_has_no_room_after_all_refuses_and_the_task_goes_elsewhere() {
     assert_eq!(cluster.worlds[0].node.node_view().counters.tasks_refused, 2);
     let (index, other) = own[1];
     cluster.worlds[index].finish(other);
-    cluster.settle();
+    cluster.advance(Duration::from_millis(1));
     assert_eq!(cluster.runs_on(task), Some(index));
     cluster.end();
 }
@@ -347,7 +347,7 @@ fn a_node_that_has_refused_says_when_it_has_room() {
     cluster.settle();
     assert_eq!(cluster.runs_on(task), None);
     cluster.worlds[1].finish(busy);
-    cluster.settle();
+    cluster.advance(Duration::from_millis(1));
     assert_eq!(cluster.runs_on(task), Some(1));
     cluster.end();
 }

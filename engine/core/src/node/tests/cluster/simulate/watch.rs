@@ -65,6 +65,9 @@ impl Simulation {
                     let fenced = self.head.is_dead(id).is_some() && !self.is_joining(index);
                     // One that is known or fenced; a beat may overtake the wish to join.
                     let counts = is_known || fenced;
+                    for wants in std::mem::take(&mut self.cluster.worlds[index].asks_for_loads) {
+                        self.head.wants_loads(id, wants, &mut fx);
+                    }
                     if counts && !self.head.heard_of(now, id, load, &mut fx) {
                         // It is told that it is dead, and starts afresh.
                         self.summary.fenced += 1;
@@ -130,14 +133,16 @@ impl Simulation {
                     Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) | Notice::Draining(..) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
-                    Notice::Joined(info) => node.node_joined(now, info, fx),
+                    Notice::Joined(infos) => {
+                        infos.iter().for_each(|info| node.node_joined(now, info.clone(), fx));
+                    }
                     Notice::Dead(id, _) => node.node_dead(now, id, fx),
                     Notice::Group(notice) => node.group_notice(now, notice, fx),
                     Notice::EndRun(run) => node.end_run(now, run, fx),
                     Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
                     Notice::Left(id, _) => node.node_left(now, id, fx),
                     Notice::Loads(loads) => {
-                        loads.into_iter().for_each(|(id, load)| node.node_load(now, id, load, fx));
+                        loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
                     }
                 });
             }
