@@ -2,8 +2,19 @@
 
 use std::path::Path;
 
-const FILES: [&str; 10] =
-    ["cluster", "common", "enrollment", "handshake", "components", "jobs", "meta", "nodes", "state", "peer"];
+const FILES: [&str; 11] = [
+    "cluster",
+    "common",
+    "enrollment",
+    "events",
+    "handshake",
+    "components",
+    "jobs",
+    "meta",
+    "nodes",
+    "state",
+    "peer",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");

@@ -13,6 +13,7 @@ mod cuts;
 mod drain;
 mod embedded;
 mod errors;
+mod events;
 mod examples;
 mod job_runs;
 mod leaks;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use engine_core::head::{Effect, JobRecord, JobState, LostRun, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::background::{self, Kind};
 use crate::cluster::backend::list;
 use crate::cluster::records::Starting;
-use crate::cluster::{ClusterHead, merge};
+use crate::cluster::{Clock, ClusterHead, merge};
 
 mod follow;
 
@@ -72,7 +72,7 @@ impl ClusterHead {
                 Submitted::Known(job) => return Ok((job, None)),
                 Submitted::New(job) => job,
             };
-            let home = core.place_job(job).inspect_err(|_| core.withdraw_job(job))?;
+            let home = core.place_job(job).inspect_err(|error| core.withdraw_job(now, job, error))?;
             self.starting.lock().insert(job, Starting { spec: spec.clone(), is_orphaned: false });
             Ok((job, Some(home)))
         })
@@ -109,13 +109,13 @@ impl ClusterHead {
         // A head that comes back must know of it, else the same submission would start another.
         self.settled().await?;
         let started = self.start_at(home, run, spec).await;
-        match started {
+        match &started {
             // Whether it has begun is not known. Its node comes back, or dies with it (contract J2).
             Err(error) if error.code() == ErrorCode::NodeDied => {
                 self.start_run(run, home);
                 return Ok(self.own_view(&self.head.job(run)?));
             }
-            Err(_) => self.event(|core, _, _| core.withdraw_job(run)),
+            Err(error) => self.event(|core, now, _| core.withdraw_job(now, run, error)),
             Ok(_) => {}
         }
         self.forget_spec(run);
@@ -409,7 +409,7 @@ impl ClusterHead {
 }
 
 fn wall(time: Time) -> Timestamp {
-    timestamp(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0))
+    timestamp(Clock::wall(time))
 }
 
 fn logs_request(run: JobId, query: &LogsQuery) -> v1::LogsRequest {
