@@ -19,6 +19,7 @@ mod job_runs;
 mod leaks;
 mod placement_groups;
 mod plain;
+mod rpc_faults;
 mod scenarios;
 mod storage;
 mod tables;
