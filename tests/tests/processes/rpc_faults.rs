@@ -81,6 +81,18 @@ fn each(names: &[&str], faults: &str) -> String {
 }
 
 #[test]
+fn starting_jobs_and_what_their_guests_are_granted() {
+    let methods = each(&["Peer.Start", "Peer.Grants"], "request:0.3,reply:0.3,delay:0.2:30ms");
+    let cluster = Faulty::start("", &methods);
+    for n in 0..4 {
+        let seen = cluster.runs("selftest", &["sleeps", "3", "20"]).last_json();
+        assert_eq!(seen["value"], (0..3).collect::<Value>(), "job {n}");
+    }
+    assert_eq!(cluster.up.list("jobs", &["state=SUCCEEDED"]).len(), 4, "each once");
+    cluster.ends();
+}
+
+#[test]
 fn components_and_where_they_come_from() {
     let cluster = Faulty::start(
         &each(&["Cluster.Component"], "request:0.3,reply:0.1"),

@@ -53,6 +53,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "signs of life at the interval that the head has said in its welcome",
     },
     Allowed {
+        path: "engine/agent/src/cluster/starts.rs",
+        text: "sleep(ASK_PAUSE)",
+        reason: "what a job is granted is asked for again while who knows it lives; no attempt is spent on it",
+    },
+    Allowed {
         path: "engine/agent/src/cluster/enroll.rs",
         text: "sleep(RECONNECT_PAUSE)",
         reason: "a node that has no certificate yet looks again for its head; nothing runs on it",
