@@ -116,6 +116,17 @@ fn following_jobs_their_logs_and_how_far_they_are() {
 }
 
 #[test]
+fn a_job_that_is_told_to_stop_stops() {
+    let cluster = Faulty::start("", &each(&["Jobs.Stop"], "request:0.5,reply:0.3"));
+    for _ in 0..4 {
+        let job = cluster.up.submit_no_wait(&[], &["sleeps", "2", "60000"]);
+        cluster.up.engine(&["job", "stop", &job]).exits(0);
+        assert_eq!(cluster.up.wait_for_end(&job)["state"], "STOPPED");
+    }
+    cluster.ends();
+}
+
+#[test]
 fn the_lines_of_nodes_break_when_they_join_and_say_what_is_free() {
     let cluster = Faulty::start(
         &each(

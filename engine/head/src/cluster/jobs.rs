@@ -152,6 +152,20 @@ impl ClusterHead {
         }
     }
 
+    /// A node is back: jobs whose root tasks it has, and that were told to stop, may not have heard so, as the
+    /// head was killed meanwhile.
+    pub(super) fn stop_again(&self, home: NodeId) {
+        let is_told =
+            |job: &&JobRecord| job.is_to_stop && job.state == JobState::Running && job.home == Some(home);
+        let core = self.head.lock();
+        let runs: Vec<JobId> = core.jobs().into_iter().filter(is_told).map(JobRecord::run_id).collect();
+        drop(core);
+        for run in runs {
+            let Some(head) = self.this.upgrade() else { return };
+            drop(background::spawn(Kind::JobStop, async move { drop(head.stop_until_it_is(run).await) }));
+        }
+    }
+
     /// Starts a run that nobody waits for.
     pub(super) fn start_run(&self, run: JobId, home: NodeId) {
         if let Some(head) = self.this.upgrade() {
@@ -360,21 +374,37 @@ impl ClusterHead {
             self.news.send_modify(|news| *news += 1);
             return Ok(self.own_view(&record));
         }
-        let run = record.run_id();
-        let stopped = match self.home(&record) {
-            Ok(home) => home.stop_job(run).await,
-            Err(error) => Err(error),
-        };
-        match stopped {
-            Ok(view) => self.confirmed(run, view).await,
-            Err(error) => match self.head.job(run)? {
-                // Its node may have died meanwhile, and the job with it; or it is stopped as soon as it is
-                // there.
-                record if record.state.is_end() || record.state == JobState::Pending => {
-                    Ok(self.own_view(&record))
+        // Whoever asks may go away before the node has heard of it.
+        let (done, stopped) = oneshot::channel();
+        let Some(head) = self.this.upgrade() else { return Err(Error::internal("the head is gone")) };
+        let stop = async move { drop(done.send(head.stop_until_it_is(record.run_id()).await)) };
+        drop(background::spawn(Kind::JobStop, stop));
+        stopped.await.map_err(|_| Error::internal("stopping the job panicked"))?
+    }
+
+    /// Stops a run at its node, again while that does not answer: it comes back, or is declared dead.
+    async fn stop_until_it_is(&self, run: JobId) -> Result<v1::JobView, Error> {
+        let mut news = self.news.subscribe();
+        loop {
+            let record = self.head.job(run)?;
+            // Its node may have died meanwhile, and the job with it; or it is stopped as soon as it is there.
+            if record.state.is_end() || record.state == JobState::Pending {
+                return Ok(self.own_view(&record));
+            }
+            let stopped = match self.home(&record) {
+                Ok(home) => home.stop_job(run).await,
+                Err(error) => Err(error),
+            };
+            match stopped {
+                Ok(view) => return self.confirmed(run, view).await,
+                Err(error) if error.code() == ErrorCode::NodeDied => {
+                    drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
                 }
-                _ => Err(error),
-            },
+                Err(error) => match self.head.job(run)? {
+                    record if record.state.is_end() => return Ok(self.own_view(&record)),
+                    _ => return Err(error),
+                },
+            }
         }
     }
 

@@ -36,6 +36,7 @@ impl ClusterBackend for ClusterService {
         }
         let (id, number, replies) = joined?;
         self.0.start_orphaned(id);
+        self.0.stop_again(id);
         drop(background::spawn(Kind::NodeLine, listen(self.0.clone(), id, number, messages)));
         Ok(replies)
     }
