@@ -96,7 +96,7 @@ fn starting_jobs_and_what_their_guests_are_granted() {
 fn components_and_where_they_come_from() {
     let cluster = Faulty::start(
         &each(&["Cluster.Component"], "request:0.3,reply:0.1"),
-        &each(&["Components.Upload"], "request:0.3,reply:0.3"),
+        &each(&["Components.Upload"], "request:0.5,reply:0.5"),
     );
     cluster.is_exact("1", "2");
     cluster.names_are_exact();

@@ -17,6 +17,10 @@ use futures::future::join_all;
 
 use crate::cluster::{Clock, ClusterHead, merge};
 
+/// How often all nodes are asked to try a component, when none answers.
+const UPLOAD_ROUNDS_MAX: u32 = 20;
+const UPLOAD_PAUSE: Duration = Duration::from_millis(100);
+
 /// The head of a cluster as clients see it.
 pub struct ClusterBackend(pub Arc<ClusterHead>);
 
@@ -35,11 +39,20 @@ impl Backend for ClusterBackend {
     }
 
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        // What cannot be run is not kept: a node tries, and another one when that dies.
-        let (mut silent, mut died) = (Vec::new(), None);
+        // What cannot be run is not kept: a node tries, and another one when that dies or does not answer.
+        let (mut silent, mut died, mut rounds) = (Vec::new(), None, 0);
         loop {
             let other = self.0.when_nodes_are_back(|| self.0.head.lock().least_busy_node_but(&silent)).await;
-            let node = other.map_err(|error| died.take().unwrap_or(error))?;
+            let node = match other {
+                Ok(node) => node,
+                // None has answered, and some live as far as is known.
+                Err(_) if rounds < UPLOAD_ROUNDS_MAX && silent.iter().any(|node| self.0.is_member(*node)) => {
+                    (silent, rounds) = (Vec::new(), rounds + 1);
+                    tokio::time::sleep(UPLOAD_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(died.unwrap_or(error)),
+            };
             let uploaded = match self.0.client(node) {
                 Ok(client) => client.upload(component, bytes.clone()).await,
                 Err(error) => Err(error),
