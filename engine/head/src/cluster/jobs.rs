@@ -274,6 +274,12 @@ impl ClusterHead {
         self.client(record.home.ok_or_else(gone)?).map_err(|_| gone())
     }
 
+    /// Whether the node of a job's root task, which has not answered, may do so yet: it lives, as far as is
+    /// known.
+    fn may_answer(&self, record: &JobRecord, error: &Error) -> bool {
+        error.code() == ErrorCode::NodeDied && record.home.is_some_and(|home| self.is_member(home))
+    }
+
     /// A job as it is now: asked of the node of its root task while that runs.
     pub(super) async fn view(&self, record: &JobRecord) -> Result<v1::JobView, Error> {
         let kept = self.ended.lock().get(&record.id).cloned();
