@@ -78,6 +78,8 @@ impl Node {
         let driver = Driver::new(node, clock, store, head, jobs);
         if let Some(cluster) = options.cluster.clone() {
             driver.join(Arc::new(Network::new(cluster, id, Arc::downgrade(&driver)).await?));
+        } else {
+            driver.head.event(|head, _| head.started(clock.now()));
         }
 
         runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));

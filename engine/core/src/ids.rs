@@ -95,6 +95,11 @@ id!(
     PlacementGroupId, "pg"
 );
 
+id!(
+    /// Something that has happened.
+    EventId, "event"
+);
+
 /// A text that is not the printed form of an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseIdError {
@@ -222,6 +227,12 @@ impl IdGenerator {
     pub fn placement_group(&mut self) -> PlacementGroupId {
         let (high, low) = self.next();
         PlacementGroupId { high, low }
+    }
+
+    /// A new event's id.
+    pub fn event(&mut self) -> EventId {
+        let (high, low) = self.next();
+        EventId { high, low }
     }
 
     /// A new node's id.

@@ -5,6 +5,7 @@
 //! the very code that runs in production.
 
 pub mod error;
+pub mod events;
 pub mod group;
 pub mod head;
 pub mod ids;
@@ -17,7 +18,8 @@ pub mod work;
 
 pub use error::{Error, ErrorCode, Frame};
 pub use ids::{
-    ActorId, ComponentId, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId, TaskId, WaitId,
+    ActorId, ComponentId, EventId, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId, TaskId,
+    WaitId,
 };
 pub use time::Time;
 pub use value::{Argument, Codec, Handle, Outcome, Place, Residence, Value};

@@ -14,6 +14,9 @@ pub(crate) enum Kind {
     /// back. Ends with the node's answer or its death; after a panic the job is started when the head comes
     /// back again.
     JobStart,
+    /// Tells the node of a job's root task to stop it, though whoever asked may be gone. Ends with the node's
+    /// answer, the job's end, or the node's death; after a panic the stop is to be asked for again.
+    JobStop,
     /// Calls the state machine when time has come. Ends with the head; a panic ends the process, as
     /// without it no silent node would ever be declared dead.
     Timer,

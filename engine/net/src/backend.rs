@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_core::ids::PlacementGroupId;
-use engine_core::{ActorId, ComponentId, Error, ErrorCode, JobId, NodeId, ObjectId, TaskId};
+use engine_core::{ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::Stream;
@@ -38,6 +38,8 @@ pub enum StateKey {
     Node(NodeId),
     /// A placement group.
     PlacementGroup(PlacementGroupId),
+    /// An event.
+    Event(EventId),
 }
 
 /// Which log lines are wanted.

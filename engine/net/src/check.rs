@@ -42,12 +42,15 @@ pub(crate) fn state_key(kind: Kind, text: String) -> Result<StateKey, Error> {
         Kind::Object => StateKey::Object(id(&text)?),
         Kind::Node => StateKey::Node(id(&text)?),
         Kind::PlacementGroup => StateKey::PlacementGroup(id(&text)?),
+        Kind::Event => StateKey::Event(id(&text)?),
     })
 }
 
 /// The error of a request that says no kind.
 pub(crate) fn unspecified_kind() -> Error {
-    Error::invalid_argument("no kind was named: use jobs, tasks, actors, objects, nodes or placement-groups")
+    Error::invalid_argument(
+        "no kind was named: use jobs, tasks, actors, objects, nodes, placement-groups or events",
+    )
 }
 
 /// A limit of a listing, with its default.

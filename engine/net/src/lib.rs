@@ -12,6 +12,7 @@ pub mod bulk;
 mod check;
 pub mod cluster;
 mod connection;
+pub mod faults;
 pub mod limits;
 pub mod listen;
 mod server;

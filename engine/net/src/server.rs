@@ -19,6 +19,7 @@ use tonic::service::interceptor::InterceptedService;
 use crate::backend::Backend;
 use crate::cluster::{ClusterBackend, EnrollmentBackend, PeerBackend};
 use crate::connection::{Listener, incoming};
+use crate::faults::{self, FaultLayer};
 use crate::limits::{
     CONCURRENT_STREAMS_MAX, CONNECTIONS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
 };
@@ -115,6 +116,7 @@ impl Server {
     ) -> Result<(), ServerError> {
         let Services { routes, stopping } = services;
         let serve = tonic::transport::Server::builder()
+            .layer(FaultLayer(faults::installed()))
             .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))

@@ -23,6 +23,7 @@ pub fn keys(kind: Kind) -> &'static [&'static str] {
         Kind::Object => v1::ObjectView::KEYS,
         Kind::Node => v1::NodeView::KEYS,
         Kind::PlacementGroup => v1::PlacementGroupView::KEYS,
+        Kind::Event => v1::EventView::KEYS,
     }
 }
 
@@ -36,6 +37,7 @@ pub fn kind_name(kind: Kind) -> &'static str {
         Kind::Object => "objects",
         Kind::Node => "nodes",
         Kind::PlacementGroup => "placement-groups",
+        Kind::Event => "events",
     }
 }
 
@@ -49,6 +51,7 @@ pub fn kind_of(view: &v1::View) -> Option<Kind> {
         View::Object(_) => Kind::Object,
         View::Node(_) => Kind::Node,
         View::PlacementGroup(_) => Kind::PlacementGroup,
+        View::Event(_) => Kind::Event,
     })
 }
 
@@ -62,6 +65,7 @@ pub fn field(view: &v1::View, key: &str) -> Option<String> {
         View::Object(view) => view.field(key),
         View::Node(view) => view.field(key),
         View::PlacementGroup(view) => view.field(key),
+        View::Event(view) => view.field(key),
     }
 }
 
@@ -152,6 +156,17 @@ fields!(PlacementGroupView of PlacementGroup, |group|
     "reason" => group.reason,
 );
 
+fields!(EventView of Event, |event|
+    "id" => event.event_id,
+    "severity" => event.severity().name(),
+    "kind" => event.kind().name(),
+    "node" => event.node_id,
+    "job" => event.job_id,
+    "actor" => event.actor_id,
+    "placement_group" => event.placement_group_id,
+    "message" => event.message,
+);
+
 fn code(error: &Option<v1::Error>) -> &str {
     error.as_ref().map_or("", |error| error.code.as_str())
 }
@@ -175,6 +190,8 @@ state_names! {
     ObjectState: "OBJECT_STATE_",
     NodeState: "NODE_STATE_",
     PlacementGroupState: "PLACEMENT_GROUP_STATE_",
+    EventSeverity: "EVENT_SEVERITY_",
+    EventKind: "EVENT_KIND_",
 }
 
 impl v1::JobState {
@@ -267,6 +284,7 @@ mod tests {
         check::<v1::ObjectView>();
         check::<v1::NodeView>();
         check::<v1::PlacementGroupView>();
+        check::<v1::EventView>();
     }
 
     #[test]

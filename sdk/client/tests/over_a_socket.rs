@@ -126,7 +126,11 @@ impl Backend for Small {
         let found: Vec<_> = jobs.iter().filter(|job| filters.matches(*job)).cloned().collect();
         let total = found.len() as u64;
         let views = found.into_iter().take(limit).map(v1::view::View::Job);
-        Ok(v1::ListResponse { items: views.map(|view| v1::View { view: Some(view) }).collect(), total })
+        Ok(v1::ListResponse {
+            items: views.map(|view| v1::View { view: Some(view) }).collect(),
+            total,
+            forgotten: 0,
+        })
     }
 
     async fn get(&self, key: StateKey) -> Result<v1::View, Error> {

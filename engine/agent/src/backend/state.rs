@@ -25,7 +25,7 @@ pub(super) fn list(
     // Without a condition there is no need to look at more than is asked for.
     let scanned = if filters.is_empty() { limit } else { SCANNED_MAX };
     let clock = driver.clock();
-    let mut counted = None;
+    let (mut counted, mut forgotten) = (None, 0);
     let all: Vec<view::View> = match kind {
         v1::Kind::Job => {
             driver.head.jobs().iter().map(|record| view::View::Job(jobs::view_of(driver, record))).collect()
@@ -51,6 +51,11 @@ pub(super) fn list(
             let groups = driver.head.event(|head, _| head.groups()).0;
             groups.iter().map(|group| view::View::PlacementGroup(group.into())).collect()
         }
+        v1::Kind::Event => {
+            let events;
+            (events, forgotten) = views::events(driver);
+            events.into_iter().map(view::View::Event).collect()
+        }
         v1::Kind::Unspecified => Vec::new(),
     };
     let mut total = 0;
@@ -63,6 +68,7 @@ pub(super) fn list(
             view::View::Object(view) => filters.matches(view),
             view::View::Node(view) => filters.matches(view),
             view::View::PlacementGroup(view) => filters.matches(view),
+            view::View::Event(view) => filters.matches(view),
         };
         if matches {
             total += 1;
@@ -71,7 +77,7 @@ pub(super) fn list(
             }
         }
     }
-    v1::ListResponse { items, total: counted.unwrap_or(total) }
+    v1::ListResponse { items, total: counted.unwrap_or(total), forgotten }
 }
 
 fn not_found(what: impl std::fmt::Display) -> Error {
@@ -96,6 +102,11 @@ pub(super) fn get(driver: &Arc<Driver>, key: &StateKey) -> Result<v1::View, Erro
         StateKey::PlacementGroup(id) => {
             let group = driver.head.event(|head, _| head.group(*id)).0;
             view::View::PlacementGroup((&group.ok_or_else(|| not_found(id))?).into())
+        }
+        StateKey::Event(id) => {
+            let id = id.to_string();
+            let event = views::events(driver).0.into_iter().find(|event| event.event_id == id);
+            view::View::Event(event.ok_or_else(|| not_found(id))?)
         }
     };
     Ok(v1::View { view: Some(view) })

@@ -1,8 +1,9 @@
 //! From the core's views to the messages.
 
+use engine_core::events::{Event, Events};
 use engine_core::node::{ActorView, DrainView, Holder, ObjectView, TaskState, TaskView};
 use engine_core::{Error, NodeId};
-use engine_proto::convert::{duration, timestamp};
+use engine_proto::convert::{duration, event_view, newest_first, timestamp};
 use engine_proto::v1;
 
 use crate::clock::Clock;
@@ -163,4 +164,21 @@ fn left(driver: &Driver, drain: DrainView) -> v1::NodeDrain {
         objects: drain.objects as u64,
         object_bytes: drain.bytes,
     }
+}
+
+/// What has happened, the newest first, and how much is not kept any more. Of a node of a cluster: what it
+/// noted itself; of one of its own also what its head did.
+pub(super) fn events(driver: &Driver) -> (Vec<v1::EventView>, u64) {
+    let clock = driver.clock();
+    let view = |event: &Event| event_view(event, clock.wall(event.time));
+    let of = |events: &Events| {
+        let views: Vec<v1::EventView> = events.newest_first().map(view).collect();
+        (views, events.forgotten())
+    };
+    let mut all = driver.read(|node| of(node.events()));
+    if driver.network().is_err() {
+        let (more, forgotten) = driver.head.event(|head, _| of(head.events())).0;
+        all = (newest_first([all.0, more]), all.1 + forgotten);
+    }
+    all
 }

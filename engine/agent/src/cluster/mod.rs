@@ -145,6 +145,11 @@ impl Network {
         self.members.lock().get(&node)?.bulk_address.parse().ok()
     }
 
+    /// Whether a node is a member, as far as the head has told.
+    pub(crate) fn knows(&self, node: NodeId) -> bool {
+        self.members.lock().contains_key(&node)
+    }
+
     /// This node as it tells of itself.
     fn member(&self, driver: &Driver) -> v1::Member {
         let view = driver.read(|node| node.node_view());

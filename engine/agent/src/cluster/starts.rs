@@ -4,6 +4,7 @@
 //! to live here, and the components of the head, once; what is to start meanwhile waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine_core::ids::IdMap;
 use engine_core::work::{CallReport, GoneReport, Start, Usage};
@@ -16,6 +17,9 @@ use smallvec::smallvec;
 use crate::backend::load_component;
 use crate::background::{self, Kind};
 use crate::driver::Driver;
+
+/// Between two asks of somebody who did not answer.
+const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What waits for the grants of its job.
 #[derive(Default)]
@@ -33,10 +37,24 @@ impl Starts {
         waiting.insert(job, vec![start]);
         let this = driver.clone();
         let prepare = async move {
-            let prepared = ask(&this, job).await;
+            let prepared = this.starts.ask_until_answered(&this, job).await;
             this.starts.begin(&this, job, prepared);
         };
         drop(background::spawn_on(&driver.background, Kind::Prepare, prepare));
+    }
+
+    /// Asks again while somebody does not answer who lives as far as is known: that comes back, or is declared
+    /// dead. One answer that was lost must not cost an attempt.
+    async fn ask_until_answered(&self, driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error> {
+        loop {
+            let prepared = ask(driver, job).await;
+            let is_unanswered = prepared.as_ref().is_err_and(|error| error.code() == ErrorCode::NodeDied);
+            let is_wanted = self.0.lock().get(&job).is_some_and(|starts| !starts.is_empty());
+            if !is_unanswered || !is_wanted || !may_answer(driver, job) {
+                return prepared;
+            }
+            tokio::time::sleep(ASK_PAUSE).await;
+        }
     }
 
     /// Starts what has waited, or says why it cannot.
@@ -73,6 +91,12 @@ impl Starts {
         }
         found
     }
+}
+
+/// Whether the node that knows what a job's guests are granted lives, as far as is known.
+fn may_answer(driver: &Driver, job: JobId) -> bool {
+    let from = driver.read(|node| node.grants_from(job));
+    from.zip(driver.network().ok()).is_some_and(|(from, network)| network.knows(from))
 }
 
 fn not_started(driver: &Driver, start: Start, error: &Error) {

@@ -28,6 +28,13 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Up(_) | Command::Head(_) => cli.address,
         _ => connect::with_credentials(cli.address, cli.credentials)?,
     };
+    if matches!(cli.command, Command::Up(_) | Command::Head(_) | Command::Agent(_)) {
+        match engine_net::faults::install() {
+            Ok(true) => eprintln!("warning: ${} makes faults, for a test", engine_net::faults::VARIABLE),
+            Ok(false) => {}
+            Err(error) => return Err(Failure::Usage(error)),
+        }
+    }
     match cli.command {
         Command::Submit(args) => submit::run(*args, address).await,
         Command::Job(args) => job::run(args, address).await,

@@ -19,6 +19,7 @@ pub(crate) fn view(view: &v1::View) -> Value {
         Some(View::Object(view)) => object(view),
         Some(View::Node(view)) => node(view),
         Some(View::PlacementGroup(view)) => placement_group(view),
+        Some(View::Event(view)) => event(view),
     }
 }
 
@@ -328,6 +329,21 @@ fn counters(counters: &v1::NodeCounters) -> Value {
         "spilled_bytes": counters.spilled_bytes,
         "arena_objects": counters.arena_objects,
         "spill_file_bytes": counters.spill_file_bytes,
+    })
+}
+
+/// An event.
+pub(crate) fn event(event: &v1::EventView) -> Value {
+    json!({
+        "event_id": event.event_id,
+        "time": rfc3339(event.time.as_ref()),
+        "severity": event.severity().name(),
+        "kind": event.kind().name(),
+        "node_id": event.node_id,
+        "job_id": event.job_id,
+        "actor_id": event.actor_id,
+        "placement_group_id": event.placement_group_id,
+        "message": event.message,
     })
 }
 

@@ -8,7 +8,7 @@ use engine_core::resources::{Quantity, bytes};
 use engine_proto::convert::system_time;
 
 use crate::output::table::table;
-use crate::output::time::{ago, between, short};
+use crate::output::time::{ago, between, rfc3339, short};
 
 /// A listing as a table.
 pub(crate) fn listing(kind: v1::Kind, items: &[v1::View], now: SystemTime) -> String {
@@ -34,6 +34,7 @@ fn header(kind: v1::Kind) -> &'static [&'static str] {
             &["id", "state", "host", "cpus", "memory", "running", "queued", "sandboxes", "store", "labels"]
         }
         v1::Kind::PlacementGroup => &["id", "name", "state", "strategy", "bundles", "reason"],
+        v1::Kind::Event => &["time", "severity", "kind", "about", "message"],
     }
 }
 
@@ -54,6 +55,7 @@ fn row(view: &v1::view::View, now: SystemTime) -> Option<Vec<String>> {
             row.push(view.reason.clone());
             row
         }
+        View::Event(view) => event(view),
     })
 }
 
@@ -116,6 +118,24 @@ fn node(view: &v1::NodeView) -> Vec<String> {
     labels.sort();
     row.push(labels.join(","));
     row
+}
+
+/// The most particular thing that an event is about; the rest of its ids are in the JSON.
+fn event(view: &v1::EventView) -> Vec<String> {
+    let ids = [&view.placement_group_id, &view.actor_id, &view.node_id, &view.job_id];
+    let of_job = view.kind().name().starts_with("JOB_");
+    let about = if of_job { Some(&view.job_id) } else { ids.into_iter().find(|id| !id.is_empty()) };
+    let mut row = vec![rfc3339(view.time.as_ref()).unwrap_or_default()];
+    row.extend(fields(view, &["severity", "kind"]));
+    row.push(about.cloned().unwrap_or_default());
+    row.push(view.message.clone());
+    row
+}
+
+/// An event as one line, aligned with those before and after it.
+pub(crate) fn event_line(view: &v1::EventView) -> String {
+    let row = event(view);
+    format!("{}  {:<7}  {:<17}  {:<30}  {}", row[0], row[1], row[2], row[3], row[4])
 }
 
 fn took(
@@ -209,6 +229,33 @@ task-1  count     FAILED  1         2.00 s  TRAPPED
     }
 
     #[test]
+    fn an_event_shows_what_it_is_about() {
+        let view = v1::EventView {
+            event_id: "event-1".into(),
+            time: at(5),
+            severity: v1::EventSeverity::Warning.into(),
+            kind: v1::EventKind::JobRunLost.into(),
+            node_id: "node-1".into(),
+            job_id: "job-1".into(),
+            message: "it is run again".into(),
+            ..Default::default()
+        };
+        let expected = "\
+TIME                      SEVERITY  KIND          ABOUT  MESSAGE
+1970-01-01T00:00:05.000Z  WARNING   JOB_RUN_LOST  job-1  it is run again
+";
+        assert_eq!(list(v1::Kind::Event, View::Event(view.clone())), expected);
+        let actor = v1::EventView { actor_id: "actor-1".into(), ..view };
+        let actor = v1::EventView { kind: v1::EventKind::ActorDied.into(), ..actor };
+        assert_eq!(event(&actor)[3], "actor-1");
+        assert!(
+            event_line(&actor).contains("WARNING  ACTOR_DIED         actor-1 "),
+            "{}",
+            event_line(&actor)
+        );
+    }
+
+    #[test]
     fn every_kind_has_as_many_cells_as_its_header() {
         let views = [
             (v1::Kind::Job, View::Job(Default::default())),
@@ -217,6 +264,7 @@ task-1  count     FAILED  1         2.00 s  TRAPPED
             (v1::Kind::Object, View::Object(Default::default())),
             (v1::Kind::Node, View::Node(Default::default())),
             (v1::Kind::PlacementGroup, View::PlacementGroup(Default::default())),
+            (v1::Kind::Event, View::Event(Default::default())),
         ];
         for (kind, view) in views {
             assert_eq!(row(&view, now()).unwrap().len(), header(kind).len(), "{kind:?}");

@@ -22,6 +22,9 @@ pub(crate) enum ManyKind {
     /// Placement groups
     #[value(alias = "placement-group")]
     PlacementGroups,
+    /// What has happened: nodes that joined and died, jobs that began and ended
+    #[value(alias = "event")]
+    Events,
 }
 
 /// A kind of thing, in the singular.
@@ -45,6 +48,9 @@ pub(crate) enum OneKind {
     /// A placement group
     #[value(alias = "placement-groups")]
     PlacementGroup,
+    /// Something that has happened
+    #[value(alias = "events")]
+    Event,
 }
 
 impl From<ManyKind> for Kind {
@@ -56,6 +62,7 @@ impl From<ManyKind> for Kind {
             ManyKind::Objects => Kind::Object,
             ManyKind::Nodes => Kind::Node,
             ManyKind::PlacementGroups => Kind::PlacementGroup,
+            ManyKind::Events => Kind::Event,
         }
     }
 }
@@ -69,6 +76,7 @@ impl From<OneKind> for Kind {
             OneKind::Object => Kind::Object,
             OneKind::Node => Kind::Node,
             OneKind::PlacementGroup => Kind::PlacementGroup,
+            OneKind::Event => Kind::Event,
         }
     }
 }

@@ -49,12 +49,14 @@ impl Head {
             return Ok(());
         }
         self.nodes.changed.note(id);
+        self.note_drain(now, id, new.left(now));
         fx.push(Effect::Tell(id, Notice::Draining(id, new.left(now))));
         if known.is_none() {
             let others = self.nodes.ids().filter(|other| *other != id);
             fx.extend(others.map(|other| Effect::Tell(other, Notice::Draining(id, None))));
             self.groups.vacate(id, fx);
             self.groups_changed(now, fx);
+            self.note_groups(now);
         }
         self.arm(fx);
         Ok(())

@@ -172,6 +172,7 @@ impl Head {
         }
         let id = self.ids.job();
         self.enter_job(now, id, submission);
+        self.note_submission(now, id);
         Ok(Submitted::New(id))
     }
 
@@ -191,6 +192,7 @@ impl Head {
         let is_new = self.adopt_job(now, run, submission);
         if is_new && let Some(job) = self.jobs.get_mut(&run.job()) {
             job.home = Some(home);
+            self.note_known_job(now, run, home);
         }
         self.job_started(now, run);
         is_new
@@ -289,12 +291,14 @@ impl Head {
             job.state = JobState::Running;
             job.started = Some(now);
             self.jobs_changed.note(run.job());
+            self.note_start(now, run);
         }
     }
 
     /// A job was not started after all, and whoever submitted it is told so: it never was.
-    pub fn withdraw_job(&mut self, id: JobId) {
+    pub fn withdraw_job(&mut self, now: Time, id: JobId, why: &Error) {
         if self.jobs.get(&id).is_some_and(|job| job.state == JobState::Pending && job.run == 0) {
+            self.note_withdrawal(now, id, why);
             self.forget_job(id);
         }
     }
@@ -318,6 +322,7 @@ impl Head {
         self.between_runs.remove(&id);
         self.ended.push_back(id);
         self.jobs_changed.note(id);
+        self.note_end(now, id);
         if self.ended.len() <= self.limits.ended_jobs_max {
             return None;
         }
@@ -432,6 +437,10 @@ mod tests {
         }
     }
 
+    fn no_node() -> Error {
+        Error::new(ErrorCode::Unschedulable, "the cluster has no node")
+    }
+
     fn end(result: Outcome, stopped: bool) -> JobEnd {
         JobEnd { result, stopped, progress: Progress::default() }
     }
@@ -491,10 +500,10 @@ mod tests {
         head.delete_job(job).expect("ended");
         assert_eq!(head.delete_job(job).expect_err("gone").code(), ErrorCode::NotFound);
         let job = new_job(&mut head, "x");
-        head.withdraw_job(job);
+        head.withdraw_job(Time(2), job, &no_node());
         let job = new_job(&mut head, "x");
         head.job_started(Time(3), job);
-        head.withdraw_job(job);
+        head.withdraw_job(Time(2), job, &no_node());
         assert_eq!(head.job(job).expect("a node has it").state, JobState::Running);
     }
 

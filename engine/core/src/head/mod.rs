@@ -3,6 +3,7 @@
 
 mod deadlines;
 mod drain;
+mod events;
 mod groups;
 mod jobs;
 mod names;
@@ -23,6 +24,7 @@ pub use record::{Change, DeadRecord, GroupRecord, Key, MemberRecord, NameRecord,
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::events::Events;
 use crate::ids::{ActorId, IdGenerator, IdMap, JobId, NodeId};
 
 /// What the head's tables are bounded by.
@@ -38,6 +40,8 @@ pub struct Limits {
     pub names_max: usize,
     /// Bytes of a name, a namespace or a submission id.
     pub name_bytes_max: usize,
+    /// Events that are kept; the oldest is forgotten first.
+    pub events_max: usize,
     /// How nodes are watched.
     pub watch: Watch,
     /// What bounds placement groups.
@@ -52,6 +56,7 @@ impl Default for Limits {
             job_retries_max: 100,
             names_max: 1_000_000,
             name_bytes_max: 512,
+            events_max: 10_000,
             watch: Watch::default(),
             groups: GroupLimits::default(),
         }
@@ -73,6 +78,7 @@ pub struct Head {
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
     groups: groups::Groups,
+    events: Events,
     jobs_changed: record::Changed<JobId>,
     names_changed: record::Changed<(String, String)>,
 }
@@ -81,6 +87,7 @@ impl Head {
     /// A head with nothing in it, that nobody remembers. `id_key`: fresh random bits, so that ids cannot be guessed.
     pub fn new(id_key: [u8; 16], limits: Limits) -> Self {
         Self {
+            events: Events::new(id_key, limits.events_max),
             limits,
             ids: IdGenerator::new(id_key),
             jobs: IdMap::default(),

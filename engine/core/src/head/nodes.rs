@@ -232,6 +232,16 @@ impl Nodes {
         self.alive.keys().copied()
     }
 
+    /// Whether there is, or was, any node.
+    pub fn has_known_any(&self) -> bool {
+        !self.alive.is_empty() || self.burials > 0
+    }
+
+    /// How a member stands with its connection: it broke, and it has not come back since the head did.
+    pub fn connection_of(&self, id: NodeId) -> Option<(bool, bool)> {
+        self.alive.get(&id).map(|node| (node.is_broken, node.is_expected))
+    }
+
     /// The members that are to leave.
     pub fn draining(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.alive.iter().filter(|(_, node)| node.drain.is_some()).map(|(id, _)| *id)
@@ -246,6 +256,7 @@ impl Head {
     pub fn node_joins(&mut self, now: Time, info: NodeInfo, fx: &mut Vec<Effect>) -> Result<(), Error> {
         let id = info.id;
         self.check_join(id)?;
+        self.note_node_here(now, &info);
         let load = Load { free: info.total.clone(), version: 0 };
         let deadline = now + self.limits.watch.silence_max;
         if self.nodes.alive.get(&id).is_none_or(|known| known.info != info) {
@@ -269,6 +280,15 @@ impl Head {
     /// An id for the head itself, as those of nodes are.
     pub fn new_node_id(&mut self) -> NodeId {
         self.ids.node()
+    }
+
+    /// A node asks to join; `is_back`: this very head has welcomed it before. Whether it may.
+    ///
+    /// # Errors
+    /// As [`Self::node_joins`] and [`Self::check_return`].
+    pub fn admit(&mut self, now: Time, id: NodeId, is_back: bool) -> Result<(), Error> {
+        let may = self.check_join(id).and_then(|()| if is_back { self.check_return(id) } else { Ok(()) });
+        may.inspect_err(|error| self.note_refusal(now, Some(id), error))
     }
 
     /// Whether a node may join.
@@ -326,9 +346,12 @@ impl Head {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
         node.deadline = now + self.limits.watch.silence_max;
         let is_back = std::mem::replace(&mut node.is_expected, false);
-        node.is_broken = false;
+        let was_broken = std::mem::replace(&mut node.is_broken, false);
         self.nodes.deadlines.watch(id, node);
         let has_more = !node.load.free.covers(&load.free);
+        if is_back || was_broken {
+            self.note_return(now, id, is_back);
+        }
         self.load_is_said(now, id, &load);
         if has_more {
             self.groups_changed(now, fx);
@@ -346,6 +369,7 @@ impl Head {
         node.is_broken = true;
         node.deadline = node.deadline.min(now + self.limits.watch.reconnect_max);
         self.nodes.deadlines.watch(id, node);
+        self.note_broken_connection(now, id);
         self.arm(fx);
     }
 
@@ -417,6 +441,7 @@ impl Head {
         if self.groups.try_at.is_some_and(|at| at <= now) {
             self.try_groups(now, fx);
         }
+        self.note_groups(now);
         self.arm(fx);
     }
 
@@ -428,6 +453,7 @@ impl Head {
     pub(super) fn depart(&mut self, now: Time, id: NodeId, why: &str, how: Departure, fx: &mut Vec<Effect>) {
         self.tell_of_joins(now, fx);
         self.nodes.bury(id, how != Departure::Died, self.limits.watch.dead_nodes_max);
+        self.note_departure(now, id, why, how);
         self.release_names_of(id);
         self.nothing_is_left_at(id);
         let again = self.lose_runs_of(now, id, why, fx);

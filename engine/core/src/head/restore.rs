@@ -50,6 +50,7 @@ impl Head {
         head.ended = ended.into_iter().map(|(_, id)| id).collect();
         head.restore_runs();
         head.groups.restored(now, &head.limits.groups);
+        head.note_restored(now);
         head.arm(fx);
         head
     }

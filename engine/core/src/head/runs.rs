@@ -57,6 +57,7 @@ impl Head {
         job.state = JobState::Pending;
         job.home = None;
         self.jobs_changed.note(id);
+        self.note_lost_run(now, id, dead, why);
         true
     }
 

@@ -77,11 +77,14 @@ impl Node {
             (_, Some(cause)) => died(cause),
             (_, None) => died(&"its sandbox was stopped"),
         };
+        let why = cause.map_or_else(|| "its sandbox was stopped".to_owned(), ToString::to_string);
         if restart {
             actor.state = ActorState::Restarting;
             actor.restarts += 1;
+            self.note_restart(now, id, &why);
         } else if !actor.is_dead() {
             actor.state = ActorState::Dead(died.clone());
+            self.note_death(now, id, &why);
         }
         for (key, fate) in fates {
             if Some(key) == creating {

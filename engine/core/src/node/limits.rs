@@ -52,6 +52,8 @@ pub struct Limits {
     pub history_tasks_max: usize,
     /// Dead actors that can still be listed.
     pub history_actors_max: usize,
+    /// Events that are kept; the oldest is forgotten first.
+    pub events_max: usize,
     /// Attempts kept of one task, the oldest left out first.
     pub attempts_kept_max: usize,
     /// Guest memory of a task that does not say.
@@ -107,6 +109,7 @@ impl Default for Limits {
             max_concurrency_max: 10_000,
             history_tasks_max: 10_000,
             history_actors_max: 10_000,
+            events_max: 10_000,
             attempts_kept_max: 8,
             task_memory_bytes_default: 32 << 20,
             root_memory_bytes_default: 256 << 20,

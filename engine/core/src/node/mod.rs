@@ -12,6 +12,7 @@ mod clients;
 mod cycles;
 mod drain;
 mod edges;
+mod events;
 mod explain;
 mod finish;
 mod groups;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use slotmap::{SlotMap, new_key_type};
 
 use crate::error::Error;
+use crate::events::Events;
 use crate::group::GroupMessage;
 use crate::ids::{
     ActorId, ComponentId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId,
@@ -176,6 +178,7 @@ pub struct Node {
     timers: timers::Timers,
     history: VecDeque<history::Ended>,
     dead_actors: VecDeque<ActorView>,
+    events: Events,
     counters: Counters,
     /// Bytes of the values on the heap: objects and arguments.
     inline_bytes: u64,
@@ -211,6 +214,7 @@ impl Node {
         let mut ids = IdGenerator::new(id_key);
         Self {
             id: ids.node(),
+            events: Events::new(id_key, limits.events_max),
             limits,
             labels,
             ids,

@@ -367,7 +367,8 @@ impl Node {
                 continue;
             }
             record.whereabouts = Whereabouts::Arena;
-            self.storage.spilling_bytes -= record.size;
+            let size = record.size;
+            self.storage.spilling_bytes -= size;
             match result {
                 Ok(place) => {
                     record.on_disk = Some(place);
@@ -378,6 +379,7 @@ impl Node {
                     }
                 }
                 Err(error) => {
+                    self.note_failed_spill(now, size, &error);
                     self.storage.failures += 1;
                     self.storage.last_failure = Some(Arc::new(error));
                     self.storage.set_idle(id);
@@ -405,7 +407,9 @@ impl Node {
     ) -> Result<Room, Error> {
         let key = self.serving(from)?;
         if !self.limits.spill {
-            return Err(self.store_full(ticket.size));
+            let error = self.store_full(ticket.size);
+            self.note_full_store(now, &error);
+            return Err(error);
         }
         if ticket.attempts == 0 {
             ticket.failures_seen = self.storage.failures;

@@ -5,15 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use engine_core::events::Event;
 use engine_core::head::NodeStanding;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
 use engine_net::cluster::NodeClient;
 use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use engine_proto::convert::event_view;
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::future::join_all;
 
-use crate::cluster::{ClusterHead, merge};
+use crate::cluster::{Clock, ClusterHead, merge};
+
+/// How often all nodes are asked to try a component, when none answers.
+const UPLOAD_ROUNDS_MAX: u32 = 20;
+const UPLOAD_PAUSE: Duration = Duration::from_millis(100);
 
 /// The head of a cluster as clients see it.
 pub struct ClusterBackend(pub Arc<ClusterHead>);
@@ -33,11 +39,20 @@ impl Backend for ClusterBackend {
     }
 
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        // What cannot be run is not kept: a node tries, and another one when that dies.
-        let (mut silent, mut died) = (Vec::new(), None);
+        // What cannot be run is not kept: a node tries, and another one when that dies or does not answer.
+        let (mut silent, mut died, mut rounds) = (Vec::new(), None, 0);
         loop {
             let other = self.0.when_nodes_are_back(|| self.0.head.lock().least_busy_node_but(&silent)).await;
-            let node = other.map_err(|error| died.take().unwrap_or(error))?;
+            let node = match other {
+                Ok(node) => node,
+                // None has answered, and some live as far as is known.
+                Err(_) if rounds < UPLOAD_ROUNDS_MAX && silent.iter().any(|node| self.0.is_member(*node)) => {
+                    (silent, rounds) = (Vec::new(), rounds + 1);
+                    tokio::time::sleep(UPLOAD_PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(died.unwrap_or(error)),
+            };
             let uploaded = match self.0.client(node) {
                 Ok(client) => client.upload(component, bytes.clone()).await,
                 Err(error) => Err(error),
@@ -97,6 +112,11 @@ impl Backend for ClusterBackend {
             filters: filters.to_messages(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
         };
+        if kind == v1::Kind::Event {
+            let mut logs = vec![self.0.events(&filters, limit)];
+            logs.extend(self.0.ask_all(|client| list(client, request.clone())).await);
+            return self.answer(Ok(merge::events(logs, limit))).await;
+        }
         let mut listings = self.0.ask_all(|client| list(client, request.clone())).await;
         if kind == v1::Kind::Node {
             listings.push(self.0.dead_nodes(&filters));
@@ -114,6 +134,13 @@ impl Backend for ClusterBackend {
             StateKey::Actor(id) => (v1::Kind::Actor, id.to_string()),
             StateKey::Object(id) => (v1::Kind::Object, id.to_string()),
             StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
+            StateKey::Event(id) => {
+                let event = self.0.head.lock().events().get(id).map(view_of);
+                if let Some(event) = event {
+                    return self.answer(Ok(event)).await;
+                }
+                (v1::Kind::Event, id.to_string())
+            }
             StateKey::PlacementGroup(id) => {
                 let group = self.0.head.lock().group(id).ok_or_else(|| not_found(&id.to_string()));
                 let group = self.answer(group).await?;
@@ -125,7 +152,8 @@ impl Backend for ClusterBackend {
             let by_id = v1::Filter { key: "id".to_owned(), value: id.clone(), negated: false };
             found.extend(self.0.dead_nodes(&Filters::new(kind, vec![by_id])?).items);
         }
-        let items = found.into_iter().map(|view| v1::ListResponse { items: vec![view], total: 1 });
+        let items =
+            found.into_iter().map(|view| v1::ListResponse { items: vec![view], total: 1, forgotten: 0 });
         merge::listings(items.collect(), 1).items.into_iter().next().ok_or_else(|| not_found(&id))
     }
 
@@ -172,7 +200,7 @@ impl ClusterBackend {
         let matching: Vec<_> = views.filter(|group| filters.matches(group)).collect();
         let total = matching.len() as u64;
         let view = |group| v1::View { view: Some(v1::view::View::PlacementGroup(group)) };
-        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total }
+        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total, forgotten: 0 }
     }
 
     async fn jobs(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
@@ -180,7 +208,7 @@ impl ClusterBackend {
         let matching: Vec<v1::JobView> = all.into_iter().filter(|job| filters.matches(job)).collect();
         let total = matching.len() as u64;
         let view = |job| v1::View { view: Some(v1::view::View::Job(job)) };
-        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total }
+        v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total, forgotten: 0 }
     }
 }
 
@@ -201,6 +229,17 @@ impl ClusterHead {
             }
         }
         found
+    }
+
+    /// What the head itself has noted.
+    fn events(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let core = self.head.lock();
+        let views = core.events().newest_first().map(|event| event_view(event, Clock::wall(event.time)));
+        let matching: Vec<_> = views.filter(|event| filters.matches(event)).collect();
+        let total = matching.len() as u64;
+        let view = |event| v1::View { view: Some(v1::view::View::Event(event)) };
+        let items = matching.into_iter().take(limit).map(view).collect();
+        v1::ListResponse { items, total, forgotten: core.events().forgotten() }
     }
 
     fn dead_nodes(&self, filters: &Filters) -> v1::ListResponse {
@@ -226,8 +265,12 @@ impl ClusterHead {
             nodes.dead.iter().rev().map(view).filter(|node| filters.matches(node)).collect();
         let total = dead.len() as u64;
         let view = |node| v1::View { view: Some(v1::view::View::Node(node)) };
-        v1::ListResponse { items: dead.into_iter().map(view).collect(), total }
+        v1::ListResponse { items: dead.into_iter().map(view).collect(), total, forgotten: 0 }
     }
+}
+
+fn view_of(event: &Event) -> v1::View {
+    v1::View { view: Some(v1::view::View::Event(event_view(event, Clock::wall(event.time)))) }
 }
 
 pub(super) async fn list(client: NodeClient, request: v1::ListRequest) -> Result<v1::ListResponse, Error> {

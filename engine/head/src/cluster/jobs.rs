@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use engine_core::head::{Effect, JobRecord, JobState, LostRun, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::background::{self, Kind};
 use crate::cluster::backend::list;
 use crate::cluster::records::Starting;
-use crate::cluster::{ClusterHead, merge};
+use crate::cluster::{Clock, ClusterHead, merge};
 
 mod follow;
 
@@ -72,7 +72,7 @@ impl ClusterHead {
                 Submitted::Known(job) => return Ok((job, None)),
                 Submitted::New(job) => job,
             };
-            let home = core.place_job(job).inspect_err(|_| core.withdraw_job(job))?;
+            let home = core.place_job(job).inspect_err(|error| core.withdraw_job(now, job, error))?;
             self.starting.lock().insert(job, Starting { spec: spec.clone(), is_orphaned: false });
             Ok((job, Some(home)))
         })
@@ -109,13 +109,13 @@ impl ClusterHead {
         // A head that comes back must know of it, else the same submission would start another.
         self.settled().await?;
         let started = self.start_at(home, run, spec).await;
-        match started {
+        match &started {
             // Whether it has begun is not known. Its node comes back, or dies with it (contract J2).
             Err(error) if error.code() == ErrorCode::NodeDied => {
                 self.start_run(run, home);
                 return Ok(self.own_view(&self.head.job(run)?));
             }
-            Err(_) => self.event(|core, _, _| core.withdraw_job(run)),
+            Err(error) => self.event(|core, now, _| core.withdraw_job(now, run, error)),
             Ok(_) => {}
         }
         self.forget_spec(run);
@@ -149,6 +149,20 @@ impl ClusterHead {
                 drop(starting);
                 self.start_run(run, home);
             }
+        }
+    }
+
+    /// A node is back: jobs whose root tasks it has, and that were told to stop, may not have heard so, as the
+    /// head was killed meanwhile.
+    pub(super) fn stop_again(&self, home: NodeId) {
+        let is_told =
+            |job: &&JobRecord| job.is_to_stop && job.state == JobState::Running && job.home == Some(home);
+        let core = self.head.lock();
+        let runs: Vec<JobId> = core.jobs().into_iter().filter(is_told).map(JobRecord::run_id).collect();
+        drop(core);
+        for run in runs {
+            let Some(head) = self.this.upgrade() else { return };
+            drop(background::spawn(Kind::JobStop, async move { drop(head.stop_until_it_is(run).await) }));
         }
     }
 
@@ -260,6 +274,12 @@ impl ClusterHead {
         self.client(record.home.ok_or_else(gone)?).map_err(|_| gone())
     }
 
+    /// Whether the node of a job's root task, which has not answered, may do so yet: it lives, as far as is
+    /// known.
+    fn may_answer(&self, record: &JobRecord, error: &Error) -> bool {
+        error.code() == ErrorCode::NodeDied && record.home.is_some_and(|home| self.is_member(home))
+    }
+
     /// A job as it is now: asked of the node of its root task while that runs.
     pub(super) async fn view(&self, record: &JobRecord) -> Result<v1::JobView, Error> {
         let kept = self.ended.lock().get(&record.id).cloned();
@@ -360,21 +380,37 @@ impl ClusterHead {
             self.news.send_modify(|news| *news += 1);
             return Ok(self.own_view(&record));
         }
-        let run = record.run_id();
-        let stopped = match self.home(&record) {
-            Ok(home) => home.stop_job(run).await,
-            Err(error) => Err(error),
-        };
-        match stopped {
-            Ok(view) => self.confirmed(run, view).await,
-            Err(error) => match self.head.job(run)? {
-                // Its node may have died meanwhile, and the job with it; or it is stopped as soon as it is
-                // there.
-                record if record.state.is_end() || record.state == JobState::Pending => {
-                    Ok(self.own_view(&record))
+        // Whoever asks may go away before the node has heard of it.
+        let (done, stopped) = oneshot::channel();
+        let Some(head) = self.this.upgrade() else { return Err(Error::internal("the head is gone")) };
+        let stop = async move { drop(done.send(head.stop_until_it_is(record.run_id()).await)) };
+        drop(background::spawn(Kind::JobStop, stop));
+        stopped.await.map_err(|_| Error::internal("stopping the job panicked"))?
+    }
+
+    /// Stops a run at its node, again while that does not answer: it comes back, or is declared dead.
+    async fn stop_until_it_is(&self, run: JobId) -> Result<v1::JobView, Error> {
+        let mut news = self.news.subscribe();
+        loop {
+            let record = self.head.job(run)?;
+            // Its node may have died meanwhile, and the job with it; or it is stopped as soon as it is there.
+            if record.state.is_end() || record.state == JobState::Pending {
+                return Ok(self.own_view(&record));
+            }
+            let stopped = match self.home(&record) {
+                Ok(home) => home.stop_job(run).await,
+                Err(error) => Err(error),
+            };
+            match stopped {
+                Ok(view) => return self.confirmed(run, view).await,
+                Err(error) if error.code() == ErrorCode::NodeDied => {
+                    drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
                 }
-                _ => Err(error),
-            },
+                Err(error) => match self.head.job(run)? {
+                    record if record.state.is_end() => return Ok(self.own_view(&record)),
+                    _ => return Err(error),
+                },
+            }
         }
     }
 
@@ -409,7 +445,7 @@ impl ClusterHead {
 }
 
 fn wall(time: Time) -> Timestamp {
-    timestamp(SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0))
+    timestamp(Clock::wall(time))
 }
 
 fn logs_request(run: JobId, query: &LogsQuery) -> v1::LogsRequest {

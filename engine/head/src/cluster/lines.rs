@@ -28,7 +28,7 @@ impl ClusterBackend for ClusterService {
         let Some(node_message::Message::Join(join)) = first else {
             return Err(Error::invalid_argument("the first message of a node's line is not its join"));
         };
-        version::check(join.protocol)?;
+        version::check(join.protocol).inspect_err(|error| self.0.refused(&join, error))?;
         let joined = self.0.join(join);
         if self.0.settled().await.is_err() {
             // A refusal would be taken for the head's. The process ends, and the next one answers.
@@ -36,6 +36,7 @@ impl ClusterBackend for ClusterService {
         }
         let (id, number, replies) = joined?;
         self.0.start_orphaned(id);
+        self.0.stop_again(id);
         drop(background::spawn(Kind::NodeLine, listen(self.0.clone(), id, number, messages)));
         Ok(replies)
     }
@@ -89,10 +90,7 @@ impl ClusterHead {
             join.names.clear();
         }
         let number = self.event(|core, now, fx| {
-            core.check_join(id)?;
-            if is_back {
-                core.check_return(id)?;
-            }
+            core.admit(now, id, is_back)?;
             let mut nodes = self.nodes.lock();
             nodes.lines += 1;
             let number = nodes.lines;
@@ -131,6 +129,12 @@ impl ClusterHead {
         tracing::info!(node = %id, "a node has joined");
         self.news.send_modify(|news| *news += 1);
         Ok((id, number, replies.map(Ok).boxed()))
+    }
+
+    /// A process is refused before it is looked at as a node.
+    fn refused(&self, join: &v1::Join, error: &Error) {
+        let id = join.node.as_ref().and_then(|node| node.node_id.parse().ok());
+        self.event(|core, now, _| core.note_refusal(now, id, error));
     }
 
     /// What a node knows that a head knew which has started afresh. One that goes on, or has come back,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use engine_proto::convert::newest_first;
 use engine_proto::v1;
 
 /// Adds resources of a node to those of the others.
@@ -117,7 +118,24 @@ pub(super) fn listings(listings: Vec<v1::ListResponse>, limit: usize) -> v1::Lis
         }
     }
     items.truncate(limit);
-    v1::ListResponse { items, total }
+    v1::ListResponse { items, total, forgotten: 0 }
+}
+
+/// The logs of the head and of all nodes as one, at most `limit` events, the newest first.
+pub(super) fn events(logs: Vec<v1::ListResponse>, limit: usize) -> v1::ListResponse {
+    let total = logs.iter().map(|log| log.total).sum();
+    let forgotten = logs.iter().map(|log| log.forgotten).sum();
+    let event = |item: v1::View| match item.view {
+        Some(v1::view::View::Event(event)) => Some(event),
+        _ => None,
+    };
+    let logs = logs.into_iter().map(|log| log.items.into_iter().filter_map(event).collect());
+    let view = |event| v1::View { view: Some(v1::view::View::Event(event)) };
+    v1::ListResponse {
+        items: newest_first(logs).into_iter().take(limit).map(view).collect(),
+        total,
+        forgotten,
+    }
 }
 
 /// Two views of one task: the owner's, and that of the node that runs it.
@@ -153,12 +171,34 @@ mod tests {
         let runner = task("", v1::TaskState::Running);
         let owner = task("p", v1::TaskState::Submitted);
         for order in [[runner.clone(), owner.clone()], [owner, runner]] {
-            let listed =
-                listings(order.map(|item| v1::ListResponse { items: vec![item], total: 1 }).to_vec(), 10);
+            let listed = listings(
+                order.map(|item| v1::ListResponse { items: vec![item], total: 1, forgotten: 0 }).to_vec(),
+                10,
+            );
             assert_eq!((listed.items.len(), listed.total), (1, 1));
             let Some(v1::view::View::Task(task)) = &listed.items[0].view else { panic!("no task") };
             assert_eq!((task.parent_task_id.as_str(), task.state()), ("p", v1::TaskState::Running));
         }
+    }
+
+    #[test]
+    fn the_newest_events_of_all_logs_are_kept_and_the_others_counted() {
+        let event = |seconds| v1::EventView {
+            time: Some(engine_proto::prost_types::Timestamp { seconds, nanos: 0 }),
+            ..Default::default()
+        };
+        let log = |seconds: [i64; 2], total, forgotten| v1::ListResponse {
+            items: seconds.map(|at| v1::View { view: Some(v1::view::View::Event(event(at))) }).to_vec(),
+            total,
+            forgotten,
+        };
+        let merged = events(vec![log([9, 2], 5, 1), log([8, 7], 2, 0)], 3);
+        let times = merged.items.iter().map(|item| match &item.view {
+            Some(v1::view::View::Event(event)) => event.time.expect("a time").seconds,
+            other => panic!("{other:?} is no event"),
+        });
+        assert_eq!(times.collect::<Vec<_>>(), [9, 8, 7]);
+        assert_eq!((merged.total, merged.forgotten), (7, 1));
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl Clock {
         Time((self.origin + self.start.elapsed()).as_nanos() as u64)
     }
 
+    /// For people.
+    fn wall(time: Time) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_nanos(time.0)
+    }
+
     /// When it is that time for a timer.
     fn instant(&self, time: Time) -> Instant {
         self.start + Duration::from_nanos(time.0).saturating_sub(self.origin)
@@ -151,7 +156,8 @@ impl ClusterHead {
         let Some(folder) = &options.memory_dir else {
             let folder = options.data_dir.as_ref().map(|dir| dir.join("components"));
             let components = crate::Components::new(folder, options.component_store_bytes_max);
-            let core = engine_core::head::Head::new(id_key, options.limits.clone());
+            let mut core = engine_core::head::Head::new(id_key, options.limits.clone());
+            core.started(Clock::new().now());
             return Ok(Self::of(options, core, components, None));
         };
         let mut store: Box<dyn MetaStore> = Box::new(Embedded::open(folder)?);

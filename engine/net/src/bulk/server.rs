@@ -14,6 +14,7 @@ use super::background::Kind;
 use super::limits::{BULK_CONNECTIONS_MAX, BULK_REFUSALS_MAX, CHUNK_BYTES_MAX, HELLO_MAX, STALL_MAX};
 use super::protocol::{self, ChunkHeader, Hello, Request, TO_THE_END, VERSION, Welcome, write_both};
 use super::{BulkObject, BulkSource, is_timeout, prepare};
+use crate::faults::{self, Loss};
 use crate::listen::{BindError, check};
 
 /// After a refusal of the system, such as too many open files.
@@ -202,11 +203,23 @@ fn serve(stream: Arc<TcpStream>, is_served: bool, shared: &Shared) -> io::Result
     wire.socket().set_read_timeout(None)?;
     loop {
         let request = Request::read(&mut wire)?;
+        let is_lost = is_lost(faults::BULK_REQUEST);
+        if is_lost == Some(Loss::Request) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         match shared.source.open(request.object).and_then(|object| in_range(object, request)) {
             Ok((object, length)) => send(&mut wire, &*object, request.offset, length)?,
             Err(error) => io::Write::write_all(&mut wire, &protocol::refusal(&error))?,
         }
+        if is_lost.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
     }
+}
+
+/// Whether a fault ends the connection here; after a while, when there is a delay.
+fn is_lost(name: &str) -> Option<Loss> {
+    faults::installed().and_then(|faults| faults.fate(name).delayed_here())
 }
 
 /// The object with the bytes of it that are to be sent.
@@ -241,7 +254,14 @@ fn send(wire: &mut Wire, object: &dyn BulkObject, mut offset: u64, mut left: u64
             }
         };
         head.extend(ChunkHeader::of(&bytes, offset).encode());
+        let is_lost = is_lost(faults::BULK_CHUNK);
+        if is_lost == Some(Loss::Request) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         write_both(wire, &head, &bytes).map_err(stalled)?;
+        if is_lost.is_some() {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
         head.clear();
         offset += length as u64;
         left -= length as u64;

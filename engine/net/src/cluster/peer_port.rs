@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::cluster::{CONNECT_TIMEOUT, PeerBackend, wire};
 use crate::connection::{Connection, Listener, incoming};
+use crate::faults::{self, Frame};
 use crate::limits::PEER_LINES_MAX;
 use crate::listen::{BindError, Security, TcpSocket};
 
@@ -70,7 +71,11 @@ async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend:
     loop {
         let mut is_more = true;
         while is_more {
-            let (frame, next) = take_frames(&mut bytes);
+            let (mut frame, next) = take_frames(&mut bytes);
+            let mut breaks = false;
+            if let Some(faults) = faults::installed() {
+                Frame { taken: frame, breaks } = faults::of_frame(faults, frame).await;
+            }
             let taken = backend.frame(frame).map_err(|error| error.to_string());
             match taken.and(next.map_err(|error| error.to_string())) {
                 Ok(more) => is_more = more,
@@ -78,6 +83,9 @@ async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend:
                     tracing::warn!(%from, error, "a node says what this one does not understand: its line is closed");
                     return;
                 }
+            }
+            if breaks {
+                return;
             }
         }
         bytes.reserve(READ_BYTES);

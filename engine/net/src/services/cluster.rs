@@ -17,6 +17,7 @@ use super::access::caller;
 use super::{StatusStream, answer, stream};
 use crate::backend::Replies;
 use crate::cluster::ClusterBackend;
+use crate::faults::{self, Unanswered};
 
 /// Takes nodes in.
 pub(crate) struct ClusterService<B> {
@@ -70,12 +71,19 @@ impl<B: ClusterBackend> Cluster for ClusterService<B> {
                 .unwrap_or_else(|| Error::new(ErrorCode::NodeDied, status.message().to_owned()))
         };
         let peer = caller(&request);
-        let messages = request.into_inner().map(move |message| message.map_err(broken)).boxed();
-        let replies = match said_by(peer, messages).await {
+        let mut messages = request.into_inner().map(move |message| message.map_err(broken)).boxed();
+        let unanswered = Unanswered::default();
+        if let Some(faults) = faults::installed() {
+            messages = faults::to_head(faults, messages, unanswered.clone());
+        }
+        let mut replies = match said_by(peer, messages).await {
             Ok(messages) => self.backend.connect(messages).await,
             Err(error) => Err(error),
         };
-        answer(replies.map(|replies| stream(replies, self.stopping.clone())))
+        if let Some(faults) = faults::installed() {
+            replies = replies.map(|replies| faults::from_head(faults, replies, unanswered));
+        }
+        answer(replies.map(|replies| stream("Cluster.Join", replies, self.stopping.clone())))
     }
 
     async fn component(
@@ -83,7 +91,7 @@ impl<B: ClusterBackend> Cluster for ClusterService<B> {
         request: Request<ComponentRequest>,
     ) -> Result<Response<Self::ComponentStream>, Status> {
         let chunks = self.component(request.get_ref());
-        answer(chunks.map(|chunks| stream(chunks, self.stopping.clone())))
+        answer(chunks.map(|chunks| stream("Cluster.Component", chunks, self.stopping.clone())))
     }
 }
 

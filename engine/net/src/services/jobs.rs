@@ -75,11 +75,11 @@ impl<B: Backend> Jobs for JobsService<B> {
 
     async fn watch(&self, request: Request<WatchJobRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let replies = self.watch(request.into_inner()).await;
-        answer(replies.map(|replies| stream(replies, self.stopping.clone())))
+        answer(replies.map(|replies| stream("Jobs.Watch", replies, self.stopping.clone())))
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         let replies = self.logs(request.into_inner()).await;
-        answer(replies.map(|replies| stream(replies, self.stopping.clone())))
+        answer(replies.map(|replies| stream("Jobs.Logs", replies, self.stopping.clone())))
     }
 }

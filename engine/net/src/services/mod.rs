@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::backend::Replies;
+use crate::faults;
 
 pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
@@ -53,9 +54,13 @@ fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
 }
 
 /// A backend's stream as tonic sends it: ends with the backend's, after its first error, or with
-/// NODE_DIED when the server stops.
-fn stream<T: Send + 'static>(replies: Replies<T>, stopping: CancellationToken) -> StatusStream<T> {
-    futures::stream::unfold(Some((replies, stopping)), |state| async move {
+/// NODE_DIED when the server stops. `method`: as [`faults`] has it.
+fn stream<T: Send + 'static>(
+    method: &'static str,
+    replies: Replies<T>,
+    stopping: CancellationToken,
+) -> StatusStream<T> {
+    futures::stream::unfold(Some((replies, stopping)), move |state| async move {
         let (mut replies, stopping) = state?;
         let item = tokio::select! {
             biased;
@@ -65,6 +70,9 @@ fn stream<T: Send + 'static>(replies: Replies<T>, stopping: CancellationToken) -
             }
         };
         match item {
+            Ok(_) if faults::installed().is_some_and(|faults| faults.loses_reply(method)) => {
+                Some((Err(Status::unavailable("a fault of a test: the reply is lost")), None))
+            }
             Ok(item) => Some((Ok(item), Some((replies, stopping)))),
             Err(error) => Some((Err(status_from_error(&error)), None)),
         }
@@ -83,17 +91,17 @@ mod tests {
     #[tokio::test]
     async fn a_stream_ends_with_its_backend_or_its_first_error() {
         let replies: Replies<u32> = Box::pin(futures::stream::iter([Ok(1), Ok(2)]));
-        let items: Vec<_> = stream(replies, CancellationToken::new()).collect().await;
+        let items: Vec<_> = stream("Test.Endless", replies, CancellationToken::new()).collect().await;
         assert_eq!(items.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
         let replies: Replies<u32> = Box::pin(futures::stream::iter([Err(Error::internal("x")), Ok(2)]));
-        assert_eq!(stream(replies, CancellationToken::new()).count().await, 1);
+        assert_eq!(stream("Test.Endless", replies, CancellationToken::new()).count().await, 1);
     }
 
     #[tokio::test]
     async fn a_stream_ends_when_the_server_stops() {
         let stopping = CancellationToken::new();
         stopping.cancel();
-        let items: Vec<_> = stream(endless(), stopping).collect().await;
+        let items: Vec<_> = stream("Test.Endless", endless(), stopping).collect().await;
         assert_eq!(items.len(), 1);
         assert_eq!(items[0].as_ref().unwrap_err().code(), tonic::Code::Unavailable);
     }

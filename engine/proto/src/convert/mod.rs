@@ -3,6 +3,7 @@
 mod cluster;
 mod component;
 mod error;
+mod event;
 pub mod meta;
 pub mod peer;
 mod resources;
@@ -11,4 +12,5 @@ mod value;
 
 pub use cluster::node_info;
 pub use component::{component_id, digest};
+pub use event::{event_view, newest_first};
 pub use time::{duration, std_duration, system_time, timestamp};

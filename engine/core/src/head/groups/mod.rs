@@ -7,6 +7,7 @@
 
 mod choose;
 mod explain;
+mod happened;
 mod record;
 mod reserve;
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorCode};
+use crate::events::{Count, EventKind, Severity};
 use crate::group::{Bundle, GroupMessage, GroupNews, GroupNotice, GroupSpec, GroupState};
 use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice};
@@ -24,6 +26,7 @@ use crate::ids::{NodeId, PlacementGroupId};
 use crate::resources::Resources;
 use crate::time::Time;
 
+pub(in crate::head) use happened::Happened;
 pub use view::{GroupLimits, GroupView};
 
 /// The groups as the head knows them.
@@ -45,6 +48,8 @@ pub(super) struct Groups {
     tried: Option<Time>,
     /// When those that wait are tried next.
     pub try_at: Option<Time>,
+    /// What has happened and is not in the log of events yet.
+    pub happened: Vec<Happened>,
 }
 
 struct Pledge {
@@ -167,6 +172,7 @@ impl Head {
         self.groups.table.insert(id, group);
         self.groups.changed.note(id);
         self.try_new_group(now, id, fx);
+        self.note_groups(now);
         self.arm(fx);
         Ok(())
     }
@@ -220,6 +226,7 @@ impl Head {
     pub fn remove_group(&mut self, now: Time, id: PlacementGroupId, why: &str, fx: &mut Vec<Effect>) {
         if self.groups.remove(id, why, self.limits.groups.removed_groups_max, fx) {
             self.groups_changed(now, fx);
+            self.note_groups(now);
             self.arm(fx);
         }
     }
@@ -265,6 +272,7 @@ impl Head {
                 self.groups_changed(now, fx);
             }
         }
+        self.note_groups(now);
         self.arm(fx);
     }
 
@@ -280,6 +288,7 @@ impl Head {
         }
         self.groups.lose_node(dead, fx);
         self.groups_changed(now, fx);
+        self.note_groups(now);
     }
 }
 
@@ -313,6 +322,9 @@ impl Groups {
     fn remove(&mut self, id: PlacementGroupId, why: &str, kept_max: usize, fx: &mut Vec<Effect>) -> bool {
         let Some(group) = self.table.get_mut(&id).filter(|group| group.is_there()) else { return false };
         group.state = GroupState::Removed;
+        let bundles = Count(group.spec.bundles.len(), "bundle");
+        let message = format!("its {bundles} are given back: {why}");
+        self.happened.push(Happened::of(group, Severity::Info, EventKind::GroupRemoved, message));
         group.why = Arc::from(why);
         // Whoever has a bundle of it, prepared or committed, gives it back when it hears.
         group.watchers.extend(group.places.iter().flatten().map(|place| place.node));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::choose::{Room, Wanted, choose};
-use super::{Group, GroupLimits, Groups, Place, Pledge, tell};
+use super::{Group, GroupLimits, Groups, Happened, Place, Pledge, tell};
 use crate::group::{Answer, BundleId, GroupNotice, GroupState};
 use crate::head::{Effect, Head};
 use crate::ids::{NodeId, PlacementGroupId};
@@ -124,6 +124,7 @@ impl Groups {
         let Some(nodes) = choose(&group.wanted(), rooms) else {
             if group.note_no_room(rooms, fx) {
                 self.changed.note(id);
+                self.happened.extend(Happened::infeasible(group));
             }
             return false;
         };
@@ -167,6 +168,7 @@ impl Groups {
             return;
         };
         if generation == group.generation && group.asked.remove(&from) && group.asked.is_empty() {
+            self.happened.push(Happened::reserved(group));
             group.commit(fx);
             self.changed.note(id);
         }
@@ -275,6 +277,7 @@ impl Groups {
         } else if is_tried {
             let Some(group) = self.table.get_mut(&id) else { return };
             if group.asked.remove(&from) && group.asked.is_empty() {
+                self.happened.push(Happened::reserved(group));
                 group.commit(fx);
                 self.changed.note(id);
             }
@@ -324,6 +327,7 @@ impl Groups {
             self.abort(id, fx);
         }
         let Some(group) = self.table.get_mut(&id) else { return };
+        self.happened.push(Happened::rescheduling(group));
         group.state = GroupState::Rescheduling;
         group.tell_watchers(fx);
         self.waiting.insert(group.arrival, id);

@@ -345,3 +345,40 @@ impl Scene {
         self.head.group_message(self.now, node, GroupMessage::Prepared(answer), &mut Vec::new());
     }
 }
+
+#[test]
+fn what_becomes_of_a_group_is_noted_in_order() {
+    let mut scene = Scene::new(&[1, 4, 4], GroupLimits::default());
+    let job = scene.ids.job();
+    let (owner, strategy) = (scene.nodes[0], GroupStrategy::Pack);
+    let spec =
+        |id, bundles| GroupSpec { id, job, owner, name: None, namespace: String::new(), strategy, bundles };
+    let (id, hopeless) = (scene.ids.placement_group(), scene.ids.placement_group());
+    let mut fx = Vec::new();
+    scene.head.create_group(scene.now, spec(id, counts(&[3, 1])), &mut fx).expect("accepted");
+    scene.answer(&fx);
+    let place = scene.head.group(id).and_then(|group| group.nodes[0]).expect("it is placed");
+    fx.clear();
+    scene.head.node_leaves(scene.now, place, "it was told to", &mut fx);
+    scene.answer(&fx);
+    fx.clear();
+    // There may be a moment until it is tried again.
+    scene.now = scene.now + Duration::from_secs(1);
+    scene.head.timer(scene.now, &mut fx);
+    scene.answer(&fx);
+    scene.head.create_group(scene.now, spec(hopeless, counts(&[9])), &mut Vec::new()).expect("accepted");
+    scene.head.remove_group(scene.now, id, "it was removed", &mut Vec::new());
+    let is_of_group = |event: &&crate::events::Event| event.about.group.is_some();
+    let mut told: Vec<_> = scene.head.events().newest_first().filter(is_of_group).cloned().collect();
+    told.reverse();
+    let kinds: Vec<EventKind> = told.iter().map(|event| event.kind).collect();
+    use EventKind::*;
+    let wanted = [GroupCreated, GroupRescheduling, GroupReplaced, GroupInfeasible, GroupRemoved];
+    assert_eq!(kinds, wanted, "{told:#?}");
+    assert_eq!(told[0].message, "its 2 bundles (PACK) are reserved on 1 node");
+    assert_eq!(told[1].message, "2 of its 2 bundles lost their place, and are placed again");
+    assert!(told[3].message.contains("cannot have its 1 bundles"), "{}", told[3].message);
+    assert_eq!(told[4].message, "its 2 bundles are given back: it was removed");
+    assert!(told.iter().all(|event| event.about.job == Some(job)));
+    assert_eq!((told[3].about.group, told[4].about.group), (Some(hopeless), Some(id)));
+}

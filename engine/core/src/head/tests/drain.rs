@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::ErrorCode;
+use crate::error::{Error, ErrorCode};
 use crate::head::{
     Change, Drain, Effect, Head, Limits, NodeStanding, Notice, Record, Submission, Submitted, Watch,
 };
@@ -99,7 +99,7 @@ fn a_node_is_let_go_when_no_job_is_about_to_come() {
     head.drain(Time(0), home, None, &mut fx).expect("a member");
     assert!(!head.let_go(Time(1), home, true, &mut fx), "its job has yet to come there");
     assert_eq!(head.nodes().count(), 3);
-    head.withdraw_job(job);
+    head.withdraw_job(Time(1), job, &Error::new(ErrorCode::Unschedulable, "no node"));
     fx.clear();
     assert!(head.let_go(Time(2), home, true, &mut fx));
     assert!(told(&fx).iter().all(|(_, said)| *said == format!("left {home}")), "{:?}", told(&fx));

@@ -1,6 +1,7 @@
 //! The head as a whole.
 
 mod drain;
+mod events;
 mod memory;
 mod nodes;
 mod runs;

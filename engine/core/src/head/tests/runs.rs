@@ -238,7 +238,7 @@ fn a_run_that_was_never_heard_to_begin_counts() {
     scene.kill(home);
     let record = scene.head.job(job).expect("it is known");
     assert_eq!((record.run, record.lost[0].started), (1, None));
-    scene.head.withdraw_job(job);
+    scene.head.withdraw_job(Time(1), job, &Error::new(ErrorCode::Unschedulable, "no node"));
     assert_eq!(scene.state(job), JobState::Pending, "it is not withdrawn any more");
 }
 

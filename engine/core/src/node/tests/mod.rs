@@ -14,6 +14,7 @@ mod concurrency;
 mod deadline;
 mod deadlock;
 mod dependencies;
+mod events;
 mod failure;
 mod history;
 mod jobs;

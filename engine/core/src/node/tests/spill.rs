@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use crate::error::ErrorCode;
+use crate::events::EventKind;
 use crate::ids::ObjectId;
 use crate::node::TaskState::*;
 use crate::node::{Caller, Limits, Room, RoomTicket, Until, WaitState, Waitable};
@@ -170,6 +171,9 @@ fn a_full_disk_is_told_to_who_waits_and_the_same_put_works_when_there_is_room() 
     let refused = world.event(|node, now, fx| node.make_room(now, root, &mut ticket, fx));
     assert_eq!(refused.expect_err("the disk is full").code(), ErrorCode::OutOfDisk);
     assert_eq!(place_of(&world, first), "ARENA", "nothing is lost");
+    let told: Vec<_> = world.node.events().newest_first().collect();
+    assert_eq!((told.len(), told[0].kind), (1, EventKind::SpillFailed));
+    assert!(told[0].message.starts_with("an object of 70 "), "{}", told[0].message);
     let mut again = RoomTicket::new(60);
     let room = world.event(|node, now, fx| node.make_room(now, root, &mut again, fx));
     assert!(matches!(room, Ok(Room::Wait(_))));

@@ -52,13 +52,17 @@ impl Follower {
                 return self.view(&record).await;
             }
             let run = record.run_id();
-            if let Ok(home) = self.head.home(&record)
-                && let Ok(events) = home.watch_job(run, self.query).await
-            {
+            let watched = match self.head.home(&record) {
+                Ok(home) => home.watch_job(run, self.query).await,
+                Err(gone) => Err(gone),
+            };
+            let may_answer = watched.as_ref().is_err_and(|error| self.head.may_answer(&record, error));
+            if let Ok(events) = watched {
                 self.events = Some((run, events));
                 continue;
             }
-            if record.state.is_end() {
+            // What is left of the log is with its node, as long as that lives.
+            if record.state.is_end() && !may_answer {
                 self.done = true;
                 return self.view(&record).await;
             }
@@ -121,7 +125,9 @@ impl LogFollower {
         let mut news = self.head.news.subscribe();
         loop {
             if let Some(batches) = &mut self.batches {
-                if let Some(Ok(mut batch)) = batches.next().await {
+                let next = batches.next().await;
+                let broke = matches!(next, Some(Err(_)));
+                if let Some(Ok(mut batch)) = next {
                     batch.lines.retain(|line| line.sequence >= self.next);
                     let Some(last) = batch.lines.last() else { continue };
                     self.next = last.sequence + 1;
@@ -131,20 +137,23 @@ impl LogFollower {
                 // The run has ended, or its node does not answer any more.
                 self.batches = None;
                 let record = self.head.head.job(self.job).ok()?;
-                if record.state.is_end() {
+                if record.state.is_end() && !broke {
                     return None;
                 }
                 drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);
             }
             let record = self.head.head.job(self.job).ok()?;
             let request = logs_request(record.run_id(), &self.query);
-            if let Ok(home) = self.head.home(&record)
-                && let Ok(batches) = home.logs(request).await
-            {
+            let asked = match self.head.home(&record) {
+                Ok(home) => home.logs(request).await,
+                Err(gone) => Err(gone),
+            };
+            let may_answer = asked.as_ref().is_err_and(|error| self.head.may_answer(&record, error));
+            if let Ok(batches) = asked {
                 self.batches = Some(batches);
                 continue;
             }
-            if record.state.is_end() {
+            if record.state.is_end() && !may_answer {
                 return None;
             }
             drop(tokio::time::timeout(LOOK_AGAIN, news.changed()).await);

@@ -186,7 +186,7 @@ impl Simulation {
         match self.head.submit(self.now, submission) {
             Ok(Submitted::New(job)) => match self.head.place_job(job) {
                 Ok(home) => outputs.extend([Output::Accepted(id, job), Output::Start(job, home)]),
-                Err(_) => self.head.withdraw_job(job),
+                Err(error) => self.head.withdraw_job(self.now, job, &error),
             },
             Ok(Submitted::Known(job)) => outputs.push(Output::Accepted(id, job)),
             Err(_) => {}
