@@ -1,0 +1,54 @@
+//! Large objects, each to a task on every other node at once.
+use engine::Strategy;
+use engine::prelude::*;
+use serde_json::{Value as Json, json};
+
+/// Bytes that differ from place to place and from round to round.
+fn pattern(size: u64, round: u64) -> Vec<u8> {
+    let mut state = round;
+    let words = (0..size.div_ceil(8)).flat_map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ state >> 29).to_le_bytes()
+    });
+    words.take(size as usize).collect()
+}
+
+/// How many bytes there are, and a number that is another when one of them is, or is elsewhere.
+fn weight(bytes: &[u8]) -> (u64, u64) {
+    let mut sum = 0_u64;
+    for word in bytes.chunks(8) {
+        let mut padded = [0; 8];
+        padded[..word.len()].copy_from_slice(word);
+        sum = (sum.rotate_left(5) ^ u64::from_le_bytes(padded)).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+    (bytes.len() as u64, sum)
+}
+
+/// What some bytes are.
+#[engine::task(memory = 256 << 20)]
+pub fn weigh(bytes: Bytes) -> (u64, u64) {
+    weight(&bytes)
+}
+
+/// Gives each of `rounds` objects to a task on every other node at once; on one that is dead by then, the task
+/// runs elsewhere.
+pub fn broadcast(size: u64, rounds: u64) -> Result<Json> {
+    let context = engine::context();
+    let here = context.node_id();
+    let nodes = context.nodes()?.into_iter().map(|node| node.id);
+    let far: Vec<String> = nodes.filter(|id| *id != here).collect();
+    let mut wrong = 0;
+    // The first, a small one, so that each node has the program.
+    for round in 0..=rounds {
+        let bytes = pattern(if round == 0 { 1 } else { size }, round);
+        let expected = weight(&bytes);
+        let object = engine::put_bytes(bytes)?;
+        let weigh = |id: &String| {
+            let strategy = Strategy::Node { id: id.clone(), soft: true };
+            weigh::options().strategy(strategy).spawn(&object)
+        };
+        let found = engine::get_all(&far.iter().map(weigh).collect::<Result<Vec<_>>>()?)?;
+        wrong += found.iter().filter(|found| **found != expected).count();
+    }
+    Ok(json!({ "home": here, "nodes": far.len(), "rounds": rounds, "wrong": wrong }))
+}
