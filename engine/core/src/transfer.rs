@@ -109,7 +109,7 @@ impl Parts {
     }
 
     /// What a source that is idle does.
-    pub fn next(&mut self) -> Turn {
+    pub fn turn(&mut self) -> Turn {
         match self.waiting.pop_front() {
             Some(range) => {
                 self.busy += 1;
@@ -192,20 +192,20 @@ mod tests {
     fn a_range_that_one_source_does_not_give_another_is_asked_for() {
         let size = 2 * RANGE_BYTES + 5;
         let mut parts = Parts::new(size, 2);
-        assert_eq!(parts.next(), Turn::Take(0..RANGE_BYTES));
-        assert_eq!(parts.next(), Turn::Take(RANGE_BYTES..2 * RANGE_BYTES));
+        assert_eq!(parts.turn(), Turn::Take(0..RANGE_BYTES));
+        assert_eq!(parts.turn(), Turn::Take(RANGE_BYTES..2 * RANGE_BYTES));
         parts.broke(100..RANGE_BYTES);
         assert_eq!(parts.sources(), 1);
         parts.given();
-        assert_eq!(parts.next(), Turn::Take(100..RANGE_BYTES));
+        assert_eq!(parts.turn(), Turn::Take(100..RANGE_BYTES));
         parts.given();
-        assert_eq!(parts.next(), Turn::Take(2 * RANGE_BYTES..size));
-        assert_eq!(parts.next(), Turn::Wait);
+        assert_eq!(parts.turn(), Turn::Take(2 * RANGE_BYTES..size));
+        assert_eq!(parts.turn(), Turn::Wait);
         assert!(!parts.is_complete());
         parts.given();
-        assert_eq!((parts.next(), parts.is_complete()), (Turn::Over, true));
+        assert_eq!((parts.turn(), parts.is_complete()), (Turn::Over, true));
         let mut parts = Parts::new(10, 1);
-        assert_eq!(parts.next(), Turn::Take(0..10));
+        assert_eq!(parts.turn(), Turn::Take(0..10));
         parts.broke(3..10);
         assert_eq!((parts.is_complete(), parts.sources()), (false, 0));
         assert!(Parts::new(0, 1).is_complete());

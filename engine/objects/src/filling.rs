@@ -167,6 +167,11 @@ mod tests {
         Store::new(&Options { arena_bytes_max: 8 << 20, ..Options::default() }).expect("a store")
     }
 
+    fn filled(room: &mut [u8], byte: u8) -> Result<(), engine_core::Error> {
+        room.fill(byte);
+        Ok(())
+    }
+
     fn byte(at: usize) -> u8 {
         (at * 31 / 7) as u8
     }
@@ -224,7 +229,7 @@ mod tests {
             );
         }
         assert!(piece.append_with(201, |_| Ok(())).is_err());
-        piece.append_with(50, |room| Ok(room.fill(1))).expect("room");
+        piece.append_with(50, |room| filled(room, 1)).expect("room");
         let failed = piece.append_with(50, |_| Err(engine_core::Error::internal("it broke")));
         assert!(failed.is_err() && piece.written() == 50);
         assert_eq!(filling.read(100..150), Some(&[1; 50][..]));
@@ -236,7 +241,7 @@ mod tests {
         assert!(filling.seal().is_err());
         for range in [150..300, 0..100, 300..1000] {
             let length = range.len();
-            filling.take(range).expect("free").append_with(length, |room| Ok(room.fill(2))).expect("room");
+            filling.take(range).expect("free").append_with(length, |room| filled(room, 2)).expect("room");
         }
         assert_eq!(
             filling.read(0..1000).map(|bytes| bytes.iter().map(|byte| u32::from(*byte)).sum()),

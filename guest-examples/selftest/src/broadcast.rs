@@ -30,24 +30,44 @@ pub fn weigh(bytes: Bytes) -> (u64, u64) {
     weight(&bytes)
 }
 
-/// Gives each of `rounds` objects to a task on every other node at once; on one that is dead by then, the task
-/// runs elsewhere.
-pub fn broadcast(size: u64, rounds: u64) -> Result<Json> {
+/// This node, and the others.
+fn nodes() -> Result<(String, Vec<String>)> {
     let context = engine::context();
     let here = context.node_id();
     let nodes = context.nodes()?.into_iter().map(|node| node.id);
-    let far: Vec<String> = nodes.filter(|id| *id != here).collect();
+    let far = nodes.filter(|id| *id != here).collect();
+    Ok((here, far))
+}
+
+fn weigh_on(node: &str, object: &ObjectRef<Bytes>) -> Result<ObjectRef<(u64, u64)>> {
+    weigh::options().strategy(Strategy::Node { id: node.to_owned(), soft: true }).spawn(object)
+}
+
+/// Gives one object to a task on one other node after the other.
+pub fn relay(size: u64) -> Result<Json> {
+    let (here, far) = nodes()?;
+    let bytes = pattern(size, 1);
+    let expected = weight(&bytes);
+    let object = engine::put_bytes(bytes)?;
+    let mut wrong = 0;
+    for node in &far {
+        wrong += u64::from(weigh_on(node, &object)?.get()? != expected);
+    }
+    Ok(json!({ "home": here, "nodes": far.len(), "wrong": wrong }))
+}
+
+/// Gives each of `rounds` objects to a task on every other node at once; on one that is dead by then, the task
+/// runs elsewhere.
+pub fn broadcast(size: u64, rounds: u64) -> Result<Json> {
+    let (here, far) = nodes()?;
     let mut wrong = 0;
     // The first, a small one, so that each node has the program.
     for round in 0..=rounds {
         let bytes = pattern(if round == 0 { 1 } else { size }, round);
         let expected = weight(&bytes);
         let object = engine::put_bytes(bytes)?;
-        let weigh = |id: &String| {
-            let strategy = Strategy::Node { id: id.clone(), soft: true };
-            weigh::options().strategy(strategy).spawn(&object)
-        };
-        let found = engine::get_all(&far.iter().map(weigh).collect::<Result<Vec<_>>>()?)?;
+        let weighed = far.iter().map(|id| weigh_on(id, &object)).collect::<Result<Vec<_>>>()?;
+        let found = engine::get_all(&weighed)?;
         wrong += found.iter().filter(|found| **found != expected).count();
     }
     Ok(json!({ "home": here, "nodes": far.len(), "rounds": rounds, "wrong": wrong }))

@@ -50,6 +50,7 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "fan-out" => got(good::fan_out::spawn(args.number(100)?)?.get()),
         "bytes" => bytes(args.number(1 << 20)?),
         "broadcast" => broadcast::broadcast(args.number(1 << 20)?, args.number(1)?),
+        "relay" => broadcast::relay(args.number(1 << 20)?),
         "wait" => wait(args.number(10)?),
         "async" => in_async(args.number(10)?),
         "tuple" => tuple(),

@@ -46,6 +46,32 @@ fn an_object_that_all_nodes_need_is_given_on_by_those_that_get_it() {
     assert!(by_home < all, "its own node gave all of them all: {sent:?}");
 }
 
+// contract: O5
+#[test]
+fn a_large_object_comes_from_several_nodes_that_have_it() {
+    let up = five();
+    let seen = up.scenario(&["relay", &SIZE.to_string()]);
+    assert_eq!((&seen["nodes"], &seen["wrong"]), (&json!(NODES - 1), &json!(0)), "{seen}");
+    up.wait_until_idle();
+    let all = (NODES - 1) * SIZE;
+    let (by_home, by_others) = until("all was sent once", || {
+        let nodes = up.list("nodes", &[]);
+        let sent = |is_home: bool| -> u64 {
+            let these = nodes.iter().filter(|node| (node["node_id"] == seen["home"]) == is_home);
+            these.map(|node| counter(node, "object_bytes_sent")).sum()
+        };
+        let (by_home, by_others) = (sent(true), sent(false));
+        if by_home + by_others == all {
+            Ok((by_home, by_others))
+        } else {
+            Err(format!("{by_home} {by_others}"))
+        }
+    });
+    // The first had all of it from its home, and gave the others parts of it.
+    assert!(by_home >= SIZE && by_others > 0, "{by_home} {by_others}");
+    assert_eq!(counter(&up.json(&["status"]), "nodes_sent_on"), 0, "nobody had to wait");
+}
+
 // contract: O5, O8
 #[test]
 fn nodes_get_an_object_though_one_that_gives_it_on_is_killed() {

@@ -87,7 +87,7 @@ impl Work {
     fn take(&self) -> Option<Taken<'_>> {
         let mut parts = self.parts.lock();
         loop {
-            match parts.next() {
+            match parts.turn() {
                 Turn::Take(rest) => return Some(Taken { work: self, rest }),
                 Turn::Over => return None,
                 Turn::Wait => self.changed.wait(&mut parts),
