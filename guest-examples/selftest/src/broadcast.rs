@@ -43,15 +43,34 @@ fn weigh_on(node: &str, object: &ObjectRef<Bytes>) -> Result<ObjectRef<(u64, u64
     weigh::options().strategy(Strategy::Node { id: node.to_owned(), soft: true }).spawn(object)
 }
 
-/// Gives one object to a task on one other node after the other.
+/// Keeps what it has weighed.
+pub struct Scale(Vec<ObjectRef<Bytes>>);
+
+#[engine::actor]
+impl Scale {
+    pub fn new() -> Self {
+        Scale(Vec::new())
+    }
+
+    pub fn weigh(&mut self, object: Vec<ObjectRef<Bytes>>) -> Result<(u64, u64)> {
+        self.0.extend(object);
+        Ok(weight(&self.0.last().context("there is no object")?.get()?))
+    }
+}
+
+/// Gives one object to an actor on one other node after the other, which keep it.
 pub fn relay(size: u64) -> Result<Json> {
     let (here, far) = nodes()?;
     let bytes = pattern(size, 1);
     let expected = weight(&bytes);
     let object = engine::put_bytes(bytes)?;
     let mut wrong = 0;
+    let mut scales = Vec::new();
     for node in &far {
-        wrong += u64::from(weigh_on(node, &object)?.get()? != expected);
+        let strategy = Strategy::Node { id: node.clone(), soft: false };
+        let scale = Scale::options().memory(256 << 20).strategy(strategy).spawn()?;
+        wrong += u64::from(scale.weigh(vec![object.clone()])?.get()? != expected);
+        scales.push(scale);
     }
     Ok(json!({ "home": here, "nodes": far.len(), "wrong": wrong }))
 }
