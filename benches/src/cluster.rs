@@ -142,6 +142,7 @@ pub(crate) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     round_trips(plan, &cluster, report)?;
     warm_tasks(plan, &cluster, report)?;
     objects(plan, &cluster, report)?;
+    broadcast(plan, &cluster, report)?;
     let each = 10 / plan.scale.min(10);
     let (askers, groups) = (GROUP_ASKERS.to_string(), GROUP_ASKERS * each);
     cluster.run(&["groups", &askers, "1"])?;
@@ -243,6 +244,28 @@ fn objects(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()> {
         format!("{:.2} GB/s, {:.2} of TCP", median(rates), median(ratios)),
         "from the spawn to the task's answer; as many bytes by TCP between two processes".to_owned(),
         "0.7",
+    );
+    Ok(())
+}
+
+fn broadcast(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()> {
+    let mut tcp = Tcp::start()?;
+    let (count, bytes) = (5, OBJECT_BYTES.to_string());
+    let (mut ratios, mut times) = (Vec::new(), Vec::new());
+    for _ in 0..plan.runs {
+        let raw: Result<Vec<f64>> = (0..count).map(|_| tcp.transfer(OBJECT_BYTES)).collect();
+        let seen = cluster.run(&["broadcast", &count.to_string(), &bytes])?;
+        let seconds: Vec<f64> =
+            seen["seconds"].as_array().context("no seconds")?.iter().filter_map(Value::as_f64).collect();
+        let (raw, seconds) = (median(raw?), median(seconds));
+        ratios.push(seconds / raw);
+        times.push(seconds * 1e3);
+    }
+    report.row(
+        &format!("an object of {} MiB to tasks on the {} other nodes at once", OBJECT_BYTES >> 20, NODES - 1),
+        format!("{:.0} ms, {:.1} TCP transfers of it", median(times), median(ratios)),
+        "from the spawns to the last answer; as many bytes by TCP between two processes".to_owned(),
+        "-",
     );
     Ok(())
 }

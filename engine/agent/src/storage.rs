@@ -32,15 +32,21 @@ pub(crate) fn spill(driver: Weak<Driver>, handle: &Handle, batch: Vec<(ObjectId,
 pub(crate) fn restore(driver: Weak<Driver>, handle: &Handle, id: ObjectId, place: Place) {
     let Some(this) = driver.upgrade() else { return };
     let (store, network) = (this.store.clone(), this.network().cloned());
-    let work = move || match RemotePlace::of(&place) {
-        Some(remote) => network?.fetch(store, remote),
-        None => store.restore(&place),
+    let remote = RemotePlace::of(&place);
+    let coming = network.as_ref().ok().zip(remote).map(|(network, _)| Arc::new(network.coming.announce(id)));
+    let announced = coming.clone();
+    let work = move || match (remote, announced) {
+        (Some(remote), Some(announced)) => network?.fetch(&store, remote, &announced),
+        (Some(_), None) => Err(network.err().unwrap_or_else(|| Error::internal("it has no network"))),
+        (None, _) => store.restore(&place),
     };
     background::detached(Kind::Restore, handle, work, move |result| {
         let result = result.and_then(|restored| restored);
         if let Some(driver) = driver.upgrade() {
             driver.event(|node, now, fx| node.restored(now, id, result, fx));
         }
+        // Not before: whoever asks for it finds it on its way, or in the core's books.
+        drop(coming);
     });
 }
 

@@ -13,6 +13,7 @@ pub mod node;
 pub mod options;
 pub mod resources;
 pub mod time;
+pub mod transfer;
 pub mod value;
 pub mod work;
 

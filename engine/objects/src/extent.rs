@@ -1,5 +1,6 @@
 //! Parts of the arena: written by one owner, then read by many.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::allocator::EXTENT_BYTES;
@@ -7,10 +8,10 @@ use crate::arena::Arena;
 
 /// Up to so many bytes at once reach fresh pages over memory that is used again and again, and the
 /// file: faster by half than the system's faults on each page.
-const DETOUR_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DETOUR_BYTES_MAX: usize = 1 << 20;
 
 /// Whole pages of the arena; free again when this is dropped.
-struct Pages {
+pub(crate) struct Pages {
     arena: Arc<Arena>,
     offset: usize,
     /// Bytes, a multiple of [`EXTENT_BYTES`].
@@ -18,6 +19,49 @@ struct Pages {
 }
 
 impl Pages {
+    /// Bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Part of the bytes.
+    ///
+    /// # Safety
+    /// Nobody writes to this part while the answer lives.
+    pub(crate) unsafe fn part(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.capacity, "a part lies outside its pages");
+        // SAFETY: the part lies inside the pages, which belong to this value and are always initialised;
+        // that nobody writes there is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.arena.base().add(self.offset + range.start), range.len()) }
+    }
+
+    /// Part of the bytes, to be written.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes this part while the answer lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn part_mut(&self, range: Range<usize>) -> &mut [u8] {
+        assert!(range.start <= range.end && range.end <= self.capacity, "a part lies outside its pages");
+        let start = self.offset + range.start;
+        // SAFETY: as in `part`, and that nobody else has this part is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.arena.base().add(start), range.len()) }
+    }
+
+    /// Writes through the file as much as the system takes; how much that was. As with `part_mut`, nobody else
+    /// has the part.
+    pub(crate) fn write_through(&self, at: usize, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while done < bytes.len() {
+            let offset = (self.offset + at + done) as u64;
+            match rustix::io::pwrite(self.arena.file(), &bytes[done..], offset) {
+                Ok(count) if count > 0 => done += count,
+                Err(rustix::io::Errno::INTR) => {}
+                _ => break,
+            }
+        }
+        done
+    }
+
     fn as_slice(&self) -> &[u8] {
         // SAFETY: the pages belong to this value and lie inside the mapping, which the arena keeps;
         // they are always initialised, and are written only through `as_mut_slice` and by the
@@ -39,11 +83,16 @@ impl Drop for Pages {
 
 /// Bytes in the arena that do not change any more.
 pub struct Extent {
-    pages: Pages,
+    pages: Arc<Pages>,
     length: usize,
 }
 
 impl Extent {
+    /// The first `length` bytes of pages that nobody writes any more, and that are zeros from there on.
+    pub(crate) fn new(pages: Arc<Pages>, length: usize) -> Self {
+        Self { pages, length }
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.pages.as_slice()[..self.length]
@@ -86,7 +135,13 @@ impl ExtentDraft {
         capacity: usize,
         is_fresh: bool,
     ) -> Self {
-        Self { pages: Pages { arena, offset, capacity }, size, written: 0, is_fresh, detour: Vec::new() }
+        let pages = Pages { arena, offset, capacity };
+        Self { pages, size, written: 0, is_fresh, detour: Vec::new() }
+    }
+
+    /// The pages, and whether most of them were never used. Nothing was written yet.
+    pub(crate) fn into_pages(self) -> (Pages, bool) {
+        (self.pages, self.is_fresh)
     }
 
     /// Bytes written so far.
@@ -108,15 +163,7 @@ impl ExtentDraft {
     pub fn append(&mut self, bytes: &[u8]) {
         let bytes = &bytes[..bytes.len().min(self.left())];
         let at = self.written;
-        let mut done = 0;
-        while self.is_fresh && done < bytes.len() {
-            let offset = (self.pages.offset + at + done) as u64;
-            match rustix::io::pwrite(self.pages.arena.file(), &bytes[done..], offset) {
-                Ok(count) if count > 0 => done += count,
-                Err(rustix::io::Errno::INTR) => {}
-                _ => break,
-            }
-        }
+        let done = if self.is_fresh { self.pages.write_through(at, bytes) } else { 0 };
         self.pages.as_mut_slice()[at + done..at + bytes.len()].copy_from_slice(&bytes[done..]);
         self.written = at + bytes.len();
     }
@@ -169,6 +216,6 @@ impl ExtentDraft {
             self.pages.capacity = kept;
         }
         self.pages.as_mut_slice()[length..].fill(0);
-        Extent { pages: self.pages, length }
+        Extent { pages: Arc::new(self.pages), length }
     }
 }

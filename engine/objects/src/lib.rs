@@ -10,6 +10,7 @@ mod background;
 mod checksum;
 mod draft;
 mod extent;
+mod filling;
 mod keeper;
 mod place;
 mod pressure;
@@ -20,6 +21,7 @@ mod store;
 
 pub use draft::Draft;
 pub use engine_core::Residence;
+pub use filling::{Filling, Piece};
 pub use place::{Mapping, bytes, mapping, on_heap, read_only_descriptor, residence, slice};
 pub use spill::{LocalTarget, SpillDraft, SpillOptions, SpillTarget, SpillUsage, SpillWriter};
 #[cfg(feature = "s3")]

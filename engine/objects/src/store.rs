@@ -6,6 +6,7 @@ use engine_core::{Error, ErrorCode, Place, resources};
 
 use crate::arena::Arena;
 use crate::draft::{Draft, Room};
+use crate::filling::Filling;
 use crate::keeper::Keeper;
 use crate::place::Blob;
 use crate::spill::{Spill, SpillOptions, SpillTarget, SpillUsage, open_target};
@@ -136,6 +137,16 @@ impl Store {
             Some(extent) => Ok(Draft(Room::Arena(extent))),
             None => Err(self.no_room(size as u64)),
         }
+    }
+
+    /// Room in the arena for an object of `size` bytes that is received in pieces, from several at once, and
+    /// read meanwhile.
+    ///
+    /// # Errors
+    /// STORE_FULL when no part of the arena can take it.
+    pub fn receive(&self, size: usize) -> Result<Filling, Error> {
+        let extent = self.0.arena.allocate(size).ok_or_else(|| self.no_room(size as u64))?;
+        Ok(Filling::new(extent, size))
     }
 
     pub(crate) fn no_room(&self, size: u64) -> Error {

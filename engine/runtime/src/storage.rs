@@ -47,6 +47,7 @@ pub(crate) async fn value_in_memory(
         // Waits also for one that is on disk, as long as it can be brought back.
         let is_here = |value: &Value| value.place.residence().is_memory();
         let mut outcome = host.outcome(from, object);
+        let was_pending = outcome.is_none();
         if !matches!(&outcome, Some(Ok(value)) if is_here(value)) && !matches!(outcome, Some(Err(_))) {
             let timeout = timeout.map(Duration::from_nanos);
             if let Wait::Blocked(over) =
@@ -66,6 +67,10 @@ pub(crate) async fn value_in_memory(
         }
         if is_here(&value) {
             return Ok(value);
+        }
+        // It is known by now where its bytes are: they are waited for in turn.
+        if was_pending {
+            continue;
         }
         if let Some(value) = read_whole(host, value, Lost::Object(object)).await? {
             return Ok(value);

@@ -145,17 +145,11 @@ fn main(args: Vec<String>) -> Result<()> {
             engine::get_all(&sleeping)?;
         }
         Some("far-bytes") => {
-            let far = far()?;
-            let bytes = vec![7_u8; number(2) as usize];
-            let mut seconds = Vec::new();
-            for _ in 0..count {
-                let object = engine::put(&Bytes::from(bytes.clone()))?;
-                let start = Instant::now();
-                let length = length::options().strategy(far[0].clone()).spawn(&object)?.get()?;
-                engine::ensure!(length == bytes.len() as u64, "bytes are missing");
-                seconds.push(start.elapsed().as_secs_f64());
-            }
-            println!("{}", json!({ "bytes": bytes.len(), "seconds": seconds }));
+            println!("{}", give_to(&far()?[..1], count, number(2))?);
+            return Ok(());
+        }
+        Some("broadcast") => {
+            println!("{}", give_to(&far()?, count, number(2))?);
             return Ok(());
         }
         Some("put-get") => {
@@ -165,7 +159,7 @@ fn main(args: Vec<String>) -> Result<()> {
             }
         }
         _ => engine::bail!(
-            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, groups or sleeps, and a count"
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, broadcast, groups or sleeps, and a count"
         ),
     }
     println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));
@@ -180,6 +174,21 @@ fn far() -> Result<Vec<Strategy>> {
     let far: Vec<Strategy> = others.map(|node| Strategy::Node { id: node.id, soft: false }).collect();
     engine::ensure!(!far.is_empty(), "there is no other node: use engine up --nodes 2");
     Ok(far)
+}
+
+/// Gives each of so many objects to a task on each of these nodes at once; how long each took.
+fn give_to(nodes: &[Strategy], count: u64, size: u64) -> Result<serde_json::Value> {
+    let bytes = vec![7_u8; size as usize];
+    let mut seconds = Vec::new();
+    for _ in 0..count {
+        let object = engine::put(&Bytes::from(bytes.clone()))?;
+        let start = Instant::now();
+        let spawn = |node: &Strategy| length::options().strategy(node.clone()).spawn(&object);
+        let lengths = engine::get_all(&nodes.iter().map(spawn).collect::<Result<Vec<_>>>()?)?;
+        engine::ensure!(lengths.iter().all(|length| *length == size), "bytes are missing");
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    Ok(json!({ "bytes": size, "seconds": seconds }))
 }
 
 /// Spawns and gets, so many at once as a caller would hold.

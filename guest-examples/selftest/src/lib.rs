@@ -5,6 +5,7 @@
 
 mod actors;
 mod bad;
+mod broadcast;
 mod context;
 mod good;
 mod groups;

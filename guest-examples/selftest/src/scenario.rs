@@ -1,6 +1,6 @@
 //! The scenarios: what `main` does, by name.
 use crate::actors::{Counter, Keeper, Slow, Stillborn};
-use crate::{bad, context, good, groups, large, streams};
+use crate::{bad, broadcast, context, good, groups, large, streams};
 use engine::Strategy;
 use engine::prelude::*;
 use serde_json::{Value as Json, json};
@@ -49,6 +49,8 @@ pub fn run(name: &str, args: &mut Arguments) -> Result<Json> {
         "nest" => got(good::nest::spawn(args.number(5)?)?.get()),
         "fan-out" => got(good::fan_out::spawn(args.number(100)?)?.get()),
         "bytes" => bytes(args.number(1 << 20)?),
+        "broadcast" => broadcast::broadcast(args.number(1 << 20)?, args.number(1)?),
+        "relay" => broadcast::relay(args.number(1 << 20)?),
         "wait" => wait(args.number(10)?),
         "async" => in_async(args.number(10)?),
         "tuple" => tuple(),

@@ -5,6 +5,7 @@ mod attached;
 mod bad_guests;
 mod bad_modules;
 mod bad_paths;
+mod broadcast;
 mod chaos;
 mod clients;
 mod cluster;

@@ -135,6 +135,9 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         spilled_bytes: view.spilled_bytes,
         arena_objects: store.arena_extents as u64,
         spill_file_bytes: store.spill.disk_bytes,
+        object_bytes_sent: view.counters.bytes_sent,
+        object_bytes_received: view.counters.bytes_received,
+        nodes_sent_on: view.counters.nodes_sent_on,
     };
     v1::NodeView {
         node_id: view.id.to_string(),

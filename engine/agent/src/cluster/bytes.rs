@@ -1,117 +1,124 @@
-//! The bytes of objects that are on other nodes, and of those here for others.
+//! The bytes of objects that are here, or on their way here, for other nodes.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Weak};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock, Weak};
 
-use engine_core::node::RemotePlace;
-use engine_core::{Error, ErrorCode, ObjectId, Place};
-use engine_net::bulk::{BulkObject, BulkSink, BulkSource};
-use engine_objects::{Draft, Store};
+use engine_core::node::{Serve, Transfer};
+use engine_core::transfer::Way;
+use engine_core::{Error, ErrorCode, Place};
+use engine_net::bulk::{Asked, BulkObject, BulkSource, Opened};
+use engine_objects::{Filling, Store};
 
-use crate::cluster::Network;
+use super::coming::Coming;
 use crate::driver::Driver;
 
 /// What this node has for others.
 pub(super) struct HeldBytes(pub(super) Weak<Driver>);
 
 impl BulkSource for HeldBytes {
-    fn open(&self, object: ObjectId) -> Result<Box<dyn BulkObject>, Error> {
+    fn open(&self, Asked { object, asker, way }: Asked) -> Result<Opened, Error> {
         let driver =
             self.0.upgrade().ok_or_else(|| Error::new(ErrorCode::NodeDied, "the node is shutting down"))?;
-        let (value, place) = driver.read(|node| node.bytes_of(object)).ok_or_else(|| {
-            Error::new(ErrorCode::ObjectLost, format!("the bytes of {object} are not on this node"))
-        })?;
-        Ok(Box::new(Held { store: driver.store.clone(), place, size: value.size }))
+        let sent = |transfer| Sent { driver: self.0.clone(), transfer, bytes: 0, is_whole: false };
+        // First: what has come is in the core's books before it is not on its way any more.
+        if way.takes_what_is_coming()
+            && let Some(coming) = driver.network().ok().and_then(|network| network.coming.get(object))
+        {
+            return Ok(Opened::Here(Box::new(OnItsWay { coming, room: OnceLock::new(), sent: sent(None) })));
+        }
+        match driver.event(|node, _, _| node.serve(object, asker, way)) {
+            Some(Serve::Here { place, size, transfer }) => {
+                let sent = sent(Some(transfer));
+                Ok(Opened::Here(Box::new(Held { store: driver.store.clone(), place, size, way, sent })))
+            }
+            Some(Serve::Ask(node)) => Ok(Opened::Ask(node)),
+            Some(Serve::Several(size, others)) => Ok(Opened::Several(size, others)),
+            None => {
+                Err(Error::new(ErrorCode::ObjectLost, format!("the bytes of {object} are not on this node")))
+            }
+        }
     }
 }
 
+/// Tells the core, when it is dropped, what was sent.
+struct Sent {
+    driver: Weak<Driver>,
+    /// None: the bytes were on their way here.
+    transfer: Option<Transfer>,
+    bytes: u64,
+    is_whole: bool,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let Self { transfer, bytes, is_whole, .. } = *self;
+        if let Some(driver) = self.driver.upgrade() {
+            driver.event(|node, _, _| node.served(transfer, bytes, is_whole));
+        }
+    }
+}
+
+/// An object that is here.
 struct Held {
     store: Store,
     place: Place,
     size: u64,
+    way: Way,
+    sent: Sent,
 }
 
 impl BulkObject for Held {
-    fn size(&self) -> u64 {
-        self.size
+    fn size(&self) -> Result<Option<u64>, Error> {
+        Ok(Some(self.size))
     }
 
-    fn read(&self, offset: u64, length: usize) -> Result<Cow<'_, [u8]>, Error> {
-        match engine_objects::slice(&self.place) {
-            Some(bytes) => usize::try_from(offset)
-                .ok()
-                .and_then(|from| bytes.get(from..from.checked_add(length)?))
-                .map(Cow::Borrowed)
-                .ok_or_else(|| Error::internal("a range of an object lies outside it")),
-            None => self.store.read(&self.place, offset, length as u64).map(Cow::Owned),
-        }
-    }
-}
-
-/// Room in the arena that an object is received into.
-struct Receiving {
-    store: Store,
-    room: Option<Draft>,
-}
-
-impl BulkSink for Receiving {
-    fn size(&mut self, bytes: u64) -> Result<(), Error> {
-        if self.room.is_none() {
-            let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-            self.room = Some(self.store.allocate(size)?);
-        }
-        Ok(())
+    fn read(&self, offset: u64, length: usize) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        let bytes = match engine_objects::slice(&self.place) {
+            Some(bytes) => {
+                let bytes = range(offset, length).and_then(|range| bytes.get(range));
+                bytes.map(Cow::Borrowed).ok_or_else(outside)?
+            }
+            None => Cow::Owned(self.store.read(&self.place, offset, length as u64)?),
+        };
+        Ok(Some(bytes))
     }
 
-    fn written(&self) -> u64 {
-        self.room.as_ref().map_or(0, |room| room.written() as u64)
-    }
-
-    fn room(
-        &mut self,
-        length: usize,
-        fill: &mut dyn FnMut(&mut [u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let room = self.room.as_mut().ok_or_else(|| Error::internal("bytes came before their size"))?;
-        room.append_with(length, fill)
+    fn sent(&mut self, offset: u64, end: u64) {
+        self.sent.bytes += end - offset;
+        self.sent.is_whole = end == self.size && self.way != Way::Part;
     }
 }
 
-fn not_a_node(remote: RemotePlace) -> Error {
-    let RemotePlace { object, holder } = remote;
-    Error::new(
-        ErrorCode::ObjectLost,
-        format!("{object}: {holder}, which has its bytes, is no node of the cluster"),
-    )
+/// An object that is on its way here.
+struct OnItsWay {
+    coming: Arc<Coming>,
+    room: OnceLock<Filling>,
+    sent: Sent,
 }
 
-/// Whatever the holder or the way to it says, the bytes are not to be had there; that there is no room
-/// here is another matter.
-fn unless_full(remote: RemotePlace, error: Error) -> Error {
-    match error.code() {
-        ErrorCode::ObjectLost | ErrorCode::StoreFull => error,
-        code => Error::new(
-            ErrorCode::ObjectLost,
-            format!("{} could not be had from {}: {code}: {}", remote.object, remote.holder, error.message()),
-        ),
+impl BulkObject for OnItsWay {
+    fn size(&self) -> Result<Option<u64>, Error> {
+        self.coming.size()
+    }
+
+    fn read(&self, offset: u64, length: usize) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        let range = range(offset, length).ok_or_else(outside)?;
+        let Some(room) = self.coming.with_bytes(range.clone())? else { return Ok(None) };
+        let bytes = self.room.get_or_init(|| room).read(range);
+        bytes.map(|bytes| Some(Cow::Borrowed(bytes))).ok_or_else(outside)
+    }
+
+    fn sent(&mut self, offset: u64, end: u64) {
+        self.sent.bytes += end - offset;
     }
 }
 
-impl Network {
-    /// Fetches an object into the arena. Blocks.
-    pub(crate) fn fetch(self: &Arc<Self>, store: Store, remote: RemotePlace) -> Result<Place, Error> {
-        let at = self.bulk_address(remote.holder).ok_or_else(|| not_a_node(remote))?;
-        let mut sink = Receiving { store, room: None };
-        let fetched = self.bulk.fetch(at, remote.holder, remote.object, &mut sink);
-        fetched.map_err(|error| unless_full(remote, error))?;
-        let room = sink.room.ok_or_else(|| Error::internal("an object came without its size"))?;
-        Ok(room.seal())
-    }
+fn range(offset: u64, length: usize) -> Option<Range<usize>> {
+    let offset = usize::try_from(offset).ok()?;
+    Some(offset..offset.checked_add(length)?)
+}
 
-    /// Reads part of an object. Blocks.
-    pub(crate) fn read(&self, remote: RemotePlace, offset: u64, length: u64) -> Result<Vec<u8>, Error> {
-        let at = self.bulk_address(remote.holder).ok_or_else(|| not_a_node(remote))?;
-        let read = self.bulk.read(at, remote.holder, remote.object, offset, length);
-        read.map_err(|error| unless_full(remote, error))
-    }
+fn outside() -> Error {
+    Error::internal("a range of an object lies outside it")
 }

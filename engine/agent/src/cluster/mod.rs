@@ -2,8 +2,10 @@
 
 mod backend;
 mod bytes;
+mod coming;
 mod drain;
 mod enroll;
+mod fetch;
 mod line;
 mod logs;
 mod names;
@@ -76,6 +78,8 @@ pub(crate) struct Network {
     pub(crate) head: HeadLink,
     pub(crate) bulk: Arc<BulkClient>,
     bulk_server: BulkServer,
+    /// Objects that others are giving this node.
+    pub(crate) coming: Arc<coming::AllComing>,
     /// Until it is run.
     peer_port: Mutex<Option<PeerPort>>,
     peer_address: SocketAddr,
@@ -111,9 +115,10 @@ impl Network {
             node,
             peers: Peers::new(node, options.identity.clone(), encode),
             head: HeadLink::new(options.head, options.identity.clone()),
-            bulk: Arc::new(BulkClient::new(options.identity.clone())),
+            bulk: Arc::new(BulkClient::new(node, options.identity.clone())),
             options,
             bulk_server,
+            coming: Arc::default(),
             peer_address: peer_port.address(),
             peer_port: Mutex::new(Some(peer_port)),
             members: Mutex::default(),

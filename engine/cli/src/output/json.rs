@@ -329,6 +329,9 @@ fn counters(counters: &v1::NodeCounters) -> Value {
         "spilled_bytes": counters.spilled_bytes,
         "arena_objects": counters.arena_objects,
         "spill_file_bytes": counters.spill_file_bytes,
+        "object_bytes_sent": counters.object_bytes_sent,
+        "object_bytes_received": counters.object_bytes_received,
+        "nodes_sent_on": counters.nodes_sent_on,
     })
 }
 

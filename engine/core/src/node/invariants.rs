@@ -20,6 +20,10 @@ impl Node {
             .or_else(|| self.misplaced_sandbox())
             .or_else(|| self.broken_sent())
             .or_else(|| self.broken_hosting())
+            .or_else(|| {
+                let is_here = |id| self.storage.view(id).is_some();
+                self.peers.spread_bytes.broken_invariant(&self.limits, is_here)
+            })
     }
 
     fn broken_edges(&self) -> Option<String> {

@@ -80,6 +80,18 @@ pub struct Limits {
     pub client_grace: Duration,
     /// Messages that another node has not acknowledged above which it is given no further task.
     pub unacknowledged_messages_max: usize,
+    /// Bytes from which an object that many nodes ask for is given on by those that have got it.
+    pub spread_bytes_min: u64,
+    /// Nodes that are given the same object at once, and that each of them is sent.
+    pub transfers_per_object_max: usize,
+    /// Nodes that are known to have got an object here; further ones are not sent anybody.
+    pub copies_known_max: usize,
+    /// The same of all objects; those of the one that was asked for longest ago are forgotten.
+    pub copies_known_of_all_max: usize,
+    /// Bytes from which an object comes from several nodes at once, when several are known to have it.
+    pub several_bytes_min: u64,
+    /// Nodes that one object comes from at once.
+    pub sources_max: usize,
     /// How long a node that drains waits, once its deadline has passed, for what others must hear of it.
     pub drain_grace_max: Duration,
 }
@@ -122,6 +134,12 @@ impl Default for Limits {
             nodes_looked_at_max: 64,
             client_grace: Duration::from_secs(30),
             unacknowledged_messages_max: 100_000,
+            spread_bytes_min: 4 << 20,
+            transfers_per_object_max: 2,
+            copies_known_max: 1_024,
+            copies_known_of_all_max: 65_536,
+            several_bytes_min: 32 << 20,
+            sources_max: 4,
             drain_grace_max: Duration::from_secs(2),
         }
     }

@@ -69,7 +69,7 @@ pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
 pub use peers::{
     ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
-    RemoteJob, RemotePlace, RemoteTask,
+    RemoteJob, RemotePlace, RemoteTask, Serve, Transfer,
 };
 pub use storage::{Room, RoomTicket};
 pub use stream::Next;

@@ -250,6 +250,7 @@ impl Node {
 
     /// An object's value is gone.
     pub(super) fn forget_stored(&mut self, id: ObjectId) {
+        self.peers.spread_bytes.forget(id);
         let storage = &mut self.storage;
         let Some(record) = storage.records.remove(&id) else { return };
         storage.moves.remove(id);
@@ -610,6 +611,9 @@ impl Node {
                     record.returns_failed = 0;
                     self.counters.objects_restored += 1;
                     self.counters.bytes_restored += record.size;
+                    if record.on_disk.as_ref().and_then(RemotePlace::of).is_some() {
+                        self.counters.bytes_received += record.size;
+                    }
                     self.set_place(id, place);
                     self.storage.set_idle(id);
                     self.has_come(id);

@@ -170,6 +170,12 @@ pub struct Counters {
     pub tasks_refused: u64,
     /// Tasks that were given to other nodes ahead of their room.
     pub tasks_ahead: u64,
+    /// Bytes of objects that other nodes were given.
+    pub bytes_sent: u64,
+    /// Bytes of objects that came whole from other nodes.
+    pub bytes_received: u64,
+    /// Times that a node that asked for an object was sent on to another that has it from here.
+    pub nodes_sent_on: u64,
 }
 
 /// A node.

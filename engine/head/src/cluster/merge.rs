@@ -30,6 +30,9 @@ fn add_counters(sum: &mut v1::NodeCounters, more: Option<&v1::NodeCounters>) {
     sum.spilled_bytes += more.spilled_bytes;
     sum.arena_objects += more.arena_objects;
     sum.spill_file_bytes += more.spill_file_bytes;
+    sum.object_bytes_sent += more.object_bytes_sent;
+    sum.object_bytes_received += more.object_bytes_received;
+    sum.nodes_sent_on += more.nodes_sent_on;
 }
 
 /// Adds the tasks of a node to those of the others.

@@ -1,7 +1,7 @@
 //! The threads of the bulk port, by kind.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{Builder, JoinHandle, Scope};
 
 /// What a thread is for. None may fail: what goes wrong in one is told to the client, or logged.
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Acceptor,
     /// Serves one connection; ends when that is closed.
     Connection,
+    /// Fetches parts of an object from one of several holders; ends with the fetch, which a panic fails.
+    Part,
 }
 
 impl Kind {
@@ -18,11 +20,21 @@ impl Kind {
         match self {
             Self::Acceptor => "bulk-acceptor",
             Self::Connection => "bulk-connection",
+            Self::Part => "bulk-part",
         }
     }
 
     /// Starts a thread of this kind.
     pub(super) fn start(self, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
         Builder::new().name(self.name().into()).spawn(work)
+    }
+
+    /// The same for work that ends before its scope does.
+    pub(super) fn start_scoped<'scope>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        work: impl FnOnce() + Send + 'scope,
+    ) -> io::Result<()> {
+        Builder::new().name(self.name().into()).spawn_scoped(scope, work).map(drop)
     }
 }

@@ -5,12 +5,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_core::transfer::Way;
 use engine_core::{Error, ErrorCode, NodeId, ObjectId, resources};
 use engine_tls::{Identity, Wire};
 
-use super::limits::{CONNECT_MAX, RESUMES_MAX, SILENCE_MAX};
+use super::limits::{CONNECT_MAX, RESUMES_MAX, SIGNS_MAX, SILENCE_MAX};
 use super::pool::{Lease, Pool};
-use super::protocol::{self, ChunkHeader, Hello, Request, TO_THE_END, VERSION, Welcome};
+use super::protocol::{self, ChunkHeader, Hello, Next, Reply, Request, TO_THE_END, VERSION, Welcome};
 use super::{BulkSink, is_timeout, prepare};
 
 /// Fetches objects from other nodes. Its clones share their connections; each thread that calls one has
@@ -20,6 +21,8 @@ pub struct BulkClient(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
+    /// This node, as holders are told.
+    node: NodeId,
     /// What this node shows to holders; none: there is no TLS.
     identity: Option<Identity>,
     timeouts: Timeouts,
@@ -33,6 +36,30 @@ pub(super) struct Timeouts {
     pub silence: Duration,
 }
 
+/// Whom an object is asked of.
+#[derive(Debug, Clone, Copy)]
+pub struct Asking {
+    /// Its bulk port.
+    pub at: SocketAddr,
+    /// The node.
+    pub holder: NodeId,
+    /// The object.
+    pub object: ObjectId,
+    /// How it comes that this node is asked.
+    pub way: Way,
+}
+
+/// How a fetch ended well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// The sink has all that was asked for.
+    All,
+    /// This node is to be asked; the sink has what it had.
+    Ask(NodeId),
+    /// These nodes have the object too. The sink knows its size, and nothing came.
+    Several(Vec<NodeId>),
+}
+
 /// What is fetched, and from whom.
 struct Wanted {
     at: SocketAddr,
@@ -42,6 +69,8 @@ struct Wanted {
     offset: u64,
     /// Bytes from there on, or [`TO_THE_END`].
     length: u64,
+    asker: NodeId,
+    way: Way,
 }
 
 /// How an attempt ended.
@@ -59,20 +88,20 @@ enum Failure {
 }
 
 impl BulkClient {
-    /// A client without connections. With an identity they are made by TLS, each to the holder that is
-    /// meant.
-    pub fn new(identity: Option<Identity>) -> Self {
-        Self::with_timeouts(identity, Timeouts { connect: CONNECT_MAX, silence: SILENCE_MAX })
+    /// The client of this node, without connections. With an identity they are made by TLS, each to the
+    /// holder that is meant.
+    pub fn new(node: NodeId, identity: Option<Identity>) -> Self {
+        Self::with_timeouts(node, identity, Timeouts { connect: CONNECT_MAX, silence: SILENCE_MAX })
     }
 
-    pub(super) fn with_timeouts(identity: Option<Identity>, timeouts: Timeouts) -> Self {
-        Self(Arc::new(Inner { pool: Pool::default(), identity, timeouts }))
+    pub(super) fn with_timeouts(node: NodeId, identity: Option<Identity>, timeouts: Timeouts) -> Self {
+        Self(Arc::new(Inner { pool: Pool::default(), node, identity, timeouts }))
     }
 
-    /// Receives what the sink does not have yet of an object, up to its end. Blocks as long as bytes
-    /// come. A chunk whose checksum does not hold and a connection that breaks are made good over a new
-    /// connection, at most [`RESUMES_MAX`] times; a holder that cannot be reached, or is silent for a few
-    /// seconds, is not waited for again.
+    /// Receives what the sink does not have yet of an object, up to its end, or of `part` of it, where the
+    /// sink begins. Blocks as long as bytes come, or signs that they will. A chunk whose checksum does not
+    /// hold and a connection that breaks are made good over a new connection, at most [`RESUMES_MAX`] times;
+    /// a holder that cannot be reached, or is silent for a few seconds, is not waited for again.
     ///
     /// # Errors
     /// - OBJECT_LOST naming object, holder and reason, when the bytes cannot be had there.
@@ -84,12 +113,16 @@ impl BulkClient {
     /// What was received before stays in the sink.
     pub fn fetch(
         &self,
-        at: SocketAddr,
-        holder: NodeId,
-        object: ObjectId,
+        from: &Asking,
+        part: Option<std::ops::Range<u64>>,
         sink: &mut dyn BulkSink,
-    ) -> Result<(), Error> {
-        self.transfer(&Wanted { at, holder, object, offset: 0, length: TO_THE_END }, sink)
+    ) -> Result<Fetched, Error> {
+        let Asking { at, holder, object, way } = *from;
+        let (offset, length) = match part {
+            Some(part) => (part.start, part.end.saturating_sub(part.start)),
+            None => (0, TO_THE_END),
+        };
+        self.transfer(&Wanted { at, holder, object, offset, length, asker: self.0.node, way }, sink)
     }
 
     /// Bytes `offset .. offset + length` of an object. The caller bounds the length, which memory is
@@ -108,8 +141,11 @@ impl BulkClient {
         // As a length, the largest number means another thing; no object has so many bytes.
         let length = length.min(TO_THE_END - 1);
         let mut sink = Range { bytes: Vec::new(), length };
-        self.transfer(&Wanted { at, holder, object, offset, length }, &mut sink)?;
-        Ok(sink.bytes)
+        let wanted = Wanted { at, holder, object, offset, length, asker: self.0.node, way: Way::Part };
+        match self.transfer(&wanted, &mut sink)? {
+            Fetched::All => Ok(sink.bytes),
+            Fetched::Ask(_) | Fetched::Several(_) => Err(wanted.lost("it sends on who wants a part")),
+        }
     }
 
     /// Closes the connections to a node that is dead. Transfers from it fail with OBJECT_LOST.
@@ -122,7 +158,7 @@ impl BulkClient {
         self.0.pool.idle()
     }
 
-    fn transfer(&self, wanted: &Wanted, sink: &mut dyn BulkSink) -> Result<(), Error> {
+    fn transfer(&self, wanted: &Wanted, sink: &mut dyn BulkSink) -> Result<Fetched, Error> {
         let lease = self.0.pool.lease(wanted.holder);
         let mut size = None;
         let mut breaks = 0;
@@ -130,7 +166,7 @@ impl BulkClient {
         loop {
             let was_idle = idle.is_some();
             let failure = match self.attempt(wanted, &lease, idle.take(), &mut size, sink) {
-                Ok(()) => return Ok(()),
+                Ok(fetched) => return Ok(fetched),
                 Err(failure) => failure,
             };
             let reason = match failure {
@@ -161,13 +197,13 @@ impl BulkClient {
         idle: Option<Wire>,
         size: &mut Option<u64>,
         sink: &mut dyn BulkSink,
-    ) -> Result<(), Failure> {
+    ) -> Result<Fetched, Failure> {
         let mut wire = match idle {
             Some(wire) => wire,
             None => self.connect(wanted, lease)?,
         };
         let result = receive(&mut wire, wanted, size, sink);
-        if matches!(result, Ok(()) | Err(Failure::Told(_))) {
+        if matches!(result, Ok(_) | Err(Failure::Told(_))) {
             lease.keep(wanted.at, wire);
         }
         result
@@ -218,23 +254,60 @@ fn receive(
     wanted: &Wanted,
     size: &mut Option<u64>,
     sink: &mut dyn BulkSink,
-) -> Result<(), Failure> {
+) -> Result<Fetched, Failure> {
     let before = sink.written();
     let offset = wanted.offset.saturating_add(before);
     let length = match wanted.length {
         TO_THE_END => TO_THE_END,
         length => length.saturating_sub(before),
     };
-    let request = Request { object: wanted.object, offset, length };
-    let reply = request.write(wire).and_then(|()| protocol::read_reply(wire));
-    let total = match reply {
-        Ok(Ok(total)) => total,
-        Ok(Err(error)) => return Err(wanted.told(&error)),
-        Err(error) if is_timeout(&error) || error.kind() == io::ErrorKind::InvalidData => {
-            return Err(broken(error));
-        }
-        Err(error) => return Err(Failure::Closed(error.to_string())),
+    let way = match wanted.way {
+        Way::Part => Way::Part,
+        // The holder has said before that it gives them.
+        _ if size.is_some() => Way::Again,
+        way => way,
     };
+    let request = Request { object: wanted.object, offset, length, asker: wanted.asker, way };
+    request.write(wire).map_err(closed)?;
+    let mut signs = 0;
+    let total = loop {
+        match protocol::read_reply(wire).map_err(closed)? {
+            Reply::Size(total) => {
+                announce(size, total, sink)?;
+                break total;
+            }
+            Reply::Refused(error) => return Err(wanted.told(&error)),
+            Reply::Ask(node) => return Ok(Fetched::Ask(node)),
+            Reply::StillComing => sign(&mut signs)?,
+            Reply::Several(total, others) => {
+                announce(size, total, sink)?;
+                return Ok(Fetched::Several(others));
+            }
+        }
+    };
+    let mut left = match length {
+        TO_THE_END => total.checked_sub(offset),
+        length => offset.checked_add(length).filter(|end| *end <= total).map(|_| length),
+    }
+    .ok_or_else(|| {
+        Failure::Lost(format!("the holder says that it has {total} bytes, fewer than were asked for"))
+    })?;
+    let mut signs = 0;
+    while left > 0 {
+        match Next::read(wire, left).map_err(broken)? {
+            Next::Chunk(header) => {
+                left -= receive_chunk(wire, wanted, header, sink)?;
+                signs = 0;
+            }
+            Next::StillComing => sign(&mut signs)?,
+            Next::Error => return Err(wanted.told(&protocol::read_error(wire).map_err(broken)?)),
+        }
+    }
+    Ok(Fetched::All)
+}
+
+/// The holder says how many bytes the whole object has.
+fn announce(size: &mut Option<u64>, total: u64, sink: &mut dyn BulkSink) -> Result<(), Failure> {
     match *size {
         None => sink.size(total).map_err(Failure::Final)?,
         Some(known) if known == total => {}
@@ -243,30 +316,33 @@ fn receive(
         }
     }
     *size = Some(total);
-    let mut left = match length {
-        TO_THE_END => total.checked_sub(offset),
-        length => offset.checked_add(length).filter(|end| *end <= total).map(|_| length),
-    }
-    .ok_or_else(|| {
-        Failure::Lost(format!("the holder says that it has {total} bytes, fewer than were asked for"))
-    })?;
-    while left > 0 {
-        left -= receive_chunk(wire, wanted, left, sink)?;
-    }
     Ok(())
 }
 
-/// Receives the next chunk into the sink, at most `left` bytes; answers how many it had.
+/// The holder has said once more that it waits for the bytes itself.
+fn sign(signs: &mut u32) -> Result<(), Failure> {
+    *signs += 1;
+    match *signs > SIGNS_MAX {
+        true => Err(Failure::Lost("the holder waits for the bytes itself".into())),
+        false => Ok(()),
+    }
+}
+
+/// Before anything came: an idle connection may have been closed for long.
+fn closed(error: io::Error) -> Failure {
+    if is_timeout(&error) || error.kind() == io::ErrorKind::InvalidData {
+        return broken(error);
+    }
+    Failure::Closed(error.to_string())
+}
+
+/// Receives a chunk into the sink; answers how many bytes it had.
 fn receive_chunk(
     wire: &mut Wire,
     wanted: &Wanted,
-    left: u64,
+    header: ChunkHeader,
     sink: &mut dyn BulkSink,
 ) -> Result<u64, Failure> {
-    let header = ChunkHeader::read(wire, left).map_err(broken)?;
-    if header.length == 0 {
-        return Err(wanted.told(&protocol::read_error(wire).map_err(broken)?));
-    }
     let length = header.length as usize;
     let before = sink.written();
     let offset = wanted.offset.saturating_add(before);

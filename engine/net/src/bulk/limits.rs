@@ -12,10 +12,17 @@ pub const CHUNK_BYTES_MAX: usize = 1 << 20;
 pub const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// How often one fetch goes on over a new connection after it broke.
 pub const RESUMES_MAX: usize = 3;
+/// Other nodes that a holder names as having the object too.
+pub const SOURCES_MAX: usize = 16;
+/// How often a holder says in a row that it waits for the bytes itself before they are asked of another.
+pub const SIGNS_MAX: u32 = 15;
 /// Idle connections kept to one holder.
 pub const IDLE_PER_HOLDER_MAX: usize = 4;
 /// Idle connections kept in all.
 pub const IDLE_CONNECTIONS_MAX: usize = 256;
+
+/// How long a holder waits for bytes that it is being given itself before it says so.
+pub const SIGN_EVERY: Duration = Duration::from_secs(1);
 
 /// How long connecting to a holder may take.
 pub(crate) const CONNECT_MAX: Duration = Duration::from_secs(3);

@@ -3,12 +3,14 @@
 //! TCP with blocking calls, for threads that may block: it moves five times what gRPC does. Between
 //! machines there is TLS below, which costs a copy and the arithmetic. A
 //! [`BulkServer`] gives the objects of a [`BulkSource`]; a [`BulkClient`] receives one straight into the
-//! memory of a [`BulkSink`], checks each chunk there, and after a break goes on where it was. Which node
-//! is asked, and what is done when it fails, the caller decides.
+//! memory of a [`BulkSink`], checks each chunk there, and after a break goes on where it was. A node that is
+//! being given an object gives on what it has so far. Which node is asked, who is sent on to another, and what
+//! is done when a node fails, the caller decides.
 
 mod background;
 mod client;
 pub mod limits;
+mod parts;
 mod pool;
 mod protocol;
 mod server;
@@ -20,32 +22,62 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use engine_core::{Error, ObjectId};
+use engine_core::transfer::Way;
+use engine_core::{Error, NodeId, ObjectId};
 use rustix::net::sockopt;
 
-pub use client::BulkClient;
+pub use client::{Asking, BulkClient, Fetched};
 pub use server::BulkServer;
 
 /// What a holder has.
 pub trait BulkSource: Send + Sync {
-    /// An object, which is kept until the answer is dropped.
+    /// An object, which is kept until the answer is dropped, or who else is to be asked.
     ///
     /// # Errors
     /// Whatever is to be told to the client: code and message are, the rest is not.
-    fn open(&self, object: ObjectId) -> Result<Box<dyn BulkObject>, Error>;
+    fn open(&self, asked: Asked) -> Result<Opened, Error>;
+}
+
+/// What another node asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// The object.
+    pub object: ObjectId,
+    /// The node. Where there is TLS, it has shown that it is this one.
+    pub asker: NodeId,
+    /// How it comes that it asks here.
+    pub way: Way,
+}
+
+/// What it is answered.
+pub enum Opened {
+    /// The object is here, or is about to be.
+    Here(Box<dyn BulkObject>),
+    /// This node is to be asked.
+    Ask(NodeId),
+    /// The object is here and has so many bytes, and these nodes have it too, at most
+    /// [`limits::SOURCES_MAX`]: each can be asked for a part.
+    Several(u64, Vec<NodeId>),
 }
 
 /// An object of a holder, whose bytes do not change.
 pub trait BulkObject: Send {
-    /// Its bytes.
-    fn size(&self) -> u64;
+    /// Its bytes; none when that is not known within [`limits::SIGN_EVERY`].
+    ///
+    /// # Errors
+    /// As [`BulkSource::open`].
+    fn size(&self) -> Result<Option<u64>, Error>;
 
     /// Bytes `offset .. offset + length`, which lie within the object: all of them, at most
-    /// [`limits::CHUNK_BYTES_MAX`]. What is borrowed is sent without a copy.
+    /// [`limits::CHUNK_BYTES_MAX`]. What is borrowed is sent without a copy. None when they have not come
+    /// within [`limits::SIGN_EVERY`].
     ///
     /// # Errors
     /// As [`BulkSource::open`]; it ends the transfer.
-    fn read(&self, offset: u64, length: usize) -> Result<Cow<'_, [u8]>, Error>;
+    fn read(&self, offset: u64, length: usize) -> Result<Option<Cow<'_, [u8]>>, Error>;
+
+    /// The bytes `offset .. end` have been sent.
+    fn sent(&mut self, offset: u64, end: u64);
 }
 
 /// Where an object's bytes go.

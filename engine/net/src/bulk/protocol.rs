@@ -5,24 +5,32 @@
 //! server  welcome  magic [4]  status u8  oldest version u16  newest version u16
 //! then, as often as the client likes:
 //! client  request  object [16]  offset u64  length u64 (u64::MAX: to the end)
-//! server  reply    status u8  size of the object u64; for an error: its block
+//!                  who asks: node [16]  way u8  whom it asked in vain: node [16], or zeros
+//! server  reply    status u8  number u64, by the status:
+//!                  0: size of the object; chunks follow
+//!                  1: 0; an error's block follows
+//!                  2: 0; the node [16] to ask follows
+//!                  3: 0; the holder waits for the bytes itself: another reply follows
+//!                  4: size of the object; how many others have it u8, and these nodes [16] each, follow
 //!         chunks   length u32  checksum u64  bytes; until the range is complete
 //!                  length 0: the holder cannot go on; an error's block follows
+//!                  length u32::MAX: the holder waits for the bytes itself; another chunk follows
 //! error's block    length of the code u8  of the message u16  code  message
 //! ```
-//! An id is two u64, the high one first. A chunk's checksum is XXH3 of its bytes, seeded with their
+//! The ways are those of [`Way`], in their order. An id is two u64, the high one first. A chunk's checksum is XXH3 of its bytes, seeded with their
 //! offset in the object, so that bytes in a wrong place are found too. Hello and welcome are the same in
 //! every version.
 
 use std::io::{self, IoSlice, Read, Write};
 
+use engine_core::transfer::Way;
 use engine_core::{Error, ErrorCode, NodeId, ObjectId};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::limits::{CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX};
+use super::limits::{CHUNK_BYTES_MAX, MESSAGE_BYTES_MAX, SOURCES_MAX};
 
 /// The one version that this engine speaks.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 /// As a request's length: all bytes from its offset on.
 pub(super) const TO_THE_END: u64 = u64::MAX;
 
@@ -30,9 +38,11 @@ const CLIENT_MAGIC: [u8; 4] = *b"EBKc";
 const SERVER_MAGIC: [u8; 4] = *b"EBKs";
 const HELLO_BYTES: usize = 22;
 const WELCOME_BYTES: usize = 9;
-const REQUEST_BYTES: usize = 32;
+const REQUEST_BYTES: usize = 65;
 const REPLY_BYTES: usize = 9;
 const CHUNK_HEADER_BYTES: usize = 12;
+/// As a chunk's length: the holder waits for the bytes itself.
+const STILL_COMING: u32 = u32::MAX;
 /// Bytes of an error's code.
 const CODE_BYTES_MAX: usize = 64;
 
@@ -69,12 +79,40 @@ pub(super) struct Request {
     pub offset: u64,
     /// Bytes, or [`TO_THE_END`].
     pub length: u64,
+    /// Who asks.
+    pub asker: NodeId,
+    pub way: Way,
+}
+
+/// What a request is answered with first.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// The object has so many bytes; those that were asked for follow.
+    Size(u64),
+    /// They are not given.
+    Refused(Error),
+    /// They are to be asked of this node.
+    Ask(NodeId),
+    /// The holder waits for them itself: another reply follows.
+    StillComing,
+    /// The object has so many bytes, and these nodes have them too.
+    Several(u64, Vec<NodeId>),
+}
+
+/// What comes next of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Chunk(ChunkHeader),
+    /// An error's block follows, and nothing after it.
+    Error,
+    /// The holder waits for them itself.
+    StillComing,
 }
 
 /// What stands before a chunk's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkHeader {
-    /// Bytes; 0: an error follows instead.
+    /// Bytes.
     pub length: u32,
     pub checksum: u64,
 }
@@ -143,6 +181,16 @@ impl Request {
         bytes.extend(id_bytes(self.object.bits()));
         bytes.extend(self.offset.to_le_bytes());
         bytes.extend(self.length.to_le_bytes());
+        bytes.extend(id_bytes(self.asker.bits()));
+        let (way, in_vain) = match self.way {
+            Way::First => (0, (0, 0)),
+            Way::SentOn => (1, (0, 0)),
+            Way::Back(node) => (2, node.bits()),
+            Way::Again => (3, (0, 0)),
+            Way::Part => (4, (0, 0)),
+        };
+        bytes.push(way);
+        bytes.extend(id_bytes(in_vain));
         output.write_all(&bytes)
     }
 
@@ -152,7 +200,18 @@ impl Request {
         let (high, low) = take_id(&mut fields)?;
         let offset = u64::from_le_bytes(take(&mut fields)?);
         let length = u64::from_le_bytes(take(&mut fields)?);
-        Ok(Self { object: ObjectId::from_bits(high, low), offset, length })
+        let asker = take_node(&mut fields)?;
+        let [way] = take(&mut fields)?;
+        let in_vain = take_node(&mut fields)?;
+        let way = match way {
+            0 => Way::First,
+            1 => Way::SentOn,
+            2 => Way::Back(in_vain),
+            3 => Way::Again,
+            4 => Way::Part,
+            _ => return Err(nonsense(format!("an object was asked for in the unknown way {way}"))),
+        };
+        Ok(Self { object: ObjectId::from_bits(high, low), offset, length, asker, way })
     }
 }
 
@@ -168,17 +227,23 @@ impl ChunkHeader {
         bytes.extend(self.checksum.to_le_bytes());
         bytes
     }
+}
 
+impl Next {
     /// Refuses a chunk of more than `left` bytes.
     pub(super) fn read(input: &mut impl Read, left: u64) -> io::Result<Self> {
         let bytes: [u8; CHUNK_HEADER_BYTES] = take(input)?;
         let mut fields = &bytes[..];
         let length = u32::from_le_bytes(take(&mut fields)?);
         let checksum = u64::from_le_bytes(take(&mut fields)?);
-        if u64::from(length) > left.min(CHUNK_BYTES_MAX as u64) {
-            return Err(nonsense(format!("a chunk of {length} bytes came where {left} were left")));
+        match length {
+            0 => Ok(Self::Error),
+            STILL_COMING => Ok(Self::StillComing),
+            _ if u64::from(length) > left.min(CHUNK_BYTES_MAX as u64) => {
+                Err(nonsense(format!("a chunk of {length} bytes came where {left} were left")))
+            }
+            _ => Ok(Self::Chunk(ChunkHeader { length, checksum })),
         }
-        Ok(Self { length, checksum })
     }
 }
 
@@ -192,6 +257,36 @@ pub(super) fn reply(size: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(REPLY_BYTES + CHUNK_HEADER_BYTES);
     bytes.push(0);
     bytes.extend(size.to_le_bytes());
+    bytes
+}
+
+/// The reply that sends the client on.
+pub(super) fn ask(node: NodeId) -> Vec<u8> {
+    let mut bytes = vec![0; REPLY_BYTES];
+    bytes[0] = 2;
+    bytes.extend(id_bytes(node.bits()));
+    bytes
+}
+
+/// The reply of a holder that waits for the bytes itself.
+pub(super) fn reply_is_coming() -> Vec<u8> {
+    let mut bytes = vec![0; REPLY_BYTES];
+    bytes[0] = 3;
+    bytes
+}
+
+/// In a chunk's place: the holder waits for the bytes itself.
+pub(super) fn chunk_is_coming() -> Vec<u8> {
+    ChunkHeader { length: STILL_COMING, checksum: 0 }.encode()
+}
+
+/// The reply that names others, at most [`SOURCES_MAX`], that have the object too.
+pub(super) fn several(size: u64, others: &[NodeId]) -> Vec<u8> {
+    let others = &others[..others.len().min(SOURCES_MAX)];
+    let mut bytes = vec![4];
+    bytes.extend(size.to_le_bytes());
+    bytes.push(others.len() as u8);
+    bytes.extend(others.iter().flat_map(|node| id_bytes(node.bits())));
     bytes
 }
 
@@ -210,14 +305,26 @@ pub(super) fn broken_off(error: &Error) -> Vec<u8> {
     bytes
 }
 
-/// The object's size, or the holder's error.
-pub(super) fn read_reply(input: &mut impl Read) -> io::Result<Result<u64, Error>> {
+/// How a request is answered.
+pub(super) fn read_reply(input: &mut impl Read) -> io::Result<Reply> {
     let bytes: [u8; REPLY_BYTES] = take(input)?;
     let mut fields = &bytes[..];
-    match take(&mut fields)? {
-        [0] => Ok(Ok(u64::from_le_bytes(take(&mut fields)?))),
-        [1] => read_error(input).map(Err),
-        [status] => Err(nonsense(format!("the request was answered with the unknown status {status}"))),
+    let [status] = take(&mut fields)?;
+    let size = u64::from_le_bytes(take(&mut fields)?);
+    match status {
+        0 => Ok(Reply::Size(size)),
+        1 => read_error(input).map(Reply::Refused),
+        2 => take_node(input).map(Reply::Ask),
+        3 => Ok(Reply::StillComing),
+        4 => {
+            let [count] = take(input)?;
+            if usize::from(count) > SOURCES_MAX {
+                return Err(nonsense(format!("{count} further holders were named")));
+            }
+            let others = (0..count).map(|_| take_node(input)).collect::<io::Result<_>>()?;
+            Ok(Reply::Several(size, others))
+        }
+        _ => Err(nonsense(format!("the request was answered with the unknown status {status}"))),
     }
 }
 
@@ -277,6 +384,10 @@ fn take<const N: usize>(input: &mut impl Read) -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+fn take_node(input: &mut impl Read) -> io::Result<NodeId> {
+    take_id(input).map(|(high, low)| NodeId::from_bits(high, low))
+}
+
 fn take_id(input: &mut impl Read) -> io::Result<(u64, u64)> {
     Ok((u64::from_le_bytes(take(input)?), u64::from_le_bytes(take(input)?)))
 }
@@ -290,108 +401,4 @@ fn nonsense(what: impl Into<String>) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read() {
-        let hello = Hello { version: 7, node: NodeId::from_bits(0x0102_0304, 0xa0b0_c0d0_0000_0000) };
-        let mut bytes = Vec::new();
-        hello.write(&mut bytes).unwrap();
-        assert_eq!(bytes.len(), HELLO_BYTES);
-        assert_eq!(bytes[6..10], [4, 3, 2, 1], "little-endian, the high half first");
-        assert_eq!(Hello::read(&mut &bytes[..]).unwrap(), hello);
-        for welcome in [
-            Welcome::Ok,
-            Welcome::WrongVersion { oldest: 2, newest: 300 },
-            Welcome::AnotherNode,
-            Welcome::Busy,
-            Welcome::NotANode,
-        ] {
-            let mut bytes = Vec::new();
-            welcome.write(&mut bytes).unwrap();
-            assert_eq!(bytes.len(), WELCOME_BYTES);
-            assert_eq!(Welcome::read(&mut &bytes[..]).unwrap(), welcome);
-        }
-        let request =
-            Request { object: ObjectId::from_bits(u64::MAX, 3), offset: 1 << 40, length: TO_THE_END };
-        let mut bytes = Vec::new();
-        request.write(&mut bytes).unwrap();
-        assert_eq!(bytes.len(), REQUEST_BYTES);
-        assert_eq!(Request::read(&mut &bytes[..]).unwrap(), request);
-        let header = ChunkHeader::of(b"bytes", 9);
-        assert_eq!(ChunkHeader::read(&mut &header.encode()[..], 5).unwrap(), header);
-        assert_ne!(checksum(b"bytes", 9), checksum(b"bytes", 10));
-        assert_eq!(read_reply(&mut &reply(77)[..]).unwrap().unwrap(), 77);
-    }
-
-    #[test]
-    fn errors_are_bounded_and_keep_their_code() {
-        let long = Error::new(ErrorCode::OutOfDisk, "é".repeat(MESSAGE_BYTES_MAX));
-        let error = read_reply(&mut &refusal(&long)[..]).unwrap().unwrap_err();
-        assert_eq!(error.code(), ErrorCode::OutOfDisk);
-        assert_eq!(error.message(), "é".repeat(MESSAGE_BYTES_MAX / 2));
-        let bytes = broken_off(&Error::new(ErrorCode::ObjectFreed, "gone"));
-        let mut input = &bytes[..];
-        assert_eq!(ChunkHeader::read(&mut input, 10).unwrap().length, 0);
-        assert_eq!(read_error(&mut input).unwrap().to_string(), "OBJECT_FREED: gone");
-        let unknown = [&[3, 1, 0][..], b"NEWx"].concat();
-        let error = read_error(&mut &unknown[..]).unwrap();
-        assert_eq!(error.code(), ErrorCode::ObjectLost);
-        assert!(error.message().contains("NEW"), "{error}");
-    }
-
-    #[test]
-    fn absurd_lengths_and_garbage_are_refused() {
-        let invalid = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
-        let header = |length: u32| ChunkHeader { length, checksum: 0 }.encode();
-        invalid(ChunkHeader::read(&mut &header(u32::MAX)[..], u64::MAX).unwrap_err());
-        invalid(ChunkHeader::read(&mut &header(CHUNK_BYTES_MAX as u32 + 1)[..], u64::MAX).unwrap_err());
-        invalid(ChunkHeader::read(&mut &header(11)[..], 10).unwrap_err());
-        invalid(read_error(&mut &[255; 400][..]).unwrap_err());
-        invalid(read_error(&mut &[10, 255, 255][..]).unwrap_err());
-        invalid(read_reply(&mut &[9; 100][..]).unwrap_err());
-        invalid(Hello::read(&mut &b"GET / HTTP/1.1\r\nHost: x\r\n"[..]).unwrap_err());
-        invalid(Welcome::read(&mut &b"HTTP/1.1 400"[..]).unwrap_err());
-        invalid(Welcome::read(&mut &[b'E', b'B', b'K', b's', 5, 0, 0, 0, 0][..]).unwrap_err());
-    }
-
-    #[test]
-    fn no_bytes_at_all_bring_a_decoder_down() {
-        let mut state = 1_u64;
-        for length in 0..2_000 {
-            let bytes: Vec<u8> = (0..length % 97)
-                .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 56) as u8 & if length % 2 == 0 { 3 } else { 255 }
-                })
-                .collect();
-            let _ = Hello::read(&mut &bytes[..]);
-            let _ = Welcome::read(&mut &bytes[..]);
-            let _ = Request::read(&mut &bytes[..]);
-            let _ = read_reply(&mut &bytes[..]);
-            let _ = read_error(&mut &bytes[..]);
-            let _ = ChunkHeader::read(&mut &bytes[..], 50);
-        }
-    }
-
-    #[test]
-    fn a_writer_that_takes_little_gets_everything() {
-        struct Little(Vec<u8>);
-        impl Write for Little {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let count = bytes.len().min(3);
-                self.0.extend(&bytes[..count]);
-                Ok(count)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        for (first, second) in [("", ""), ("abcd", ""), ("", "efghij"), ("abcdefg", "hijklmnop")] {
-            let mut output = Little(Vec::new());
-            write_both(&mut output, first.as_bytes(), second.as_bytes()).unwrap();
-            assert_eq!(output.0, format!("{first}{second}").as_bytes());
-        }
-    }
-}
+mod tests;

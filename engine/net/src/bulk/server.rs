@@ -13,7 +13,7 @@ use engine_tls::{Identity, Name, Peer, Wire};
 use super::background::Kind;
 use super::limits::{BULK_CONNECTIONS_MAX, BULK_REFUSALS_MAX, CHUNK_BYTES_MAX, HELLO_MAX, STALL_MAX};
 use super::protocol::{self, ChunkHeader, Hello, Request, TO_THE_END, VERSION, Welcome, write_both};
-use super::{BulkObject, BulkSource, is_timeout, prepare};
+use super::{Asked, BulkObject, BulkSource, Opened, is_timeout, prepare};
 use crate::faults::{self, Loss};
 use crate::listen::{BindError, check};
 
@@ -207,9 +207,24 @@ fn serve(stream: Arc<TcpStream>, is_served: bool, shared: &Shared) -> io::Result
         if is_lost == Some(Loss::Request) {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
-        match shared.source.open(request.object).and_then(|object| in_range(object, request)) {
-            Ok((object, length)) => send(&mut wire, &*object, request.offset, length)?,
-            Err(error) => io::Write::write_all(&mut wire, &protocol::refusal(&error))?,
+        let Request { object, asker, way, .. } = request;
+        let opened = match peer {
+            Peer::Proven(Name::Node(node)) if node != asker => {
+                Err(Error::invalid_argument(format!("{node} asks for {object} as {asker}; it may not")))
+            }
+            _ => shared.source.open(Asked { object, asker, way }),
+        };
+        let reply = match opened {
+            Ok(Opened::Here(mut object)) => match send(&mut wire, &mut *object, request)? {
+                Ok(()) => None,
+                Err(error) => Some(protocol::refusal(&error)),
+            },
+            Ok(Opened::Ask(node)) => Some(protocol::ask(node)),
+            Ok(Opened::Several(size, others)) => Some(protocol::several(size, &others)),
+            Err(error) => Some(protocol::refusal(&error)),
+        };
+        if let Some(reply) = reply {
+            write(&mut wire, &reply)?;
         }
         if is_lost.is_some() {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -222,29 +237,47 @@ fn is_lost(name: &str) -> Option<Loss> {
     faults::installed().and_then(|faults| faults.fate(name).delayed_here())
 }
 
-/// The object with the bytes of it that are to be sent.
-fn in_range(object: Box<dyn BulkObject>, request: Request) -> Result<(Box<dyn BulkObject>, u64), Error> {
-    let (size, Request { offset, length, .. }) = (object.size(), request);
+/// How many bytes are to be sent of an object of `size` bytes.
+fn in_range(size: u64, request: Request) -> Result<u64, Error> {
+    let Request { offset, length, .. } = request;
     let length = match length {
         TO_THE_END => size.checked_sub(offset),
         length => offset.checked_add(length).filter(|end| *end <= size).map(|_| length),
     };
-    let length = length.ok_or_else(|| {
+    length.ok_or_else(|| {
         Error::invalid_argument(format!(
             "a value of {size} bytes was asked for bytes from offset {offset} on that it does not have; ask for a \
              range that lies within it"
         ))
-    })?;
-    Ok((object, length))
+    })
 }
 
-fn send(wire: &mut Wire, object: &dyn BulkObject, mut offset: u64, mut left: u64) -> io::Result<()> {
+/// Sends what was asked for, or gives the error that is to be sent in its place.
+fn send(wire: &mut Wire, object: &mut dyn BulkObject, request: Request) -> io::Result<Result<(), Error>> {
+    let size = loop {
+        match object.size() {
+            Ok(Some(size)) => break size,
+            Ok(None) => write(wire, &protocol::reply_is_coming())?,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
+    let mut left = match in_range(size, request) {
+        Ok(left) => left,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut offset = request.offset;
     // Goes out with the first chunk.
-    let mut head = protocol::reply(object.size());
+    let mut head = protocol::reply(size);
     while left > 0 {
         let length = left.min(CHUNK_BYTES_MAX as u64) as usize;
         let bytes = match object.read(offset, length) {
-            Ok(bytes) if bytes.len() == length => bytes,
+            Ok(Some(bytes)) if bytes.len() == length => bytes,
+            Ok(None) => {
+                head.extend(protocol::chunk_is_coming());
+                write(wire, &head)?;
+                head.clear();
+                continue;
+            }
             other => {
                 let error = other.err().unwrap_or_else(|| {
                     Error::internal(format!("{length} bytes at {offset} were read as another number"))
@@ -262,11 +295,18 @@ fn send(wire: &mut Wire, object: &dyn BulkObject, mut offset: u64, mut left: u64
         if is_lost.is_some() {
             return Err(io::ErrorKind::ConnectionReset.into());
         }
+        drop(bytes);
         head.clear();
-        offset += length as u64;
+        let end = offset + length as u64;
+        object.sent(offset, end);
+        offset = end;
         left -= length as u64;
     }
-    write_both(wire, &head, &[]).and_then(|()| io::Write::flush(wire)).map_err(stalled)
+    write(wire, &head).map(Ok)
+}
+
+fn write(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
+    write_both(wire, bytes, &[]).and_then(|()| io::Write::flush(wire)).map_err(stalled)
 }
 
 fn stalled(error: io::Error) -> io::Error {

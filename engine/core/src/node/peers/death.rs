@@ -22,6 +22,7 @@ impl Node {
         self.peers.set_timer(dead, None);
         self.peers.nodes.remove(&dead);
         self.peers.refused.forget(dead);
+        self.peers.spread_bytes.forget_node(dead);
         self.peers.draining.remove(&dead);
         self.peers.outbox.retain(|node| *node != dead);
         self.end_foreign_of(now, dead, fx);

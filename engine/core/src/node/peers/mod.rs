@@ -22,6 +22,7 @@ mod references;
 mod room;
 mod runs;
 mod session;
+mod spread;
 mod streams;
 mod sweep;
 mod tasks;
@@ -44,6 +45,7 @@ pub use message::{
 };
 pub(super) use references::References;
 use session::{Batch, Session};
+pub use spread::{Serve, Transfer};
 
 /// What a node knows of the others.
 #[derive(Default)]
@@ -74,6 +76,8 @@ pub(super) struct Peers {
     /// Jobs of this node that have ended and of which objects may be left on several.
     sweeps: sweep::Sweeps,
     spread: u64,
+    /// Who was given the bytes of objects that are here.
+    pub spread_bytes: spread::Spread,
     /// Whether the head tells this node what others have free.
     pub asking: room::Asking,
     /// Nodes whose tasks were refused here.
@@ -163,6 +167,7 @@ impl Peers {
             ("detached actors of other nodes", hosting.scopes.len()),
             ("calls by another id", hosting.aliases.len()),
             ("runs that are ending", self.ending_runs.len()),
+            ("copies of objects at other nodes", self.spread_bytes.len()),
         ];
         self.references.left().into_iter().chain(hosted)
     }

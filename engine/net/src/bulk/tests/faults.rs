@@ -60,7 +60,7 @@ fn a_transfer_that_is_always_cut_is_lost() {
     for cut in [0, WELCOME, WELCOME + REPLY, WELCOME + REPLY + HEADER + 5000] {
         let network = Network::to(server.address(), move |_| Fault::Cut(cut));
         let mut sink = Memory::default();
-        let error = patient().fetch(network.address, node(), object(1), &mut sink).unwrap_err();
+        let error = patient().fetch(&asking(network.address, 1), None, &mut sink).unwrap_err();
         assert_lost(&error, 1, "it broke 4 times");
         assert_eq!((network.accepted(), sink.written), (RESUMES_MAX + 1, 0), "{cut}");
     }
@@ -89,7 +89,7 @@ fn a_bit_that_is_always_flipped_loses_the_object() {
     let server = Objects::default().with(1, pattern(SIZE)).serve();
     let network = Network::to(server.address(), |_| Fault::Flip(WELCOME + REPLY + HEADER + 1234));
     let mut sink = Memory::default();
-    let error = patient().fetch(network.address, node(), object(1), &mut sink).unwrap_err();
+    let error = patient().fetch(&asking(network.address, 1), None, &mut sink).unwrap_err();
     assert_lost(&error, 1, "do not have their checksum");
     assert_eq!((network.accepted(), sink.written), (RESUMES_MAX + 1, 0));
     let error = patient().read(network.address, node(), object(1), 5, 5000).unwrap_err();
@@ -164,7 +164,7 @@ fn garbage_and_absurd_lengths_lose_the_object_and_nothing_else() {
     let chunk = |length: u32| ChunkHeader { length, checksum: 1 }.encode();
     let answers: [(Vec<u8>, &str); 6] = [
         (vec![0xff; 64], "unknown status 255"),
-        ([protocol::reply(1 << 20), chunk(u32::MAX)].concat(), "chunk of 4294967295 bytes"),
+        ([protocol::reply(1 << 20), chunk(u32::MAX - 1)].concat(), "chunk of 4294967294 bytes"),
         ([protocol::reply(3 << 20), chunk((1 << 20) + 1)].concat(), "chunk of 1048577 bytes"),
         ([protocol::reply(10), chunk(11)].concat(), "where 10 were left"),
         ([protocol::reply(10), chunk(0), vec![255; 3]].concat(), "code of 255 and a message of 65535"),

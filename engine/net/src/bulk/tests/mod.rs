@@ -3,5 +3,6 @@
 mod faults;
 mod secure;
 mod servers;
+mod spread;
 mod support;
 mod transfers;

@@ -5,12 +5,13 @@ use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use engine_core::transfer::Way;
 use engine_core::{ErrorCode, NodeId};
 
 use super::support::*;
 use crate::bulk::protocol::{Hello, Request, TO_THE_END, VERSION, Welcome};
 use crate::bulk::server::Bounds;
-use crate::bulk::{BulkServer, BulkSource};
+use crate::bulk::{Asked, Asking, BulkServer, BulkSource, Opened};
 use crate::listen::BindError;
 
 fn bind(source: impl BulkSource + 'static, bounds: Bounds) -> BulkServer {
@@ -49,9 +50,8 @@ fn whoever_means_another_node_or_version_is_told_so() {
     assert_eq!(greet(&server, other).1, Welcome::AnotherNode);
     let newer = Hello { version: VERSION + 1, ..own() };
     assert_eq!(greet(&server, newer).1, Welcome::WrongVersion { oldest: VERSION, newest: VERSION });
-    let error = patient()
-        .fetch(server.address(), NodeId::from_bits(1, 0), object(1), &mut Memory::default())
-        .unwrap_err();
+    let other = Asking { holder: NodeId::from_bits(1, 0), ..asking(server.address(), 1) };
+    let error = patient().fetch(&other, None, &mut Memory::default()).unwrap_err();
     assert_eq!(error.code(), ErrorCode::ObjectLost);
     assert!(error.message().contains("another node"), "{error}");
 }
@@ -82,7 +82,9 @@ fn clients_that_are_stuck_are_let_go() {
     // It asks, and takes nothing.
     let (mut taker, welcome) = greet(&server, own());
     assert_eq!(welcome, Welcome::Ok);
-    Request { object: object(1), offset: 0, length: TO_THE_END }.write(&mut taker).unwrap();
+    Request { object: object(1), offset: 0, length: TO_THE_END, asker: asker(), way: Way::First }
+        .write(&mut taker)
+        .unwrap();
     while greet(&server, own()).1 != Welcome::Ok {
         thread::yield_now();
     }
@@ -109,12 +111,9 @@ fn garbage_of_a_client_ends_its_connection_only() {
 fn a_source_that_panics_ends_that_connection_only() {
     struct Panics(Objects);
     impl BulkSource for Panics {
-        fn open(
-            &self,
-            wanted: engine_core::ObjectId,
-        ) -> Result<Box<dyn crate::bulk::BulkObject>, engine_core::Error> {
-            assert_ne!(wanted, object(9), "this panic is meant");
-            self.0.open(wanted)
+        fn open(&self, asked: Asked) -> Result<Opened, engine_core::Error> {
+            assert_ne!(asked.object, object(9), "this panic is meant");
+            self.0.open(asked)
         }
     }
     let server = bind(Panics(Objects::default().with(1, pattern(10))), bounds());
@@ -140,7 +139,7 @@ fn shutdown_ends_what_is_under_way_and_what_is_idle() {
                         moved.send(()).unwrap();
                     }
                 });
-                client.fetch(address, node(), object(1), &mut sink)
+                client.fetch(&asking(address, 1), None, &mut sink)
             })
         })
         .collect();

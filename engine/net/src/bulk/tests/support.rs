@@ -9,17 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use engine_core::transfer::Way;
 use engine_core::{Error, ErrorCode, NodeId, ObjectId};
 
 use crate::bulk::client::Timeouts;
 use crate::bulk::protocol::{Hello, Request, Welcome};
 use crate::bulk::server::Bounds;
-use crate::bulk::{BulkClient, BulkObject, BulkServer, BulkSink, BulkSource};
+use crate::bulk::{Asked, Asking, BulkClient, BulkObject, BulkServer, BulkSink, BulkSource, Fetched, Opened};
 
 pub const LOOPBACK: &str = "127.0.0.1:0";
 
 pub fn node() -> NodeId {
     NodeId::from_bits(0xabcd, 0x1234_0000_0000)
+}
+
+/// The node whose clients fetch.
+pub fn asker() -> NodeId {
+    NodeId::from_bits(7, 7 << 32)
 }
 
 pub fn object(n: u64) -> ObjectId {
@@ -62,29 +68,31 @@ impl Objects {
 }
 
 impl BulkSource for Objects {
-    fn open(&self, object: ObjectId) -> Result<Box<dyn BulkObject>, Error> {
+    fn open(&self, asked: Asked) -> Result<Opened, Error> {
         let (bytes, breaks_off_at) =
-            self.0.get(&object).ok_or_else(|| Error::new(ErrorCode::ObjectFreed, "it was freed"))?;
-        Ok(Box::new(InMemory { bytes: bytes.clone(), breaks_off_at: *breaks_off_at }))
+            self.0.get(&asked.object).ok_or_else(|| Error::new(ErrorCode::ObjectFreed, "it was freed"))?;
+        Ok(Opened::Here(Box::new(InMemory { bytes: bytes.clone(), breaks_off_at: *breaks_off_at })))
     }
 }
 
 impl BulkObject for InMemory {
-    fn size(&self) -> u64 {
-        self.bytes.len() as u64
+    fn size(&self) -> Result<Option<u64>, Error> {
+        Ok(Some(self.bytes.len() as u64))
     }
 
-    fn read(&self, offset: u64, length: usize) -> Result<Cow<'_, [u8]>, Error> {
+    fn read(&self, offset: u64, length: usize) -> Result<Option<Cow<'_, [u8]>>, Error> {
         let range = offset as usize..offset as usize + length;
         match self.breaks_off_at {
             Some(at) if range.contains(&(at as usize)) => {
                 Err(Error::new(ErrorCode::OutOfDisk, "the disk is broken"))
             }
             // Both kinds: as from the arena, and as from disk.
-            _ if offset.is_multiple_of(3) => Ok(Cow::Owned(self.bytes[range].to_vec())),
-            _ => Ok(Cow::Borrowed(&self.bytes[range])),
+            _ if offset.is_multiple_of(3) => Ok(Some(Cow::Owned(self.bytes[range].to_vec()))),
+            _ => Ok(Some(Cow::Borrowed(&self.bytes[range]))),
         }
     }
+
+    fn sent(&mut self, _: u64, _: u64) {}
 }
 
 /// A source of this one object.
@@ -95,8 +103,8 @@ where
     F: Fn() -> Result<O, Error> + Send + Sync,
     O: BulkObject + 'static,
 {
-    fn open(&self, _: ObjectId) -> Result<Box<dyn BulkObject>, Error> {
-        Ok(Box::new((self.0)()?))
+    fn open(&self, _: Asked) -> Result<Opened, Error> {
+        Ok(Opened::Here(Box::new((self.0)()?)))
     }
 }
 
@@ -104,13 +112,15 @@ where
 pub struct Endless;
 
 impl BulkObject for Endless {
-    fn size(&self) -> u64 {
-        1 << 60
+    fn size(&self) -> Result<Option<u64>, Error> {
+        Ok(Some(1 << 60))
     }
 
-    fn read(&self, _: u64, length: usize) -> Result<Cow<'_, [u8]>, Error> {
-        Ok(Cow::Owned(vec![0; length]))
+    fn read(&self, _: u64, length: usize) -> Result<Option<Cow<'_, [u8]>>, Error> {
+        Ok(Some(Cow::Owned(vec![0; length])))
     }
+
+    fn sent(&mut self, _: u64, _: u64) {}
 }
 
 /// Room of the size that was announced.
@@ -167,9 +177,14 @@ impl<F: FnMut(u64)> BulkSink for Watched<F> {
     }
 }
 
+/// The holder of all tests but those of several, asked as the first.
+pub fn asking(at: SocketAddr, n: u64) -> Asking {
+    Asking { at, holder: node(), object: object(n), way: Way::First }
+}
+
 pub fn fetch(client: &BulkClient, at: SocketAddr, n: u64) -> Result<Vec<u8>, Error> {
     let mut sink = Memory::default();
-    client.fetch(at, node(), object(n), &mut sink)?;
+    assert_eq!(client.fetch(&asking(at, n), None, &mut sink)?, Fetched::All);
     assert_eq!((sink.written, sink.sizes), (sink.bytes.len(), 1));
     Ok(sink.bytes)
 }
@@ -188,11 +203,11 @@ pub const NEVER: Duration = Duration::from_secs(600);
 pub const SOON: Duration = Duration::from_millis(60);
 
 pub fn patient() -> BulkClient {
-    BulkClient::with_timeouts(None, Timeouts { connect: NEVER, silence: NEVER })
+    BulkClient::with_timeouts(asker(), None, Timeouts { connect: NEVER, silence: NEVER })
 }
 
 pub fn impatient() -> BulkClient {
-    BulkClient::with_timeouts(None, Timeouts { connect: NEVER, silence: SOON })
+    BulkClient::with_timeouts(asker(), None, Timeouts { connect: NEVER, silence: SOON })
 }
 
 pub fn bounds() -> Bounds {

@@ -69,9 +69,9 @@ fn what_another_holder_began_goes_on() {
     let broken = Objects::default().with_broken(1, bytes.clone(), 2 << 20).serve();
     let sound = Objects::default().with(1, bytes.clone()).serve();
     let (client, mut sink) = (patient(), Memory::default());
-    let error = client.fetch(broken.address(), node(), object(1), &mut sink).unwrap_err();
+    let error = client.fetch(&asking(broken.address(), 1), None, &mut sink).unwrap_err();
     assert_eq!((error.code(), sink.written), (ErrorCode::OutOfDisk, 2 << 20));
-    client.fetch(sound.address(), node(), object(1), &mut sink).unwrap();
+    client.fetch(&asking(sound.address(), 1), None, &mut sink).unwrap();
     assert!(sink.bytes == bytes && sink.written == bytes.len());
 }
 
@@ -94,12 +94,13 @@ fn the_holders_errors_come_with_their_code() {
 fn a_source_that_reads_another_number_of_bytes_is_found_out() {
     struct Short;
     impl crate::bulk::BulkObject for Short {
-        fn size(&self) -> u64 {
-            10
+        fn size(&self) -> Result<Option<u64>, Error> {
+            Ok(Some(10))
         }
-        fn read(&self, _: u64, length: usize) -> Result<std::borrow::Cow<'_, [u8]>, Error> {
-            Ok(vec![0; length - 1].into())
+        fn read(&self, _: u64, length: usize) -> Result<Option<std::borrow::Cow<'_, [u8]>>, Error> {
+            Ok(Some(vec![0; length - 1].into()))
         }
+        fn sent(&mut self, _: u64, _: u64) {}
     }
     let source = Arc::new(Only(|| Ok(Short)));
     let server = BulkServer::bind(LOOPBACK.parse().unwrap(), node(), source, None).unwrap();
@@ -152,9 +153,9 @@ fn a_sink_that_fails_or_errs_ends_the_fetch() {
         ("uncounted", ErrorCode::Internal),
     ] {
         let before = network.accepted();
-        let client = BulkClient::new(None);
+        let client = BulkClient::new(asker(), None);
         let error =
-            client.fetch(network.address, node(), object(1), &mut Bad(how, Memory::default())).unwrap_err();
+            client.fetch(&asking(network.address, 1), None, &mut Bad(how, Memory::default())).unwrap_err();
         assert_eq!(error.code(), code, "{how}: {error}");
         assert_eq!(network.accepted(), before + 1, "{how}: another connection cannot help");
         assert_eq!(client.idle_connections(), 0, "{how}: bytes are left on the connection");

@@ -25,11 +25,15 @@ use std::time::Duration;
 use crate::error::ErrorCode;
 use crate::ids::{ActorId, InstanceId, NodeId, ObjectId, TaskId};
 use crate::node::tests::harness::{World, cpus, error, failure, moved};
-use crate::node::{Caller, Limits, NodeInfo, Packet, RemotePlace, TaskState};
+use crate::node::{Caller, Limits, Node, NodeInfo, Packet, RemotePlace, Serve, TaskState, Transfer};
 use crate::options::TaskOptions;
 use crate::resources::{Quantity, Resources};
+use crate::transfer::{Route, Way};
 use crate::value::{Place, Residence};
 use crate::work::{Call, Entry, Life};
+
+/// Nodes that one fetch may ask.
+const ASKED_MAX: usize = 3;
 
 pub struct Cluster {
     pub worlds: Vec<World>,
@@ -88,13 +92,56 @@ impl Cluster {
 
     /// Answers a node's request for bytes.
     pub fn fetch(&mut self, to: usize, id: ObjectId, from: RemotePlace) {
-        let holder = self.index(from.holder);
-        let bytes = self.worlds[holder].node.bytes_of(from.object).filter(|_| self.alive[holder]);
-        let result = match bytes {
-            Some((_, place)) => Ok(moved(&place, Residence::Arena)),
-            None => Err(error(ErrorCode::ObjectLost)),
-        };
+        let transfers = &mut Vec::new();
+        let result = self.bytes_for(to, from, transfers).ok_or_else(|| error(ErrorCode::ObjectLost));
         self.worlds[to].event(|node, now, fx| node.restored(now, id, result, fx));
+        for (at, transfer, size) in transfers.drain(..) {
+            self.worlds[at].event(|node, _, _| node.served(Some(transfer), size, true));
+        }
+    }
+
+    /// Asks for bytes on behalf of a node, from one to the next, as it is told. The transfers that it took
+    /// have not ended.
+    pub fn bytes_for(
+        &mut self,
+        asker: usize,
+        from: RemotePlace,
+        transfers: &mut Vec<(usize, Transfer, u64)>,
+    ) -> Option<Place> {
+        let id = self.id(asker);
+        let mut route = Route::new(from.holder);
+        for _ in 0..ASKED_MAX {
+            let (node, way) = route.next();
+            let at = self.index(node);
+            let answer = match self.alive[at] {
+                true => self.worlds[at].event(|node, _, _| node.serve(from.object, id, way)),
+                false => None,
+            };
+            let goes_on = match answer {
+                Some(Serve::Here { place, size, transfer }) => {
+                    transfers.push((at, transfer, size));
+                    return Some(moved(&place, Residence::Arena));
+                }
+                Some(Serve::Several(_, nodes)) => {
+                    let parts = nodes.into_iter().chain([from.holder]);
+                    let parts: Vec<usize> = parts.map(|node| self.index(node)).collect();
+                    for at in parts.into_iter().filter(|at| self.alive[*at]) {
+                        let part = |node: &mut Node, _, _: &mut _| node.serve(from.object, id, Way::Part);
+                        if let Some(Serve::Here { place, size, transfer }) = self.worlds[at].event(part) {
+                            transfers.push((at, transfer, size));
+                            return Some(moved(&place, Residence::Arena));
+                        }
+                    }
+                    false
+                }
+                Some(Serve::Ask(other)) => route.sent_on(other),
+                None => route.failed(&error(ErrorCode::ObjectLost)),
+            };
+            if !goes_on {
+                return None;
+            }
+        }
+        panic!("{id} is sent from one node to the next for {from:?}");
     }
 
     /// Delivers everything, until nobody has anything to say.

@@ -27,9 +27,9 @@ use crate::group::GroupState;
 use crate::head::{self, GroupLimits, Head, Notice, Watch};
 use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
-use crate::node::tests::harness::{World, error, moved};
+use crate::node::tests::harness::{World, error};
 use crate::node::tests::simulate::{Random, Replay, number};
-use crate::node::{Caller, Limits, Load, Packet, RemotePlace};
+use crate::node::{Caller, Limits, Load, Packet, RemotePlace, Transfer};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Handle, Residence};
@@ -81,6 +81,8 @@ struct Simulation {
     notices: BTreeMap<usize, VecDeque<(Time, Notice)>>,
     next_beat: Vec<Time>,
     fetches: Vec<(Time, usize, ObjectId, RemotePlace)>,
+    /// Bytes that a node is giving another, and when that ends.
+    transfers: Vec<(Time, usize, Transfer, u64)>,
     /// Nodes that drain and have asked to be let go: whether with nothing on them.
     leaving: BTreeMap<usize, bool>,
     /// Nodes that the head does not hear, and until when.
@@ -127,6 +129,8 @@ struct Summary {
     refused: u64,
     ahead: u64,
     fetched: u64,
+    /// Nodes that were sent on to another that got the bytes before.
+    sent_on: u64,
     deaths: u64,
     /// Nodes that were taken for dead and came back.
     fenced: u64,
@@ -170,6 +174,10 @@ impl Simulation {
             nodes_looked_at_max: random.of([1, 2, 64]),
             store_bytes_max: random.of([1_000, 1 << 30]),
             spill: random.of([true, false]),
+            spread_bytes_min: random.of([0, 1 << 20]),
+            transfers_per_object_max: random.of([0, 1]),
+            copies_known_max: random.of([1, 100]),
+            several_bytes_min: random.of([0, 1 << 20]),
             lineage_bytes_max: random.of([0, 1 << 20]),
             ..Limits::default()
         };
@@ -208,6 +216,7 @@ impl Simulation {
             notices: BTreeMap::new(),
             next_beat: vec![Time(0); count],
             fetches: Vec::new(),
+            transfers: Vec::new(),
             leaving: BTreeMap::new(),
             cut_off: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -410,6 +419,14 @@ impl Simulation {
                 "a packet of a node that was declared dead had an effect"
             );
         }
+        for (at, holder, transfer, size) in std::mem::take(&mut self.transfers) {
+            if at > now {
+                self.transfers.push((at, holder, transfer, size));
+            } else if self.cluster.alive[holder] {
+                let is_whole = !self.random.once_in(10);
+                self.cluster.worlds[holder].event(|node, _, _| node.served(Some(transfer), size, is_whole));
+            }
+        }
         for (at, to, id, place) in std::mem::take(&mut self.fetches) {
             if at > now {
                 self.fetches.push((at, to, id, place));
@@ -421,12 +438,14 @@ impl Simulation {
     }
 
     fn fetch(&mut self, to: usize, id: ObjectId, from: RemotePlace, fails: bool) {
-        let holder = self.cluster.index(from.holder);
-        let bytes = self.cluster.worlds[holder].node.bytes_of(from.object);
-        let result = match bytes.filter(|_| self.cluster.alive[holder] && !fails) {
-            Some((_, place)) => Ok(moved(&place, Residence::Arena)),
-            None => Err(error(ErrorCode::ObjectLost)),
-        };
+        let mut transfers = Vec::new();
+        let place = if fails { None } else { self.cluster.bytes_for(to, from, &mut transfers) };
+        let result = place.ok_or_else(|| error(ErrorCode::ObjectLost));
+        for (holder, transfer, size) in transfers {
+            // Longer than a fetch takes, so that others ask meanwhile.
+            let at = self.after(400);
+            self.transfers.push((at, holder, transfer, size));
+        }
         self.summary.fetched += u64::from(result.is_ok());
         self.cluster.worlds[to].event(|node, now, fx| node.restored(now, id, result, fx));
     }
@@ -564,6 +583,7 @@ impl Simulation {
             self.summary.refused += counters.tasks_refused;
             self.summary.ahead += counters.tasks_ahead;
             self.summary.moved += counters.objects_moved;
+            self.summary.sent_on += counters.nodes_sent_on;
             self.summary.preempted += counters.tasks_preempted;
         }
         self.summary.deaths = self.deaths;
@@ -615,6 +635,7 @@ fn random_nodes() {
         sum.refused += summary.refused;
         sum.ahead += summary.ahead;
         sum.fetched += summary.fetched;
+        sum.sent_on += summary.sent_on;
         sum.deaths += summary.deaths;
         sum.fenced += summary.fenced;
         sum.groups += summary.groups;
@@ -633,7 +654,7 @@ fn random_nodes() {
     println!("{sum:?}");
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
-    let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead]);
+    let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead, sum.sent_on]);
     let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.preempted]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
     let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).chain(sum.runs).collect();
