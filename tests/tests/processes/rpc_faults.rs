@@ -133,6 +133,7 @@ fn the_lines_of_nodes_break_when_they_join_and_say_what_is_free() {
             &[
                 "NodeMessage.Join",
                 "NodeMessage.Load",
+                "NodeMessage.WantsLoads",
                 "HeadMessage.Welcome",
                 "HeadMessage.Loads",
                 "HeadMessage.Joined",

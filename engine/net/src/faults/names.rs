@@ -27,7 +27,7 @@ macro_rules! messages {
     };
 }
 
-messages!(NODE_MESSAGES, node_message: node_message::Message as "NodeMessage", Join Load Request Group);
+messages!(NODE_MESSAGES, node_message: node_message::Message as "NodeMessage", Join Load Request Group WantsLoads);
 messages!(NODE_REQUESTS, node_request: node_request::Request as "NodeRequest",
     ClaimName ReleaseName LookupName JobEnded LookupGroup RunGone Drain Leave);
 messages!(HEAD_MESSAGES, head_message: head_message::Message as "HeadMessage",

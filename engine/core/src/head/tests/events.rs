@@ -76,6 +76,8 @@ fn joining_silence_drains_and_departures_are_told_in_order() {
     for node in &nodes[..2] {
         assert!(head.heard_of(at(1), *node, load(), &mut fx));
     }
+    // It was asked for to tell of those who joined together.
+    head.timer(at(1), &mut fx);
     head.timer(at(3), &mut fx);
     head.drain(at(3), nodes[0], Some(SECOND * 30), &mut fx).expect("a member");
     head.drain(at(3), nodes[0], Some(SECOND * 60), &mut fx).expect("nothing new");
