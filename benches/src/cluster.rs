@@ -227,21 +227,12 @@ fn warm_tasks(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()>
 }
 
 fn objects(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()> {
-    let mut tcp = Tcp::start()?;
-    let (count, bytes) = (5, OBJECT_BYTES.to_string());
-    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
-    for _ in 0..plan.runs {
-        let raw: Result<Vec<f64>> = (0..count).map(|_| tcp.transfer(OBJECT_BYTES)).collect();
-        let seen = cluster.run(&["far-bytes", &count.to_string(), &bytes])?;
-        let seconds: Vec<f64> =
-            seen["seconds"].as_array().context("no seconds")?.iter().filter_map(Value::as_f64).collect();
-        let (raw, seconds) = (median(raw?), median(seconds));
-        ratios.push(raw / seconds);
-        rates.push(OBJECT_BYTES as f64 / seconds / 1e9);
-    }
+    let pairs = against_tcp(plan, cluster, "far-bytes")?;
+    let rates = pairs.iter().map(|(_, seconds)| OBJECT_BYTES as f64 / seconds / 1e9);
+    let ratios = pairs.iter().map(|(raw, seconds)| raw / seconds);
     report.row(
         &format!("an object of {} MiB to a task on another node", OBJECT_BYTES >> 20),
-        format!("{:.2} GB/s, {:.2} of TCP", median(rates), median(ratios)),
+        format!("{:.2} GB/s, {:.2} of TCP", median(rates.collect()), median(ratios.collect())),
         "from the spawn to the task's answer; as many bytes by TCP between two processes".to_owned(),
         "0.7",
     );
@@ -249,25 +240,29 @@ fn objects(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()> {
 }
 
 fn broadcast(plan: &Plan, cluster: &Cluster, report: &mut Report) -> Result<()> {
-    let mut tcp = Tcp::start()?;
-    let (count, bytes) = (5, OBJECT_BYTES.to_string());
-    let (mut ratios, mut times) = (Vec::new(), Vec::new());
-    for _ in 0..plan.runs {
-        let raw: Result<Vec<f64>> = (0..count).map(|_| tcp.transfer(OBJECT_BYTES)).collect();
-        let seen = cluster.run(&["broadcast", &count.to_string(), &bytes])?;
-        let seconds: Vec<f64> =
-            seen["seconds"].as_array().context("no seconds")?.iter().filter_map(Value::as_f64).collect();
-        let (raw, seconds) = (median(raw?), median(seconds));
-        ratios.push(seconds / raw);
-        times.push(seconds * 1e3);
-    }
+    let pairs = against_tcp(plan, cluster, "broadcast")?;
+    let times = pairs.iter().map(|(_, seconds)| seconds * 1e3);
+    let ratios = pairs.iter().map(|(raw, seconds)| seconds / raw);
     report.row(
         &format!("an object of {} MiB to tasks on the {} other nodes at once", OBJECT_BYTES >> 20, NODES - 1),
-        format!("{:.0} ms, {:.1} TCP transfers of it", median(times), median(ratios)),
+        format!("{:.0} ms, {:.1} TCP transfers of it", median(times.collect()), median(ratios.collect())),
         "from the spawns to the last answer; as many bytes by TCP between two processes".to_owned(),
         "-",
     );
     Ok(())
+}
+
+/// Of each run: how long an object takes by TCP between two processes, and in this scenario, in seconds.
+fn against_tcp(plan: &Plan, cluster: &Cluster, scenario: &str) -> Result<Vec<(f64, f64)>> {
+    let mut tcp = Tcp::start()?;
+    let (count, bytes) = (5, OBJECT_BYTES.to_string());
+    let mut pair = || {
+        let raw: Result<Vec<f64>> = (0..count).map(|_| tcp.transfer(OBJECT_BYTES)).collect();
+        let seen = cluster.run(&[scenario, &count.to_string(), &bytes])?;
+        let seconds = seen["seconds"].as_array().context("no seconds")?;
+        Ok((median(raw?), median(seconds.iter().filter_map(Value::as_f64).collect())))
+    };
+    (0..plan.runs).map(|_| pair()).collect()
 }
 
 /// Ends or freezes a node that runs a task, not the one of the job's root; how long until the task runs

@@ -6,12 +6,14 @@ mod debian;
 mod demo;
 mod fuzz;
 mod guests;
+mod python;
 mod s3_server;
 mod scaling;
 mod sim;
 mod soak;
 mod suite;
 mod tidy;
+mod venv;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +43,10 @@ enum Verb {
     Tidy,
     /// Builds the guest examples into components under target/guests.
     Guests,
+    /// Makes the component that runs Python, target/python/python.wasm.
+    PythonRunner,
+    /// Runs the tests of the Python SDK, once the workspace is built.
+    PythonTests,
     /// Runs good and bad jobs for minutes; then the engine must hold what it held before.
     Soak {
         /// What is soaked.
@@ -106,6 +112,8 @@ fn main() -> ExitCode {
         Verb::Test => suite::run(),
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),
+        Verb::PythonRunner => python::runner().map(|path| println!("{}", path.display())),
+        Verb::PythonTests => python::test(),
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),

@@ -16,7 +16,7 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
@@ -25,6 +25,7 @@ const STEPS: [Step; 8] = [
     Step { name: "network tools", run: network_tools, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
+    Step { name: "Python", run: crate::python::test, required: false },
 ];
 
 /// Runs them all; a failure is reported at once and again at the end.
@@ -77,10 +78,10 @@ fn linted(arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds everything; any warning is an error, of which all are shown.
+/// Builds everything, also the parts of the guest SDK that its default leaves out; any warning is an error,
+/// of which all are shown.
 fn build_and_lint() -> Result<()> {
-    let warnings = warnings_of(linted(&["build", "--workspace", "--all-targets"]))?
-        + warnings_of(linted(&["build", "--package", "engine-sdk", "--all-targets", "--all-features"]))?;
+    let warnings = warnings_of(linted(&["build", "--workspace", "--all-targets", "--all-features"]))?;
     ensure!(warnings == 0, "{warnings} warnings");
     Ok(())
 }
@@ -128,10 +129,12 @@ fn tests() -> Result<()> {
         succeed(&mut command)
     };
     if !has_nextest() {
-        return test(&["test", "--workspace"]);
+        return test(&["test", "--workspace", "--all-features"]);
     }
-    test(&["nextest", "run", "--workspace", "--no-fail-fast", "--status-level", "fail"])?;
-    test(&["test", "--workspace", "--doc"])
+    let words =
+        ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--status-level", "fail"];
+    test(&words)?;
+    test(&["test", "--workspace", "--all-features", "--doc"])
 }
 
 fn has_nextest() -> bool {
@@ -140,10 +143,8 @@ fn has_nextest() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// The guest SDK with the features that its default leaves out, and the parts of the examples that need
-/// no sandbox, on the machine itself.
+/// The parts of the examples that need no sandbox, on the machine itself.
 fn guest_tests() -> Result<()> {
-    succeed(&mut linted(&["test", "--package", "engine-sdk", "--all-features", "--quiet"]))?;
     let guests = root().join("guest-examples");
     succeed(cargo(&["test", "--workspace", "--quiet"]).current_dir(guests))
 }

@@ -7,13 +7,16 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use engine_core::node::{Effect, Effects, Load, Node};
+use engine_core::work::{CallReport, GoneReport};
 use engine_core::{Error, Time};
 use engine_head::Head;
 use engine_objects::Store;
 use engine_runtime::Runtime;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::background::{self, Kind};
+use crate::client::{Attached, AttachedEntry};
 use crate::clock::Clock;
 use crate::cluster::{Network, Starts, leave};
 use crate::groups::Groups;
@@ -36,6 +39,8 @@ pub(crate) struct Driver {
     pub(crate) starts: Starts,
     pub(crate) groups: Groups,
     pub(crate) waits: Arc<Waits>,
+    /// Clients outside that are roots of their jobs.
+    pub(crate) attached: Attached,
     pub(crate) timer: Arc<Timer>,
     /// What goes to disk and comes back does so on threads of this.
     pub(crate) background: tokio::runtime::Handle,
@@ -57,6 +62,7 @@ impl Driver {
             starts: Starts::default(),
             groups: Groups::default(),
             waits: Arc::default(),
+            attached: Attached::default(),
             timer: Arc::default(),
             background: tokio::runtime::Handle::current(),
             this: this.clone(),
@@ -119,11 +125,27 @@ impl Driver {
         }
         let turn = self.turn.lock();
         drop(node);
+        let mut clients = Vec::new();
         for effect in effects {
-            self.carry_out(effect);
+            match effect {
+                Effect::Stop(instance, _) if let Some(client) = self.attached.leave(instance) => {
+                    clients.push(client);
+                }
+                effect => self.carry_out(effect),
+            }
         }
         drop(turn);
+        // Nothing runs for a client here that would have to end first.
+        clients.into_iter().for_each(|client| self.client_ends(client, SmallVec::new()));
         result
+    }
+
+    /// A client has ended, by itself with a report of its call, or as it was told to.
+    pub(crate) fn client_ends(&self, client: AttachedEntry, calls: SmallVec<[CallReport; 1]>) {
+        let report = GoneReport { instance: client.from.instance, calls, cause: None };
+        self.event(|node, now, fx| node.gone(now, report, fx));
+        let root = self.read(|node| node.task(client.from.task));
+        client.tell(root.and_then(|root| root.error));
     }
 
     /// Reads the core's state.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use engine_core::node::{self, GroupRequest, Next, Node, Spawned, Until, WaitState, Waitable};
+use engine_core::node::{self, GroupRequest, Next, Spawned, Until, WaitState, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
@@ -15,13 +15,18 @@ use engine_runtime::host::{
     Bundle, Caller, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo, PlacementGroupId, Wait,
 };
 
+use crate::client::ClientWait;
 use crate::cluster;
 use crate::driver::Driver;
 use crate::groups;
 use crate::storage;
 
 /// What the runtime holds of the node: weakly, as the node holds the runtime.
-pub(crate) struct GuestHost(pub(crate) Weak<Driver>);
+pub(crate) struct GuestHost {
+    pub(crate) driver: Weak<Driver>,
+    /// Whether it is a client that asks, which may give a wait up and go on.
+    pub(crate) is_client: bool,
+}
 
 pub(crate) fn caller(from: Caller) -> node::Caller {
     node::Caller { instance: from.instance, task: from.task }
@@ -33,7 +38,7 @@ fn stopped() -> Error {
 
 impl GuestHost {
     fn driver(&self) -> Result<Arc<Driver>, Error> {
-        self.0.upgrade().ok_or_else(stopped)
+        self.driver.upgrade().ok_or_else(stopped)
     }
 
     /// Asks whoever knows names: `given` is a namespace, else the job's own is meant.
@@ -63,7 +68,7 @@ impl Driver {
     fn resolve(&self, from: Caller, function: FunctionName) -> Result<Function, Error> {
         let component = match &function.component {
             Some(component) => self.component(from, component)?,
-            None => self.read(|node| own_component(node, from))?,
+            None => self.read(|node| node.component_of(caller(from)))?,
         };
         Ok(Function { component, name: function.name.into() })
     }
@@ -89,14 +94,6 @@ impl Driver {
             None => Ok(self.jobs.context(job).ok_or_else(stopped)?.namespace.clone()),
         }
     }
-}
-
-/// The component that a guest is an instance of.
-fn own_component(node: &Node, from: Caller) -> Result<ComponentId, Error> {
-    node.component_of(from.instance).ok_or_else(|| {
-        let message = format!("{} is not being served any more: it was stopped", from.task);
-        Error::new(ErrorCode::TaskCancelled, message)
-    })
 }
 
 fn by_digest(
@@ -194,6 +191,10 @@ impl Host for GuestHost {
         let Ok(driver) = self.driver() else { return Wait::Ready };
         driver.event(|node, now, fx| {
             match node.wait(now, caller(from), items, until, timeout, fx) {
+                Ok(WaitState::Blocked(id)) if self.is_client => {
+                    let over = driver.waits.register(id);
+                    Wait::Blocked(Box::pin(ClientWait { over, id, driver: self.driver.clone() }))
+                }
                 Ok(WaitState::Blocked(id)) => Wait::Blocked(Box::pin(driver.waits.register(id))),
                 // What is wrong is seen by whoever looks at what was waited for.
                 Ok(WaitState::Ready) | Err(_) => Wait::Ready,
@@ -232,7 +233,7 @@ impl Host for GuestHost {
         driver.event(|node, now, fx| {
             let component = match component {
                 Some(component) => component,
-                None => own_component(node, from)?,
+                None => node.component_of(caller(from))?,
             };
             let function = Function { component, name };
             node.spawn(now, caller(from), function, arguments, options, fx)

@@ -4,9 +4,11 @@
 
 mod backend;
 mod background;
+mod client;
 mod clock;
 mod cluster;
 mod driver;
+mod faulty_disk;
 mod groups;
 mod host;
 mod jobs;
@@ -18,6 +20,7 @@ mod timer;
 mod waits;
 
 pub use backend::NodeBackend;
+pub use client::{ActorRef, Call, Client, Held};
 pub use cluster::{ClusterOptions, Membership, NodeKey, NodePeer, enroll};
 pub use node::{Node, random_key};
 pub use options::Options;

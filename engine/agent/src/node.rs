@@ -7,16 +7,19 @@ use engine_core::Error;
 
 use engine_core::resources::Resources;
 use engine_head::{Components, Head};
-use engine_objects::{SpillOptions, Store};
+use engine_objects::{SpillOptions, Store, open_target};
+use engine_proto::v1;
 use engine_runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::backend::NodeBackend;
 use crate::background::{self, Kind};
+use crate::client::Client;
 use crate::clock::Clock;
 use crate::cluster::{self, HeadLine, Membership, Network, NodePeer};
 use crate::driver::Driver;
+use crate::faulty_disk::with_faults;
 use crate::groups;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
@@ -45,7 +48,7 @@ impl Node {
     /// What the system does not give: memory for the arena, threads, randomness.
     pub async fn start(mut options: Options) -> Result<Self, Error> {
         let clock = Clock::start();
-        let store = Store::new(&engine_objects::Options {
+        let store_options = engine_objects::Options {
             arena_bytes_max: usize::try_from(options.store_bytes_max).unwrap_or(usize::MAX),
             inline_object_bytes_max: options.inline_object_bytes_max,
             spill: SpillOptions {
@@ -54,7 +57,11 @@ impl Node {
                 ..SpillOptions::default()
             },
             ..engine_objects::Options::default()
-        })?;
+        };
+        let store = match &options.spill_folder {
+            Some(folder) => Store::with_target(&store_options, with_faults(open_target(folder)?))?,
+            None => Store::new(&store_options)?,
+        };
         options.limits.store_bytes_max = options.store_bytes_max;
         options.limits.spill = store.can_spill();
         let whole_cpus = options.cpus.as_f64().ceil() as usize;
@@ -82,7 +89,7 @@ impl Node {
             driver.head.event(|head, _| head.started(clock.now()));
         }
 
-        runtime.attach(Arc::new(GuestHost(Arc::downgrade(&driver))));
+        runtime.attach(Arc::new(GuestHost { driver: Arc::downgrade(&driver), is_client: false }));
         driver.attach(runtime.clone());
         let timer = background::spawn(Kind::Timer, driver.timer.clone().run(Arc::downgrade(&driver)));
         let line = driver.network().ok().map(|network| HeadLine::start(&driver, network)).transpose()?;
@@ -103,6 +110,14 @@ impl Node {
     /// What the node answers to clients.
     pub fn backend(&self) -> Arc<NodeBackend> {
         self.backend.clone()
+    }
+
+    /// Starts a job whose root is this program, and attaches it. The components have been uploaded.
+    ///
+    /// # Errors
+    /// What is wrong with `spec`, and LIMIT_EXCEEDED beyond `clients_max`.
+    pub async fn attach_client(&self, spec: v1::JobSpec) -> Result<Client, Error> {
+        Client::attach(&self.driver, spec).await
     }
 
     /// What the node answers to others and to the head of its cluster.

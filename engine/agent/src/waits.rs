@@ -47,6 +47,13 @@ pub(crate) struct WaitFuture {
     waits: Arc<Waits>,
 }
 
+impl WaitFuture {
+    /// Whether it has resolved or is about to.
+    pub(crate) fn is_over(&self) -> bool {
+        self.slot.over.load(Ordering::Acquire)
+    }
+}
+
 impl Future for WaitFuture {
     type Output = ();
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use engine_client::{Address, Client};
 
-use crate::embedded::{Embedded, EngineArgs};
+use crate::embedded::{Embedded, EngineArgs, start_embedded};
 use crate::failure::Failure;
 
 /// The engine that was named, else the one of this user on this machine. Not reached: exit status 3.
@@ -41,7 +41,7 @@ pub(crate) async fn running_or_embedded(
 }
 
 async fn own(engine: &EngineArgs) -> Result<(Client, Option<Embedded>), Failure> {
-    let embedded = Embedded::start(engine).await?;
+    let embedded = start_embedded(engine).await?;
     let client = Client::connect(embedded.address()).await?;
     Ok((client, Some(embedded)))
 }

@@ -1,17 +1,10 @@
-//! An engine inside this process: the same node, served on a private socket, talked to by the same
-//! client.
+//! An engine inside this process: what it has, and where things are kept.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
 use engine_agent::{Node, Options};
-use engine_client::Address;
-use engine_net::{Server, Services, UnixSocket};
-use tempfile::TempDir;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+pub(crate) use engine_embedded::{Embedded, data_dir, spill_folder};
 
 use crate::failure::Failure;
 use crate::parse::{Cpus, cpus, size};
@@ -65,18 +58,6 @@ impl EngineArgs {
     }
 }
 
-/// Where components and their machine code are kept between runs: in the user's cache. Without one
-/// they are compiled anew each time.
-pub(crate) fn data_dir() -> Option<PathBuf> {
-    match engine_toolchain::cache_dir() {
-        Ok(cache) => Some(cache.join("node")),
-        Err(error) => {
-            tracing::warn!(%error, "nothing is kept for the next run");
-            None
-        }
-    }
-}
-
 /// Where is kept what must not be lost: `$ENGINE_STATE_DIR`, else `$XDG_STATE_HOME/engine`, else
 /// `~/.local/state/engine`. A cache may be emptied at any time, and this may not.
 pub(crate) fn state_dir() -> Option<PathBuf> {
@@ -86,62 +67,12 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
         .or_else(|| of("HOME").map(|home| home.join(".local/state/engine")))
 }
 
-/// Where objects go that memory has no room for: the folder named, else next to what is kept between
-/// runs.
-pub(crate) fn spill_folder(named: Option<PathBuf>, options: &Options) -> Option<PathBuf> {
-    named.or_else(|| options.data_dir.as_ref().map(|dir| dir.join("spill")))
-}
-
-/// A running node, and the server in front of it.
-pub(crate) struct Embedded {
-    node: Node,
-    address: Address,
-    stop: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), engine_net::ServerError>>,
-    _directory: TempDir,
-}
-
-impl Embedded {
-    /// Starts a node and serves it where only this user can reach it.
-    pub(crate) async fn start(args: &EngineArgs) -> Result<Self, Failure> {
-        let directory = tempfile::Builder::new()
-            .prefix("engine-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()
-            .map_err(|error| Failure::Other(format!("cannot make a temporary directory: {error}")))?;
-        let path = directory.path().join("engine.sock");
-        let socket = UnixSocket::bind(&path).map_err(|error| Failure::Other(error.to_string()))?;
-        let node = start(args.options()).await?;
-        let (stop, stopped) = oneshot::channel();
-        let backend = node.backend();
-        let server = tokio::spawn(async {
-            // A sender that is gone says the same as a message.
-            Server::new().unix(socket).run(Services::new(backend), async { drop(stopped.await) }).await
-        });
-        Ok(Self { node, address: Address::Unix(path), stop, server, _directory: directory })
-    }
-
-    /// Where it is served.
-    pub(crate) fn address(&self) -> Address {
-        self.address.clone()
-    }
-
-    /// Ends the node, and whatever still runs on it.
-    pub(crate) async fn shutdown(self) {
-        drop(self.stop);
-        match self.server.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the embedded engine's server failed"),
-            Err(error) => tracing::warn!(%error, "the embedded engine's server was lost"),
-        }
-        self.node.shutdown().await;
-    }
-
-    /// Leaves the node to the end of the process, which is near, and cleans up its directory.
-    pub(crate) fn abandon(self) {
-        // Dropping a node may wait for its threads.
-        std::mem::forget(self.node);
-    }
+/// Starts a node with a server in front of it.
+pub(crate) async fn start_embedded(args: &EngineArgs) -> Result<Embedded, Failure> {
+    Embedded::start(args.options()).await.map_err(|error| match error {
+        engine_embedded::Error::Node(error) => Failure::Client(error.into()),
+        error => Failure::Other(error.to_string()),
+    })
 }
 
 /// Starts a node.

@@ -302,6 +302,11 @@ pub struct WaitId(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ComponentId(pub [u8; 32]);
 
+impl ComponentId {
+    /// Stands where there is none: that of a client outside.
+    pub const NONE: Self = Self([0; 32]);
+}
+
 impl fmt::Display for ComponentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;

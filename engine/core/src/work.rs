@@ -65,6 +65,8 @@ pub struct Call {
     pub returns: Returns,
     /// CPU time that it may use.
     pub cpu_time: Option<Duration>,
+    /// What the ledger took for it, when its sandbox was started for another task.
+    pub assigned: Option<Arc<Resources>>,
 }
 
 /// Which export of the component is called.
@@ -80,6 +82,8 @@ pub enum Entry {
     Create(Arc<str>),
     /// A method of the actor.
     Method(Arc<str>),
+    /// None: a job's root that is a client outside, which no sandbox stands for.
+    Client,
 }
 
 impl Entry {
@@ -87,6 +91,7 @@ impl Entry {
     pub fn name(&self) -> &str {
         match self {
             Entry::Main(_) => "main",
+            Entry::Client => "client",
             Entry::Invoke(text) | Entry::Run(text) | Entry::Create(text) | Entry::Method(text) => text,
         }
     }

@@ -1,9 +1,9 @@
 //! What a node answers to clients.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::ids::PlacementGroupId;
 use engine_core::{ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId};
@@ -65,6 +65,7 @@ pub struct WatchQuery {
 /// A node, as its clients see it: one method for each call of the services, whose semantics are
 /// documented in `proto/engine/v1`. Requests were checked before: ids are well formed, sizes within
 /// `engine_proto::limits`, a job's specification is complete.
+#[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// The node that answers.
     fn node_id(&self) -> NodeId;
@@ -75,73 +76,49 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Which of these components are not here, in the order asked.
-    fn missing(
-        &self,
-        components: Vec<ComponentId>,
-    ) -> impl Future<Output = Result<Vec<ComponentId>, Error>> + Send;
+    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
 
     /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
-    fn upload(
-        &self,
-        component: ComponentId,
-        bytes: Bytes,
-    ) -> impl Future<Output = Result<v1::ComponentInfo, Error>> + Send;
+    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error>;
 
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
     /// may be empty. NOT_FOUND when a component was not uploaded.
-    fn submit(&self, spec: v1::JobSpec) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error>;
 
     /// One job.
-    fn get_job(&self, job: JobKey) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error>;
 
     /// The newest jobs, at most `limit`.
-    fn list_jobs(&self, limit: usize) -> impl Future<Output = Result<v1::ListJobsResponse, Error>> + Send;
+    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error>;
 
     /// Stops a job.
-    fn stop_job(&self, job: JobKey) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error>;
 
     /// Forgets a job that has ended.
-    fn delete_job(&self, job: JobKey) -> impl Future<Output = Result<(), Error>> + Send;
+    async fn delete_job(&self, job: JobKey) -> Result<(), Error>;
 
     /// Follows a job. The last event is the view of the job in a final state, after all log lines.
-    fn watch_job(
-        &self,
-        job: JobKey,
-        query: WatchQuery,
-    ) -> impl Future<Output = Result<Replies<v1::JobEvent>, Error>> + Send;
+    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error>;
 
     /// The log lines of a job.
-    fn logs(
-        &self,
-        job: JobKey,
-        query: LogsQuery,
-    ) -> impl Future<Output = Result<Replies<v1::LogBatch>, Error>> + Send;
+    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error>;
 
     /// What there is of a kind, at most `limit`.
-    fn list(
-        &self,
-        kind: v1::Kind,
-        filters: Filters,
-        limit: usize,
-    ) -> impl Future<Output = Result<v1::ListResponse, Error>> + Send;
+    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error>;
 
     /// One thing.
-    fn get(&self, key: StateKey) -> impl Future<Output = Result<v1::View, Error>> + Send;
+    async fn get(&self, key: StateKey) -> Result<v1::View, Error>;
 
     /// The cluster at a glance.
-    fn status(&self) -> impl Future<Output = Result<v1::StatusResponse, Error>> + Send;
+    async fn status(&self) -> Result<v1::StatusResponse, Error>;
 
     /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
-    fn drain(
-        &self,
-        node: NodeId,
-        deadline: Option<Duration>,
-    ) -> impl Future<Output = Result<v1::DrainResponse, Error>> + Send {
+    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
         let _ = (node, deadline);
         let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
-        std::future::ready(Err(Error::new(ErrorCode::Unsupported, message)))
+        Err(Error::new(ErrorCode::Unsupported, message))
     }
 
     /// Why a task is not running, or what became of it.
-    fn explain(&self, task: TaskId) -> impl Future<Output = Result<v1::Explanation, Error>> + Send;
+    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error>;
 }

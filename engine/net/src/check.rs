@@ -65,7 +65,10 @@ pub(crate) fn limit(asked: u32) -> Result<usize, Error> {
 }
 
 /// Checks that a job's specification is complete and within its bounds.
-pub(crate) fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
+///
+/// # Errors
+/// INVALID_ARGUMENT, which says what is wrong.
+pub fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
     for (what, text) in
         [("submission id", &spec.submission_id), ("name", &spec.name), ("namespace", &spec.namespace)]
     {
@@ -79,13 +82,14 @@ pub(crate) fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
     }
     components(spec)?;
     match &spec.entry {
-        None => return Err(Error::invalid_argument("the job says neither main nor invoke")),
+        None => return Err(Error::invalid_argument("the job says neither main nor invoke nor client")),
         Some(job_spec::Entry::Invoke(text)) if text.trim().is_empty() => {
             return Err(Error::invalid_argument(
                 "the expression to invoke is empty: use for example add(1, 2)",
             ));
         }
         Some(job_spec::Entry::Invoke(_)) => {}
+        Some(job_spec::Entry::Client(_)) => client(spec)?,
         Some(job_spec::Entry::Run(main)) => {
             at_most("arguments", main.arguments.len(), JOB_ARGUMENTS_MAX)?;
             if let Some(bad) = main.arguments.iter().find(|text| text.contains('\0')) {
@@ -99,6 +103,17 @@ pub(crate) fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
         && std_duration(deadline).is_none_or(|deadline| deadline.is_zero())
     {
         return Err(Error::invalid_argument("the job's deadline is not a positive duration"));
+    }
+    Ok(())
+}
+
+/// A client is one program, which nobody here can run again.
+fn client(spec: &v1::JobSpec) -> Result<(), Error> {
+    if !spec.main.is_empty() || spec.job_retries > 0 || spec.cpus.is_some() || spec.memory_bytes.is_some() {
+        return Err(Error::invalid_argument(
+            "the root of the job is a client outside: it has no main component, takes no CPUs and no memory, \
+             and is not run again; leave out `main`, `cpus`, `memory_bytes` and `job_retries`",
+        ));
     }
     Ok(())
 }
@@ -119,7 +134,8 @@ fn components(spec: &v1::JobSpec) -> Result<(), Error> {
             )));
         }
     }
-    if !names.contains(spec.main.as_str()) {
+    let is_client = matches!(spec.entry, Some(job_spec::Entry::Client(_)));
+    if !is_client && !names.contains(spec.main.as_str()) {
         return Err(Error::invalid_argument(format!(
             "the job starts the component {:?}, which is not among those that it brings along",
             spec.main

@@ -21,5 +21,6 @@ mod services;
 mod testing;
 
 pub use backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+pub use check::job_spec as check_job_spec;
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};
 pub use server::{Server, ServerError, Services};

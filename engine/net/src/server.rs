@@ -12,6 +12,7 @@ use engine_proto::v1::jobs_server::JobsServer;
 use engine_proto::v1::nodes_server::NodesServer;
 use engine_proto::v1::peer_server::PeerServer;
 use engine_proto::v1::state_server::StateServer;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
@@ -38,7 +39,7 @@ pub struct Services {
 
 impl Services {
     /// What clients ask for.
-    pub fn new<B: Backend>(backend: Arc<B>) -> Self {
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
         let stopping = CancellationToken::new();
         let components = ComponentsServer::new(ComponentsService::new(backend.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -58,7 +59,7 @@ impl Services {
     }
 
     /// And what other nodes and the head ask of a node.
-    pub fn peer<B: PeerBackend>(mut self, backend: Arc<B>) -> Self {
+    pub fn peer(mut self, backend: Arc<dyn PeerBackend>) -> Self {
         let peer = PeerServer::new(PeerService { backend })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -67,7 +68,7 @@ impl Services {
     }
 
     /// And what nodes ask of the head.
-    pub fn cluster<B: ClusterBackend>(mut self, backend: Arc<B>) -> Self {
+    pub fn cluster(mut self, backend: Arc<dyn ClusterBackend>) -> Self {
         let cluster = ClusterServer::new(ClusterService { backend, stopping: self.stopping.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -76,7 +77,7 @@ impl Services {
     }
 
     /// And how nodes get their certificates, also for who shows none yet.
-    pub fn enrollment<B: EnrollmentBackend>(mut self, backend: Arc<B>) -> Self {
+    pub fn enrollment(mut self, backend: Arc<dyn EnrollmentBackend>) -> Self {
         let enrollment = EnrollmentServer::new(EnrollmentService { backend });
         self.routes = self.routes.add_service(InterceptedService::new(enrollment, Checked(For::Anybody)));
         self
@@ -109,34 +110,46 @@ impl Server {
 
     /// Serves until `shutdown` resolves. Then nothing new is accepted, streams end with NODE_DIED,
     /// and requests in progress have [`DRAIN_MAX`] to end.
-    pub async fn run(
+    pub fn run<'a>(
         self,
         services: Services,
-        shutdown: impl Future<Output = ()> + Send,
-    ) -> Result<(), ServerError> {
-        let Services { routes, stopping } = services;
-        let serve = tonic::transport::Server::builder()
-            .layer(FaultLayer(faults::installed()))
-            .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                incoming(self.listeners, CONNECTIONS_MAX),
-                stopping.clone().cancelled_owned(),
-            );
-        tokio::pin!(serve);
-        tokio::select! {
-            ended = &mut serve => return ended.map_err(ServerError),
-            () = shutdown => stopping.cancel(),
-        }
-        match tokio::time::timeout(DRAIN_MAX, serve).await {
-            Ok(ended) => ended.map_err(ServerError),
-            Err(_) => {
-                tracing::warn!("requests were still in progress when the server stopped");
-                Ok(())
+        shutdown: impl Future<Output = ()> + Send + 'a,
+    ) -> BoxFuture<'a, Result<(), ServerError>> {
+        self.serve(services, Box::pin(shutdown))
+    }
+
+    /// Not generic and boxed, so that the whole stack below is compiled here, once, and not in each crate that
+    /// serves.
+    fn serve<'a>(
+        self,
+        services: Services,
+        shutdown: BoxFuture<'a, ()>,
+    ) -> BoxFuture<'a, Result<(), ServerError>> {
+        Box::pin(async move {
+            let Services { routes, stopping } = services;
+            let serve = tonic::transport::Server::builder()
+                .layer(FaultLayer(faults::installed()))
+                .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(
+                    incoming(self.listeners, CONNECTIONS_MAX),
+                    stopping.clone().cancelled_owned(),
+                );
+            tokio::pin!(serve);
+            tokio::select! {
+                ended = &mut serve => return ended.map_err(ServerError),
+                () = shutdown => stopping.cancel(),
             }
-        }
+            match tokio::time::timeout(DRAIN_MAX, serve).await {
+                Ok(ended) => ended.map_err(ServerError),
+                Err(_) => {
+                    tracing::warn!("requests were still in progress when the server stopped");
+                    Ok(())
+                }
+            }
+        })
     }
 }
 

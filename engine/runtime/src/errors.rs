@@ -128,3 +128,8 @@ pub(crate) fn bounded(mut text: String) -> String {
     }
     text
 }
+
+/// Of a call that stands for a client outside, which no sandbox is started for.
+pub(crate) fn no_client() -> Error {
+    Error::internal("a sandbox was given the root of a job that is a client outside")
+}

@@ -283,6 +283,9 @@ pub(crate) fn begin(guest: &mut Guest, call: &Call, calls: u64) -> u32 {
         guest.control.began(call.task, call.cpu_time, 1);
     }
     guest.runtime.counts.calls.up();
+    if let Some(assigned) = &call.assigned {
+        guest.assigned = assigned.clone();
+    }
     guest.enter(Serving { task: call.task, attempt: call.attempt, returns: call.returns, returned_bytes: 0 })
 }
 
@@ -318,6 +321,7 @@ async fn enter(program: &mut Program<'_>, store: &mut Store<Guest>, call: &Call,
             returned.map(|result| result.map(|()| Vec::new()))
         }
         Entry::Method(name) => program.call(store, Export::Call, invocation, name, &arguments).await,
+        Entry::Client => return Served::Alive(Err(crate::errors::no_client())),
     };
     store.data_mut().served(call, index, returned)
 }

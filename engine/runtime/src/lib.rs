@@ -29,7 +29,7 @@ mod program;
 mod received;
 mod runtime;
 mod seed;
-mod storage;
+pub mod storage;
 mod ticker;
 mod trap;
 mod values;
@@ -37,6 +37,7 @@ mod wasi;
 mod writing;
 
 pub use counters::Counters;
+pub use imports::{check_wait, ready_indexes, timed_out};
 pub use info::{ComponentInfo, ComponentWorld, FunctionInfo};
 pub use job::{DirectoryGrant, JobContext};
 pub use options::Options;

@@ -13,7 +13,10 @@ use crate::host::{Caller, Host, Lost, Until, Wait, Waitable};
 use crate::imports::timed_out;
 
 /// Finds a place for a value that found none when it was received.
-pub(crate) async fn house(host: &Arc<dyn Host>, from: Caller, value: &mut Value) -> Result<(), Error> {
+///
+/// # Errors
+/// OUT_OF_DISK or STORE_FULL when there is none.
+pub async fn house(host: &Arc<dyn Host>, from: Caller, value: &mut Value) -> Result<(), Error> {
     let is_small = value.size <= host.inline_object_bytes_max() as u64;
     if !is_small && value.place.residence() == Residence::Inline {
         let place = std::mem::take(&mut value.place);
@@ -35,14 +38,18 @@ pub(crate) async fn house_all(
     Ok(values)
 }
 
-/// The value of an object with its bytes in memory, once it is there.
-pub(crate) async fn value_in_memory(
+/// The value of an object with its bytes in memory, once it is there. `timeout` is in nanoseconds.
+///
+/// # Errors
+/// What became of the object instead, GET_TIMEOUT, and LIMIT_EXCEEDED for one of more than
+/// `memory_bytes_max`.
+pub async fn value_in_memory(
     host: &Arc<dyn Host>,
     from: Caller,
     object: ObjectId,
     timeout: Option<u64>,
     memory_bytes_max: u64,
-) -> Result<Value, HostError> {
+) -> Result<Value, Error> {
     loop {
         // Waits also for one that is on disk, as long as it can be brought back.
         let is_here = |value: &Value| value.place.residence().is_memory();
@@ -59,11 +66,11 @@ pub(crate) async fn value_in_memory(
         }
         let value = match outcome {
             Some(Ok(value)) => value,
-            Some(Err(error)) => return Err(Error::clone(&error).into()),
-            None => return Err(timed_out(&format!("object {object}"), timeout).into()),
+            Some(Err(error)) => return Err(Error::clone(&error)),
+            None => return Err(timed_out(&format!("object {object}"), timeout)),
         };
         if value.size > memory_bytes_max {
-            return Err(too_large_for_guest(&format!("object {object}"), value.size, memory_bytes_max).into());
+            return Err(too_large_for_guest(&format!("object {object}"), value.size, memory_bytes_max));
         }
         if is_here(&value) {
             return Ok(value);
@@ -143,7 +150,7 @@ impl Guest {
         timeout: Option<u64>,
     ) -> Result<Value, HostError> {
         let (host, from, max) = (self.host.clone(), self.caller(), self.limiter.max);
-        value_in_memory(&host, from, object, timeout, max).await
+        Ok(value_in_memory(&host, from, object, timeout, max).await?)
     }
 
     /// Finds a place for a value that found none when it was received.

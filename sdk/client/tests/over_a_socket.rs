@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use engine_client::messages as v1;
 use engine_client::{Address, Client, ComponentId, ErrorCode, Event, LogOptions, spec};
@@ -38,6 +39,7 @@ fn line(sequence: u64) -> v1::LogLine {
     v1::LogLine { sequence, text: format!("line {sequence}"), ..v1::LogLine::default() }
 }
 
+#[async_trait]
 impl Backend for Small {
     fn node_id(&self) -> NodeId {
         IdGenerator::new([9; 16]).node()

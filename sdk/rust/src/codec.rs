@@ -284,6 +284,46 @@ mod tests {
         decode(encode(value).unwrap().into_owned_wire()).unwrap()
     }
 
+    /// Bytes of any kind, and those of values with some changed, are a value or an error: no panic, and no
+    /// memory taken for what the bytes only claim to hold.
+    #[test]
+    fn damaged_values_are_refused_or_are_others() {
+        type Nested = BTreeMap<String, Vec<(Option<u64>, Point)>>;
+        let mut random = 1u64;
+        let mut next = move |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        let point =
+            |n: usize| Point { x: 1.5, tags: vec!["tag".into(); n], blob: vec![7; n], kind: Kind::Plain };
+        let value: Nested = [("a".into(), vec![(Some(1), point(2)), (None, point(0))])].into();
+        let whole = encode(&value).unwrap().bytes;
+        let (mut refused, mut others) = (0, 0);
+        for _ in 0..20_000 {
+            let mut bytes = match next(3) {
+                0 => (0..next(64)).map(|_| next(256) as u8).collect(),
+                _ => whole.clone(),
+            };
+            for _ in 0..1 + next(4) {
+                if !bytes.is_empty() {
+                    let at = next(bytes.len());
+                    bytes[at] = next(256) as u8;
+                }
+            }
+            bytes.truncate(bytes.len() - next(bytes.len() + 1) * usize::from(next(4) == 0));
+            match read_msgpack::<Nested>(&bytes, Vec::new()) {
+                Ok(_) => others += 1,
+                Err(why) => {
+                    assert!(why.starts_with("expected BTreeMap<String, "), "{why}: {}", bytes.escape_ascii());
+                    refused += 1;
+                }
+            }
+            let _ = read_msgpack::<crate::ObjectRef<u8>>(&bytes, Vec::new());
+            let _ = read_msgpack::<Vec<Bytes>>(&bytes, Vec::new());
+        }
+        assert!(refused > 10_000 && others > 300, "{refused} refused, {others} were others");
+    }
+
     // contract: O4
     #[test]
     fn plain_values_come_back_as_they_were() {

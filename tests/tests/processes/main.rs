@@ -22,6 +22,7 @@ mod placement_groups;
 mod plain;
 mod rpc_faults;
 mod scenarios;
+mod slow_disks;
 mod storage;
 mod tables;
 mod tls;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cluster::start_head_with;
 
-const VARIABLE: &str = "ENGINE_TEST_RPC_FAULTS";
+const VARIABLE: &str = "ENGINE_TEST_FAULTS";
 /// Of runs that are lost with a node.
 const RETRIES: [&str; 2] = ["--job-retries", "5"];
 

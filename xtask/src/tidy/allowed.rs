@@ -103,7 +103,7 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "the stop of a job that Ctrl-C asked for; its error is printed, and it ends with the command",
     },
     Allowed {
-        path: "engine/cli/src/embedded.rs",
+        path: "engine/embedded/src/lib.rs",
         text: "tokio::spawn(",
         reason: "the server of the embedded engine; its handle is awaited when the engine stops",
     },

@@ -24,13 +24,30 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "engine-head",
         ],
     ),
+    (
+        "engine-embedded",
+        &["engine-core", "engine-agent", "engine-head", "engine-net", "engine-proto", "engine-toolchain"],
+    ),
     ("engine-toolchain", &[]),
+    (
+        "engine-python",
+        &[
+            "engine-core",
+            "engine-objects",
+            "engine-runtime",
+            "engine-proto",
+            "engine-agent",
+            "engine-embedded",
+            "engine-client",
+        ],
+    ),
     ("engine-client", &["engine-core", "engine-proto", "engine-tls"]),
     (
         "engine-cli",
         &[
             "engine-core",
             "engine-agent",
+            "engine-embedded",
             "engine-head",
             "engine-net",
             "engine-client",
@@ -50,6 +67,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
         &["engine-runtime", "engine-benches"],
         "sandboxes are the runtime's; go through engine-runtime",
     ),
+    ("pyo3", &["engine-python"], "Python is the binding's; go through engine-python"),
     ("rustls", &["engine-tls"], "who is believed is decided in one place; go through engine-tls"),
     ("tokio-rustls", &["engine-tls"], "who is believed is decided in one place; go through engine-tls"),
     ("rcgen", &["engine-tls"], "certificates are engine-tls's to make"),

@@ -10,6 +10,7 @@ mod watch;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
 use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
@@ -20,7 +21,8 @@ use crate::driver::Driver;
 
 pub(crate) use components::load as load_component;
 pub(crate) use jobs::{known as known_jobs, live as job_progress};
-pub(crate) use submit::start_job;
+pub(crate) use submit::{start_job, submit as submit_job};
+pub(crate) use watch::logs as follow_logs;
 
 /// A node as its clients see it.
 pub struct NodeBackend {
@@ -34,6 +36,7 @@ impl NodeBackend {
     }
 }
 
+#[async_trait]
 impl Backend for NodeBackend {
     fn node_id(&self) -> NodeId {
         self.driver.read(|node| node.id())

@@ -19,7 +19,7 @@ use crate::jobs::NewEntry;
 /// The tenant of every job until there are others.
 const TENANT: &str = "default";
 
-pub(super) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+pub(crate) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
     accept(driver, spec, |head, now, submission| head.submit(now, submission)).await
 }
 
@@ -49,12 +49,15 @@ async fn accept(
         components::load(driver, id).await?;
         by_name.insert(component.name.clone(), id);
     }
-    let main = by_name.get(&spec.main).copied().ok_or_else(|| {
-        Error::invalid_argument(format!(
-            "the main component {:?} is not among the job's components",
-            spec.main
-        ))
-    })?;
+    let main = match spec.entry {
+        Some(job_spec::Entry::Client(_)) => ComponentId::NONE,
+        _ => by_name.get(&spec.main).copied().ok_or_else(|| {
+            Error::invalid_argument(format!(
+                "the main component {:?} is not among the job's components",
+                spec.main
+            ))
+        })?,
+    };
     let directories = directories(&spec)?;
     let submission = Submission {
         submission_id: spec.submission_id.clone(),
@@ -114,7 +117,8 @@ fn start(
             let text: Vec<&str> = text.collect();
             (RootEntry::Main(main.arguments.clone()), text.join(" "), false)
         }
-        None => return Err(Error::invalid_argument("the job says neither main nor invoke")),
+        Some(job_spec::Entry::Client(_)) => (RootEntry::Client, "client".to_owned(), false),
+        None => return Err(Error::invalid_argument("the job says neither main nor invoke nor client")),
     };
     let new = NewEntry {
         components: spec.components,
@@ -140,6 +144,10 @@ fn start(
     driver.event(|node, now, fx| {
         let root = node.submit_job(now, node_spec, fx)?;
         entry_of_job.set_root(root);
+        if let Some(client) = node.client_of(job) {
+            // Before anybody can stop it.
+            driver.attached.enter(job, client);
+        }
         driver.head.job_started(now, job);
         Ok(())
     })

@@ -57,7 +57,7 @@ impl Follower {
     }
 }
 
-pub(super) fn logs(
+pub(crate) fn logs(
     driver: &Arc<Driver>,
     job: &JobKey,
     query: LogsQuery,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use engine_core::{Error, ErrorCode, JobId, TaskId};
 use engine_net::cluster::PeerBackend;
 use engine_proto::convert::peer;
@@ -31,6 +32,7 @@ impl NodePeer {
     }
 }
 
+#[async_trait]
 impl PeerBackend for NodePeer {
     fn frame(&self, frame: v1::PeerFrame) -> Result<(), Error> {
         for line in frame.logs {

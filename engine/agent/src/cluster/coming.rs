@@ -121,3 +121,82 @@ impl Coming {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use engine_core::ids::IdGenerator;
+    use engine_objects::Options;
+
+    use super::*;
+
+    const SIZE: u64 = 3 << 20;
+
+    fn store() -> Store {
+        Store::new(&Options { arena_bytes_max: 8 << 20, ..Options::default() }).expect("a store")
+    }
+
+    fn announced() -> (Arc<AllComing>, Announced) {
+        let all = Arc::<AllComing>::default();
+        let announced = all.announce(IdGenerator::new([1; 16]).task().put(0));
+        (all, announced)
+    }
+
+    #[test]
+    fn whoever_waits_for_bytes_has_them_once_they_have_come() {
+        let (all, announced) = announced();
+        let coming = all.get(announced.object).expect("it is announced");
+        let reader = thread::spawn(move || {
+            // Each wait is bounded, and begins anew as long as the fetch goes on.
+            let size = loop {
+                if let Some(size) = coming.size().expect("it is coming") {
+                    break size;
+                }
+            };
+            let range = 0..size as usize;
+            loop {
+                if let Some(room) = coming.with_bytes(range.clone()).expect("it is coming") {
+                    break room.read(range).expect("it has come").to_vec();
+                }
+            }
+        });
+        let room = announced.coming.room(&store(), SIZE).expect("room");
+        let mut piece = room.take(0..SIZE as usize).expect("nobody has it");
+        for byte in 1..=3 {
+            piece
+                .append_with(1 << 20, |bytes| {
+                    bytes.fill(byte);
+                    Ok(())
+                })
+                .expect("it fits");
+            announced.coming.has_more();
+        }
+        let bytes = reader.join().expect("it ends");
+        assert!((0..3).all(|part| bytes[part << 20..][..1 << 20].iter().all(|byte| *byte == part as u8 + 1)));
+    }
+
+    #[test]
+    fn whoever_waits_hears_that_no_more_will_come() {
+        let (all, announced) = announced();
+        let (object, coming) = (announced.object, all.get(announced.object).expect("it is announced"));
+        announced.coming.room(&store(), SIZE).expect("room");
+        // One that was announced again is not taken away with the one before.
+        let again = all.announce(object);
+        drop(announced);
+        let error = coming.with_bytes(0..1).expect_err("nobody brings it any more");
+        assert_eq!(error.code(), ErrorCode::ObjectLost);
+        assert!(Arc::ptr_eq(&all.get(object).expect("it is coming again"), &again.coming));
+        drop(again);
+        assert!(all.get(object).is_none());
+    }
+
+    #[test]
+    fn two_that_say_another_size_are_not_both_believed() {
+        let (_all, announced) = announced();
+        announced.coming.room(&store(), SIZE).expect("room");
+        let error = announced.coming.room(&store(), SIZE + 1).expect_err("it was said to have fewer");
+        assert_eq!(error.code(), ErrorCode::ObjectLost);
+        assert!(error.message().contains("3145728"), "{error}");
+    }
+}

@@ -180,7 +180,7 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
     match message.message {
         Some(head_message::Message::Welcome(welcome)) => {
             *network.welcomed_by.lock() = welcome.head_id;
-            welcomed(driver, network, welcome.members);
+            welcomed(driver, network, welcome.members, &welcome.departed_node_ids);
             driver.event(|node, now, fx| {
                 node.head_line_anew();
                 node.head_is_back(now, fx);
@@ -245,7 +245,13 @@ fn node_id(text: &str) -> Result<NodeId, Error> {
 }
 
 /// The node is a member: whom it knew and the head does not is dead.
-fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>) {
+fn welcomed(driver: &Arc<Driver>, network: &Network, members: Vec<v1::Member>, departed: &[String]) {
+    for id in departed {
+        match node_id(id) {
+            Ok(id) => network.remove(driver, id, false),
+            Err(error) => tracing::error!(%error, "the head tells of a node that cannot be understood"),
+        }
+    }
     let alive: HashSet<&str> = members.iter().map(|member| member.node_id.as_str()).collect();
     let known: Vec<NodeId> =
         driver.read(|node| node.members().into_iter().map(|(info, _)| info.id).collect());

@@ -89,6 +89,9 @@ impl Default for Watch {
     }
 }
 
+/// So many of those that are members no more are told to a node that joins.
+const DEPARTED_TOLD_MAX: usize = 256;
+
 /// The nodes as the head knows them.
 #[derive(Default)]
 pub(super) struct Nodes {
@@ -180,6 +183,11 @@ impl Nodes {
         let mut node = Alive { is_expected: true, drain, ..Alive::new(info, load, deadline) };
         self.deadlines.watch(id, &mut node);
         self.alive.insert(id, node);
+    }
+
+    /// The latest that died or left, the last first.
+    pub fn latest_departed(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.buried.iter().rev().take(DEPARTED_TOLD_MAX).copied()
     }
 
     /// Nodes that were dead before the head came back, the oldest first.
@@ -315,6 +323,12 @@ impl Head {
     /// NODE_DIED when it is not a member any more.
     pub fn check_return(&self, id: NodeId) -> Result<(), Error> {
         if self.is_alive(id) { Ok(()) } else { Err(fenced(id)) }
+    }
+
+    /// The latest nodes that are members no more. A node that joins hears of them: others may not have heard so
+    /// yet, and may give it work of jobs whose roots those had.
+    pub fn latest_departed(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.latest_departed()
     }
 
     /// How often a node is to say what it has free, when that changes.

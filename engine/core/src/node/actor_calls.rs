@@ -182,6 +182,7 @@ impl Node {
             arguments,
             returns: options.returns,
             cpu_time: options.cpu_time,
+            assigned: None,
         };
         // An actor whose other calls are blocked has lent its CPUs; they are taken back when there
         // are some, and a new call does not wait for them.

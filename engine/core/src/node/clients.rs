@@ -18,6 +18,8 @@ pub(super) struct Clients {
     /// When jobs that no client is attached to are stopped.
     due: BTreeSet<(Time, JobId)>,
     head_is_away: bool,
+    /// Clients outside that are roots of their jobs.
+    pub attached_roots: usize,
 }
 
 /// The clients of one job.
@@ -111,7 +113,9 @@ impl Node {
             && at <= now
         {
             self.clients.wait_for(job, None);
-            self.stop_job(now, job, &unattended(self.limits.client_grace), fx);
+            if !self.client_is_lost(now, job, fx) {
+                self.stop_job(now, job, &unattended(self.limits.client_grace), fx);
+            }
         }
     }
 }

@@ -147,6 +147,9 @@ impl Node {
                         true => self.release_borrow(handle),
                         false => self.free_object(now, id, fx),
                     }
+                } else if !object.state.handles().is_empty() {
+                    // Whoever is left may be the object itself, by what it holds.
+                    self.look_for_cycles(handle);
                 }
             }
             Handle::Actor(id) => {

@@ -8,6 +8,7 @@ use crate::node::task::Kind;
 use crate::node::{Node, TaskState};
 use crate::resources::{Lack, Resources, bytes};
 use crate::value::Argument;
+use crate::work::Entry;
 
 /// Tasks that wait for the same resources.
 #[derive(Debug, Clone)]
@@ -78,6 +79,10 @@ impl Node {
                 "waits for its arguments, which are on their way back from disk".to_owned()
             }
             TaskState::Blocked => "waits in get, wait or emit, and has given its CPUs back".to_owned(),
+            TaskState::Running if matches!(task.entry, Entry::Client) => {
+                "is no task in a sandbox but a client outside, which is attached to this node or may come back"
+                    .to_owned()
+            }
             state => format!("is {state}"),
         };
         Some(format!("{id} ({function}) is {}: it {why}", task.state))
@@ -135,7 +140,7 @@ impl Node {
         }
         let lacks = self.free.lacking(needs);
         if lacks.is_empty() {
-            let instances = self.instances.len();
+            let instances = self.sandboxes();
             return format!(
                 "waits in line behind {before} tasks of its kind; {instances} of {} sandboxes are alive",
                 self.limits.instances_max

@@ -65,6 +65,9 @@ impl Node {
             }
         }
         let Some(instance) = self.instances.remove(&id) else { return };
+        if matches!(instance.role, Role::Client) {
+            self.clients.attached_roots -= 1;
+        }
         self.return_resources(&instance);
         for handle in instance.handles.keys() {
             self.remove_edge(now, *handle, fx);

@@ -16,9 +16,11 @@ use crate::time::Time;
 use crate::value::Handle;
 use crate::work::StopReason;
 
+/// A sandbox, or what stands in its place: a client outside.
 pub(super) struct Instance {
     pub job: JobId,
-    pub component: ComponentId,
+    /// What runs in it; none: it is a client.
+    pub component: Option<ComponentId>,
     pub scope: Option<ActorId>,
     pub role: Role,
     /// Handles in its table, each kind once, with how many the guest has.
@@ -45,6 +47,8 @@ pub(super) enum Role {
     Task,
     Warm(ReuseKey),
     Actor(ActorId),
+    /// Not a sandbox: a client outside, which is the root of its job.
+    Client,
 }
 
 /// Tasks that may share a warm sandbox (contract T3): compared often, so hashed once.

@@ -10,6 +10,7 @@ use crate::node::{Node, TaskKey, TaskState};
 use crate::options::Lifetime;
 use crate::resources::Resources;
 use crate::value::{Argument, Handle};
+use crate::work::Entry;
 
 impl Node {
     /// Says what does not hold; none when all does.
@@ -123,7 +124,9 @@ impl Node {
     }
 
     fn broken_counts(&self) -> Option<String> {
-        let running = self.tasks.values().filter(|task| task.state == TaskState::Running).count();
+        let is_active =
+            |task: &&Task| task.state == TaskState::Running && !matches!(task.entry, Entry::Client);
+        let running = self.tasks.values().filter(is_active).count();
         if running != self.active_calls {
             return Some(format!("{running} calls are running and the books say {}", self.active_calls));
         }

@@ -20,7 +20,7 @@ use crate::work::{Entry, StopReason};
 pub struct JobSpec {
     /// Given by the head.
     pub job: JobId,
-    /// The main component.
+    /// The main component. Of a client's job: none, all zeros.
     pub component: ComponentId,
     /// What its root task runs.
     pub entry: RootEntry,
@@ -53,6 +53,11 @@ impl JobSpec {
             is_attached: false,
         }
     }
+
+    /// A job whose root is a client outside.
+    pub fn of_client(job: JobId) -> Self {
+        Self::new(job, ComponentId::NONE, RootEntry::Client)
+    }
 }
 
 /// What a job's root task runs.
@@ -62,6 +67,9 @@ pub enum RootEntry {
     Main(Vec<String>),
     /// An export of a plain component, as a WAVE expression.
     Invoke(String),
+    /// Nothing here: the root is a client outside, attached to this node, which owns on its behalf
+    /// (contract J3).
+    Client,
 }
 
 /// How a job ended.
@@ -114,7 +122,7 @@ pub(super) struct Job {
     pub recent_classes: [ClassKey; 4],
     /// Objects that its tasks have made, or will, and that are there.
     pub objects: u64,
-    root: Option<TaskKey>,
+    pub root: Option<TaskKey>,
     /// Tasks, sandboxes and actors that end with it.
     members: u64,
     /// Tasks, sandboxes and actors that a detached actor keeps.
@@ -205,20 +213,27 @@ impl Node {
         if self.jobs.contains_key(&id) {
             return Err(Error::new(ErrorCode::AlreadyExists, format!("{id} is here already")));
         }
+        let is_client = matches!(spec.entry, RootEntry::Client);
+        if is_client {
+            self.check_room_for_client()?;
+        }
         let (name, entry) = match &spec.entry {
             RootEntry::Main(arguments) => (Arc::from("main"), Entry::Main(arguments.as_slice().into())),
             RootEntry::Invoke(expression) => {
                 let expression: Arc<str> = expression.as_str().into();
                 (expression.clone(), Entry::Invoke(expression))
             }
+            RootEntry::Client => (Arc::from("client"), Entry::Client),
         };
+        // A client takes no memory of the node.
+        let memory = if is_client { Some(0) } else { spec.memory };
         let options = TaskOptions {
-            placement: Placement { cpus: Some(spec.cpus), memory: spec.memory, ..Placement::default() },
+            placement: Placement { cpus: Some(spec.cpus), memory, ..Placement::default() },
             retries: Retries { system: 0, application: 0, kinds: Vec::new() },
             ..TaskOptions::default()
         };
         let function = Function { component: spec.component, name };
-        let (deadline, is_attached) = (spec.deadline, spec.is_attached);
+        let (deadline, is_attached) = (spec.deadline, spec.is_attached || is_client);
         self.jobs.insert(id, Job::new(spec));
         let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
         let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
@@ -242,7 +257,10 @@ impl Node {
         if is_attached {
             self.bind_to_clients(now, id);
         }
-        self.admit(now, key, fx);
+        match is_client {
+            true => self.start_client(now, key),
+            false => self.admit(now, key, fx),
+        }
         self.schedule(now, fx);
         if is_attached {
             self.arm_timer(fx);

@@ -76,6 +76,8 @@ pub struct Limits {
     pub ahead_in_line_max: usize,
     /// Other nodes that are looked at for one task; where there are more, the next ones each time.
     pub nodes_looked_at_max: usize,
+    /// Clients outside that are roots of jobs here, at once.
+    pub clients_max: usize,
     /// How long the client that a job is bound to may be away before the job is stopped.
     pub client_grace: Duration,
     /// Messages that another node has not acknowledged above which it is given no further task.
@@ -132,6 +134,7 @@ impl Default for Limits {
             ahead_wait_max: Duration::from_millis(50),
             ahead_in_line_max: 4_096,
             nodes_looked_at_max: 64,
+            clients_max: 1_000,
             client_grace: Duration::from_secs(30),
             unacknowledged_messages_max: 100_000,
             spread_bytes_min: 4 << 20,

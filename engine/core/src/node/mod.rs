@@ -6,6 +6,7 @@
 
 mod actor;
 mod actor_calls;
+mod attached;
 mod cancel;
 mod class;
 mod clients;
@@ -188,7 +189,7 @@ pub struct Node {
     clients: clients::Clients,
     groups: groups::Groups,
     drain: drain::Drain,
-    /// Calls that are on a guest thread: not queued and not blocked.
+    /// Calls that are on a guest thread: not queued, not blocked, and not a client's.
     active_calls: usize,
     /// What tasks hold that run, and give back when they end or block.
     held_by_running: Resources,
@@ -270,9 +271,15 @@ impl Node {
         &self.labels
     }
 
-    /// The component that runs in a sandbox.
-    pub fn component_of(&self, instance: InstanceId) -> Option<ComponentId> {
-        self.instances.get(&instance).map(|instance| instance.component)
+    /// The component that runs in a sandbox, of which a guest means a function unless it names another.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when a client asks, which has none; TASK_CANCELLED when there is no such sandbox.
+    pub fn component_of(&self, from: Caller) -> Result<ComponentId, Error> {
+        match self.instances.get(&from.instance) {
+            Some(instance) => instance.component.ok_or_else(attached::no_component),
+            None => Err(spawn::not_served(from.task)),
+        }
     }
 
     /// The limits that bind here.

@@ -247,7 +247,7 @@ impl Node {
             }
             return false;
         }
-        let full = self.instances.len() >= self.limits.instances_max;
+        let full = self.sandboxes() >= self.limits.instances_max;
         if full && self.stopping.sandboxes == 0 {
             self.retire_oldest_warm(fx);
         }
@@ -268,19 +268,21 @@ impl Node {
         let class = &self.classes[task.class];
         let needs = class.needs.clone();
         let spec = class.spec.clone();
-        let call = Call {
+        let mut call = Call {
             task: task.id,
             attempt: task.attempt,
             entry: task.entry.clone(),
             arguments,
             returns: spec.options.returns,
             cpu_time: spec.options.cpu_time,
+            assigned: None,
         };
         if let Some(reuse) = &class.reuse
             && let Some(id) = self.warm.take(reuse)
         {
             let without_memory = Resources { memory: 0, ..Resources::clone(&needs) };
             self.free.take(&without_memory);
+            call.assigned = Some(needs.clone());
             task.instance = Some(id);
             if let Some(instance) = self.instances.get_mut(&id) {
                 instance.held = needs;
@@ -327,7 +329,7 @@ impl Node {
             id,
             Instance {
                 job: spec.job,
-                component: spec.function.component,
+                component: Some(spec.function.component),
                 scope: spec.scope,
                 role,
                 handles: IdMap::default(),
@@ -397,8 +399,8 @@ impl Node {
         if self.give_back_foreign(now, fx) {
             return true;
         }
-        // Their owners may end them at any time.
-        if self.peers.is_hosting() {
+        // Their owners, and clients outside, may end them at any time.
+        if self.peers.is_hosting() || self.clients.attached_roots > 0 {
             return false;
         }
         if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {
@@ -430,7 +432,7 @@ impl Node {
             } else {
                 what.join(" and ")
             },
-            self.instances.len(),
+            self.sandboxes(),
         );
         self.fail_task(now, key, Arc::new(Error::new(ErrorCode::Unschedulable, message)), fx);
         true

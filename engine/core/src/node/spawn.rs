@@ -128,10 +128,7 @@ impl Node {
         let key = self.task_index.get(&from.task).copied();
         match key {
             Some(key) if !stopping && self.tasks[key].instance == Some(from.instance) => Ok(key),
-            _ => Err(Error::new(
-                ErrorCode::TaskCancelled,
-                format!("{} is not being served any more: it was stopped", from.task),
-            )),
+            _ => Err(not_served(from.task)),
         }
     }
 
@@ -388,6 +385,11 @@ impl Node {
         self.failing.clear();
         self.failing.shrink_to(1024);
     }
+}
+
+/// Of a call that asks for something after it was stopped.
+pub(super) fn not_served(task: TaskId) -> Error {
+    Error::new(ErrorCode::TaskCancelled, format!("{task} is not being served any more: it was stopped"))
 }
 
 /// Of a handle to an object that was gone before the handle was made.

@@ -4,6 +4,8 @@
 //! used first, and in which order those that wait get it. Nobody waits for ever: a value that nothing
 //! can make room for goes straight to disk, and one that cannot come back is read from there.
 
+mod spill;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{IdMap, ObjectId, TaskId, WaitId};
 use crate::node::edges::{State, Waiter};
 use crate::node::moves::Moves;
-use crate::node::{Caller, Effect, Effects, Node, RemotePlace, TaskKey, TaskState};
+use crate::node::{Effect, Effects, Node, RemotePlace, TaskKey, TaskState};
 use crate::resources::bytes;
 use crate::time::Time;
 use crate::value::{Argument, Place, Residence, Value};
@@ -21,6 +23,8 @@ use crate::value::{Argument, Place, Residence, Value};
 const ROOM_ATTEMPTS_MAX: u32 = 4;
 /// Objects that are on their way back from disk at once.
 const RESTORES_MAX: usize = 16;
+/// Fetches without room that are passed over, for one that a guest waits for.
+const FETCH_LOOKAHEAD: usize = 64;
 
 /// A value that looks for room: the same ticket for every attempt.
 #[derive(Debug, Clone, Copy, Default)]
@@ -305,171 +309,6 @@ impl Node {
         }
     }
 
-    // ---- out ----
-
-    /// Writes out what lies above the mark, so that room is there before it is asked for.
-    fn spill_above_mark(&mut self, fx: &mut Effects) {
-        if !self.limits.spill {
-            return;
-        }
-        let percent = |percent: u64| self.limits.store_bytes_max.saturating_mul(percent) / 100;
-        let staying = self.storage.arena_bytes - self.storage.spilling_bytes;
-        if staying > percent(self.limits.spill_above_percent) {
-            let target = percent(self.limits.spill_above_percent.saturating_sub(SPILL_STEP_PERCENT));
-            self.spill(staying - target, fx);
-        }
-    }
-
-    /// Moves idle objects out until `wanted` bytes are free or about to be; how many will be.
-    fn spill(&mut self, wanted: u64, fx: &mut Effects) -> u64 {
-        let mut coming = 0;
-        let mut batch = Vec::new();
-        while coming < wanted {
-            let Some((_, id)) = self.storage.idle.pop_first() else { break };
-            let Some(record) = self.storage.records.get_mut(&id) else { continue };
-            coming += record.size;
-            if record.on_disk.is_some() {
-                self.evict(id);
-                continue;
-            }
-            record.whereabouts = Whereabouts::Spilling;
-            self.storage.spilling_bytes += record.size;
-            if let Some(value) = self.objects.get(&id).and_then(|object| object.state.value()) {
-                batch.push((id, value.place.clone()));
-            }
-        }
-        if !batch.is_empty() {
-            fx.push(Effect::Spill(batch));
-        }
-        coming
-    }
-
-    /// Forgets the copy in the arena of an object that has one on disk.
-    fn evict(&mut self, id: ObjectId) {
-        let Some(record) = self.storage.records.get_mut(&id) else { return };
-        let Some(place) = record.on_disk.clone() else { return };
-        record.whereabouts = Whereabouts::Spilled;
-        self.storage.arena_bytes -= record.size;
-        self.storage.spilled_bytes += record.size;
-        self.set_place(id, place);
-    }
-
-    fn set_place(&mut self, id: ObjectId, place: Place) {
-        if let Some(State::Ready(value)) = self.objects.get_mut(&id).map(|object| &mut object.state) {
-            value.place = place;
-        }
-    }
-
-    /// Objects of one `Effect::Spill` are on disk, or are not and why.
-    pub fn spilled(&mut self, now: Time, results: Vec<(ObjectId, Result<Place, Error>)>, fx: &mut Effects) {
-        for (id, result) in results {
-            let Some(record) = self.storage.records.get_mut(&id) else { continue };
-            if record.whereabouts != Whereabouts::Spilling {
-                continue;
-            }
-            record.whereabouts = Whereabouts::Arena;
-            let size = record.size;
-            self.storage.spilling_bytes -= size;
-            match result {
-                Ok(place) => {
-                    record.on_disk = Some(place);
-                    self.counters.objects_spilled += 1;
-                    self.counters.bytes_spilled += record.size;
-                    if !self.storage.pins.contains_key(&id) {
-                        self.evict(id);
-                    }
-                }
-                Err(error) => {
-                    self.note_failed_spill(now, size, &error);
-                    self.storage.failures += 1;
-                    self.storage.last_failure = Some(Arc::new(error));
-                    self.storage.set_idle(id);
-                    // Whoever waits for room hears why there is none.
-                    for (wait, _) in std::mem::take(&mut self.storage.rooms) {
-                        self.wait_over(wait);
-                    }
-                }
-            }
-        }
-        self.schedule(now, fx);
-    }
-
-    /// Where a value of the caller's goes for which the store had no room.
-    ///
-    /// # Errors
-    /// STORE_FULL when nothing is spilled here; OUT_OF_DISK, or whatever kept objects from being
-    /// written out.
-    pub fn make_room(
-        &mut self,
-        now: Time,
-        from: Caller,
-        ticket: &mut RoomTicket,
-        fx: &mut Effects,
-    ) -> Result<Room, Error> {
-        let key = self.serving(from)?;
-        if !self.limits.spill {
-            let error = self.store_full(ticket.size);
-            self.note_full_store(now, &error);
-            return Err(error);
-        }
-        if ticket.attempts == 0 {
-            ticket.failures_seen = self.storage.failures;
-        } else if self.storage.failures > ticket.failures_seen
-            && let Some(error) = &self.storage.last_failure
-        {
-            return Err(Error::clone(error));
-        }
-        ticket.attempts += 1;
-        if ticket.size > self.limits.store_bytes_max || ticket.attempts > ROOM_ATTEMPTS_MAX {
-            return Ok(Room::OnDisk);
-        }
-        if ticket.attempts > 1 {
-            // The sum says that it fits, and no piece is large enough.
-            self.spill(ticket.size, fx);
-        }
-        if let Fits::Never = self.fits_in_arena(ticket.size, fx) {
-            return Ok(Room::OnDisk);
-        }
-        let wait = self.new_wait(now, from.instance, key, Box::default(), 1, None, fx);
-        self.storage.rooms.push_back((wait, ticket.size));
-        self.schedule(now, fx);
-        Ok(Room::Wait(wait))
-    }
-
-    fn store_full(&self, size: u64) -> Error {
-        Error::new(
-            ErrorCode::StoreFull,
-            format!(
-                "a value of {} does not fit: {} of {} are in use, and this node has no place to spill to; drop references that are no longer needed, or start the node with a larger --store-memory or with a --spill-dir",
-                bytes(size),
-                bytes(self.storage.arena_bytes),
-                bytes(self.limits.store_bytes_max),
-            ),
-        )
-    }
-
-    /// Whether so much fits into the arena, now or once what is written out is gone; starts writing
-    /// out what is needed for that.
-    fn fits_in_arena(&mut self, size: u64, fx: &mut Effects) -> Fits {
-        let max = self.limits.store_bytes_max;
-        let free = max.saturating_sub(self.storage.arena_bytes);
-        if size <= free {
-            return Fits::Now;
-        }
-        let short = size - free;
-        let coming = self.storage.spilling_bytes;
-        if coming < short && self.limits.spill {
-            self.spill(short - coming, fx);
-        }
-        if size <= max.saturating_sub(self.storage.arena_bytes) {
-            Fits::Now
-        } else if self.storage.is_moving() {
-            Fits::Soon
-        } else {
-            Fits::Never
-        }
-    }
-
     // ---- back ----
 
     /// Says of an object that is wanted in memory whether it has to be fetched; if so, `waiter` is told
@@ -538,10 +377,12 @@ impl Node {
             self.storage.rooms.pop_front();
             self.wait_over(wait);
         }
-        while let Some(id) = self.storage.fetches.front().copied() {
+        // Those before have no room and are for tasks alone.
+        let mut at = 0;
+        while let Some(id) = self.storage.fetches.get(at).copied() {
             let Some(record) = self.storage.records.get(&id).filter(|r| r.whereabouts == Whereabouts::Wanted)
             else {
-                self.storage.fetches.pop_front();
+                self.storage.fetches.remove(at);
                 continue;
             };
             if self.storage.restoring >= RESTORES_MAX {
@@ -553,12 +394,21 @@ impl Node {
                 _ => self.fits_in_arena(size, fx),
             };
             match fits {
-                Fits::Now => self.restore(id, fx),
+                Fits::Now => {
+                    self.storage.fetches.remove(at);
+                    self.restore(id, fx);
+                }
                 Fits::Soon => break,
-                // Tasks wait for room as long as something runs that may give some up.
-                Fits::Never if self.active_calls > 0 && self.only_tasks_wait_for(id) => break,
+                // Tasks wait for room as long as something runs that may give some up, and guests that can
+                // read from disk do not wait behind them.
+                Fits::Never if self.active_calls > 0 && self.only_tasks_wait_for(id) => {
+                    at += 1;
+                    if at > FETCH_LOOKAHEAD {
+                        break;
+                    }
+                }
                 Fits::Never => {
-                    self.storage.fetches.pop_front();
+                    self.storage.fetches.remove(at);
                     if let Some(record) = self.storage.records.get_mut(&id) {
                         record.whereabouts = Whereabouts::Spilled;
                         record.returns_failed = 0;
@@ -577,7 +427,6 @@ impl Node {
     }
 
     fn restore(&mut self, id: ObjectId, fx: &mut Effects) {
-        self.storage.fetches.pop_front();
         let Some(record) = self.storage.records.get_mut(&id) else { return };
         let Some(place) = record.on_disk.clone() else { return };
         record.whereabouts = Whereabouts::Restoring;

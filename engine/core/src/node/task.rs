@@ -288,7 +288,8 @@ impl Node {
     pub(super) fn set_state(&mut self, key: TaskKey, state: TaskState) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let was = std::mem::replace(&mut task.state, state);
-        let (was_active, is_active) = (was == TaskState::Running, state == TaskState::Running);
+        let is_active = |state| state == TaskState::Running && !matches!(task.entry, Entry::Client);
+        let (was_active, is_active) = (is_active(was), is_active(state));
         self.active_calls -= usize::from(was_active);
         self.active_calls += usize::from(is_active);
         if task.is_ahead() {

@@ -226,7 +226,7 @@ impl Node {
             total: self.total.clone(),
             free: self.free.clone(),
             by_state,
-            instances: self.instances.len(),
+            instances: self.sandboxes(),
             idle_instances: self.warm.idle(),
             actors: self.actors.values().filter(|actor| !actor.is_dead()).count(),
             objects: self.objects.len(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::ids::{InstanceId, ObjectId, TaskId, WaitId};
 use crate::node::edges::{Object, State, Waiter};
+use crate::node::instance::Role;
 use crate::node::{Caller, Effect, Effects, Node, TaskKey, TaskState};
 use crate::resources::Quantity;
 use crate::time::Time;
@@ -193,13 +194,15 @@ impl Node {
             id,
             WaitRecord { instance, task, items, fail_fast: false, missing, timeout, over: false },
         );
-        let was_blocked = self.tasks[task].state == TaskState::Blocked;
-        self.set_state(task, TaskState::Blocked);
-        if let Some(holder) = self.instances.get_mut(&instance) {
+        let Some(holder) = self.instances.get_mut(&instance) else { return id };
+        holder.waits.push(id);
+        // What a client does meanwhile is not known: it goes on, and nothing is a deadlock that it may end.
+        if !matches!(holder.role, Role::Client) {
+            let was_blocked = self.tasks[task].state == TaskState::Blocked;
             holder.blocked += usize::from(!was_blocked);
-            holder.waits.push(id);
+            self.set_state(task, TaskState::Blocked);
+            self.lend_cpus(instance);
         }
-        self.lend_cpus(instance);
         id
     }
 
@@ -281,6 +284,16 @@ impl Node {
     pub(super) fn cpus_to_resume(&self, id: WaitId) -> Option<(TaskKey, Quantity)> {
         let wait = self.waits.get(&id)?;
         Some((wait.task, self.instances.get(&wait.instance)?.lent_cpus))
+    }
+
+    /// A client has given a wait up. Nothing when it is over.
+    pub fn give_up_wait(&mut self, id: WaitId) {
+        let of_client = |wait: &WaitRecord| {
+            self.instances.get(&wait.instance).is_some_and(|holder| matches!(holder.role, Role::Client))
+        };
+        if self.waits.get(&id).is_some_and(of_client) {
+            self.forget_wait(id);
+        }
     }
 
     /// Takes a wait out of every table.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
@@ -24,6 +25,7 @@ const UPLOAD_PAUSE: Duration = Duration::from_millis(100);
 /// The head of a cluster as clients see it.
 pub struct ClusterBackend(pub Arc<ClusterHead>);
 
+#[async_trait]
 impl Backend for ClusterBackend {
     fn node_id(&self) -> NodeId {
         self.0.id

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use engine_core::group::GroupMessage;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId};
 use engine_net::Replies;
@@ -22,6 +23,7 @@ pub struct ClusterService(pub Arc<ClusterHead>);
 
 type Messages = BoxStream<'static, Result<v1::NodeMessage, Error>>;
 
+#[async_trait]
 impl ClusterBackend for ClusterService {
     async fn connect(&self, mut messages: Messages) -> Result<Replies<v1::HeadMessage>, Error> {
         let first = messages.next().await.transpose()?.and_then(|message| message.message);
@@ -104,6 +106,7 @@ impl ClusterHead {
                 members: Vec::new(),
                 load_interval_ms: core.load_interval().as_millis() as u32,
                 head_id: self.id.to_string(),
+                departed_node_ids: core.latest_departed().map(|id| id.to_string()).collect(),
             };
             nodes.alive.insert(id, line);
             for known in std::mem::take(&mut join.peers) {

@@ -34,7 +34,7 @@ use tokio::sync::{Notify, watch};
 use crate::background::{self, Kind};
 use crate::cluster::memory::{Memory, Writer};
 use crate::cluster::records::{Restored, Starting};
-use crate::meta::{Embedded, MetaError, MetaStore};
+use crate::meta::{Embedded, MetaError, MetaStore, with_faults};
 use crate::service::Head;
 
 /// How a head is started.
@@ -160,7 +160,7 @@ impl ClusterHead {
             core.started(Clock::new().now());
             return Ok(Self::of(options, core, components, None));
         };
-        let mut store: Box<dyn MetaStore> = Box::new(Embedded::open(folder)?);
+        let mut store: Box<dyn MetaStore> = with_faults(Embedded::open(folder)?, folder);
         let restored = records::read(&mut *store, folder, options.identity.as_ref())?;
         let components = folder.join("components");
         let components = crate::Components::durable(components, options.component_store_bytes_max);

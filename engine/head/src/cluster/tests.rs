@@ -254,6 +254,8 @@ async fn who_was_declared_dead_stays_so() {
     let shown = ClusterBackend(head.clone()).get(StateKey::Node(node.id)).await.expect("it is shown");
     let Some(v1::view::View::Node(shown)) = shown.view else { panic!("it is a node") };
     assert_eq!(shown.state(), v1::NodeState::Dead);
+    let other = TestNode::start(2).await.join(&head).await.expect("it is welcome");
+    assert_eq!(other.departed, [node.id.to_string()], "it hears of whom others may still speak");
     head.close();
     // So is one that the head has forgotten to be dead, as it says who has welcomed it.
     drop(Embedded::open(folder.path()).and_then(|mut store| {

@@ -1,6 +1,7 @@
 //! Where the head's memory lies: a store of keys and values that takes many changes at once.
 
 mod embedded;
+mod faulty;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use engine_core::{Error, ErrorCode};
 
 pub use embedded::Embedded;
+pub(crate) use faulty::with_faults;
 
 /// Counts the transactions of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]

@@ -11,11 +11,11 @@ mod peer_port;
 mod peers;
 mod wire;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use engine_core::{ComponentId, Error, ErrorCode, JobId};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
@@ -36,6 +36,7 @@ pub use peer_port::PeerPort;
 pub use peers::{LineTask, PeerAddress, PeerEvents, Peers};
 
 /// What a node offers to the others and to its head, as `service Peer` documents it.
+#[async_trait]
 pub trait PeerBackend: Send + Sync + 'static {
     /// Packets and log lines have come.
     fn frame(&self, frame: v1::PeerFrame) -> Result<(), Error>;
@@ -47,20 +48,17 @@ pub trait PeerBackend: Send + Sync + 'static {
     fn progress(&self, job: JobId) -> v1::JobProgress;
 
     /// Starts a job with its root task on this node. The specification was checked.
-    fn start_job(
-        &self,
-        job: JobId,
-        spec: v1::JobSpec,
-    ) -> impl Future<Output = Result<v1::JobView, Error>> + Send;
+    async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error>;
 }
 
 /// What a head offers to nodes, as `service Cluster` documents it.
+#[async_trait]
 pub trait ClusterBackend: Send + Sync + 'static {
     /// A node's line. The answers end when the line does.
-    fn connect(
+    async fn connect(
         &self,
         messages: BoxStream<'static, Result<v1::NodeMessage, Error>>,
-    ) -> impl Future<Output = Result<Replies<v1::HeadMessage>, Error>> + Send;
+    ) -> Result<Replies<v1::HeadMessage>, Error>;
 
     /// The bytes of a component.
     fn component(&self, id: ComponentId) -> Result<Arc<[u8]>, Error>;

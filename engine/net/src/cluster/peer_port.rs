@@ -49,7 +49,7 @@ impl PeerPort {
     }
 
     /// Gives what comes to the backend, as long as it is run.
-    pub async fn run<B: PeerBackend>(self, backend: Arc<B>) {
+    pub async fn run(self, backend: Arc<dyn PeerBackend>) {
         let mut lines = JoinSet::new();
         let mut incoming = pin!(incoming(vec![Listener::Tcp(self.socket)], PEER_LINES_MAX));
         loop {
@@ -64,7 +64,7 @@ impl PeerPort {
 }
 
 /// Takes what comes on one line.
-async fn line<B: PeerBackend>(mut connection: Connection, node: NodeId, backend: Arc<B>) {
+async fn line(mut connection: Connection, node: NodeId, backend: Arc<dyn PeerBackend>) {
     let begun = tokio::time::timeout(CONNECT_TIMEOUT, begin(&mut connection, node)).await;
     let Ok(Some(from)) = begun else { return };
     let mut bytes = BytesMut::with_capacity(READ_BYTES);
@@ -132,6 +132,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
+    use async_trait::async_trait;
     use bytes::Bytes;
     use engine_core::node::{Load, Packet};
     use engine_core::{Error, JobId};
@@ -147,6 +148,7 @@ mod tests {
         logs: Mutex<Vec<String>>,
     }
 
+    #[async_trait]
     impl PeerBackend for Heard {
         fn frame(&self, frame: v1::PeerFrame) -> Result<(), Error> {
             self.logs.lock().extend(frame.logs.into_iter().map(|line| line.job_id));

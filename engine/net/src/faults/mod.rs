@@ -1,13 +1,14 @@
-//! Faults in what processes say to one another, for tests: requests and replies that are lost, lines that
-//! break, and what comes late, each at a rate.
+//! Faults in what processes say to one another and at their disks, for tests: requests and replies that are
+//! lost, lines that break, calls of a disk that fail, and what comes late, each at a rate.
 //!
-//! `ENGINE_TEST_RPC_FAULTS` says which, once, when a head or a node starts. A process makes the faults in
+//! `ENGINE_TEST_FAULTS` says which, once, when a head or a node starts. A process makes the faults in
 //! what it serves or takes in: in its gRPC methods, the packets and the bytes of other nodes, and at the head
 //! both ways of the nodes' lines. A build without debug assertions has none, and refuses the variable.
 //!
 //! A message on a line that lives is never lost alone, so a fault there is the end of that line: before the
 //! message is taken in (`request`), or right after (`reply`; of a request to the head, instead of its answer).
 
+mod disk;
 mod layer;
 mod line;
 mod names;
@@ -19,12 +20,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use disk::{DiskCall, are_installed, disk};
 pub(crate) use layer::FaultLayer;
 pub(crate) use line::{Frame, Unanswered, from_head, of_frame, to_head};
 pub(crate) use names::{BULK_CHUNK, BULK_REQUEST};
 
 /// The variable that says which faults there are.
-pub const VARIABLE: &str = "ENGINE_TEST_RPC_FAULTS";
+pub const VARIABLE: &str = "ENGINE_TEST_FAULTS";
 
 static INSTALLED: OnceLock<Faults> = OnceLock::new();
 

@@ -1,10 +1,13 @@
-//! What can be faulty, by name: gRPC methods as `Service.Method`, messages of lines as `Oneof.Message`.
+//! What can be faulty, by name: gRPC methods as `Service.Method`, messages of lines as `Oneof.Message`,
+//! calls of disks as `Disk.Call`.
 
 use engine_proto::methods::METHODS;
 use engine_proto::v1::{
     GroupMessage, GroupNotice, HeadMessage, NodeMessage, NodeRequest, PeerMessage, group_message,
     group_notice, head_message, node_message, node_request, peer_message,
 };
+
+use super::disk::DISK_CALLS;
 
 /// A packet of another node, whatever is in it.
 pub(super) const PACKET: &str = "PeerFrame.Packet";
@@ -44,7 +47,15 @@ messages!(PEER_MESSAGES, peer_message: peer_message::Message as "PeerMessage",
 /// All names.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
     let methods = METHODS.iter().map(|method| method.name);
-    let lists = [NODE_MESSAGES, NODE_REQUESTS, HEAD_MESSAGES, GROUP_MESSAGES, GROUP_NOTICES, PEER_MESSAGES];
+    let lists = [
+        NODE_MESSAGES,
+        NODE_REQUESTS,
+        HEAD_MESSAGES,
+        GROUP_MESSAGES,
+        GROUP_NOTICES,
+        PEER_MESSAGES,
+        DISK_CALLS,
+    ];
     let others = [PACKET, BULK_REQUEST, BULK_CHUNK];
     methods.chain(lists.into_iter().flatten().copied()).chain(others)
 }

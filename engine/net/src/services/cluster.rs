@@ -20,12 +20,12 @@ use crate::cluster::ClusterBackend;
 use crate::faults::{self, Unanswered};
 
 /// Takes nodes in.
-pub(crate) struct ClusterService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct ClusterService {
+    pub(crate) backend: Arc<dyn ClusterBackend>,
     pub(crate) stopping: CancellationToken,
 }
 
-impl<B: ClusterBackend> ClusterService<B> {
+impl ClusterService {
     fn component(&self, request: &ComponentRequest) -> Result<Replies<ComponentChunk>, Error> {
         let bytes = self.backend.component(component_id(&request.digest)?)?;
         let chunk = move |at: usize| {
@@ -58,7 +58,7 @@ async fn said_by(peer: Peer, mut messages: Messages) -> Result<Messages, Error> 
 }
 
 #[tonic::async_trait]
-impl<B: ClusterBackend> Cluster for ClusterService<B> {
+impl Cluster for ClusterService {
     type JoinStream = StatusStream<HeadMessage>;
     type ComponentStream = StatusStream<ComponentChunk>;
 

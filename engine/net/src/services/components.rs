@@ -18,14 +18,14 @@ use crate::backend::Backend;
 use crate::limits::{UPLOAD_IDLE_MAX, UPLOADS_MAX};
 
 /// Takes components in.
-pub(crate) struct ComponentsService<B> {
-    backend: Arc<B>,
+pub(crate) struct ComponentsService {
+    backend: Arc<dyn Backend>,
     /// Each permit stands for up to COMPONENT_BYTES_MAX of memory.
     uploads: Semaphore,
 }
 
-impl<B: Backend> ComponentsService<B> {
-    pub(crate) fn new(backend: Arc<B>) -> Self {
+impl ComponentsService {
+    pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
         Self { backend, uploads: Semaphore::new(UPLOADS_MAX) }
     }
 
@@ -43,7 +43,7 @@ impl<B: Backend> ComponentsService<B> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> Components for ComponentsService<B> {
+impl Components for ComponentsService {
     async fn has(&self, request: Request<HasRequest>) -> Result<Response<HasResponse>, Status> {
         answer(self.missing(request.into_inner()).await)
     }

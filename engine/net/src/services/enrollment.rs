@@ -9,12 +9,12 @@ use super::answer;
 use crate::cluster::EnrollmentBackend;
 
 /// Gives nodes their certificates.
-pub(crate) struct EnrollmentService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct EnrollmentService {
+    pub(crate) backend: Arc<dyn EnrollmentBackend>,
 }
 
 #[tonic::async_trait]
-impl<B: EnrollmentBackend> Enrollment for EnrollmentService<B> {
+impl Enrollment for EnrollmentService {
     async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<EnrollResponse>, Status> {
         let peer = caller(&request);
         answer(self.backend.enroll(peer, request.into_inner()))

@@ -9,12 +9,12 @@ use super::answer;
 use crate::backend::Backend;
 
 /// Says who we are, to those we understand.
-pub(crate) struct HandshakeService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct HandshakeService {
+    pub(crate) backend: Arc<dyn Backend>,
 }
 
 #[tonic::async_trait]
-impl<B: Backend> Handshake for HandshakeService<B> {
+impl Handshake for HandshakeService {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
         answer(version::check(request.get_ref().protocol).map(|()| HelloResponse {
             protocol: version::PROTOCOL,

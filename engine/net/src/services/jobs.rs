@@ -14,12 +14,12 @@ use crate::backend::{Backend, LogsQuery, Replies, WatchQuery};
 use crate::check;
 
 /// Starts jobs and follows them.
-pub(crate) struct JobsService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct JobsService {
+    pub(crate) backend: Arc<dyn Backend>,
     pub(crate) stopping: CancellationToken,
 }
 
-impl<B: Backend> JobsService<B> {
+impl JobsService {
     async fn submit(&self, request: SubmitRequest) -> Result<JobView, Error> {
         let spec = request.spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
         check::job_spec(&spec)?;
@@ -42,7 +42,7 @@ impl<B: Backend> JobsService<B> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> Jobs for JobsService<B> {
+impl Jobs for JobsService {
     type WatchStream = StatusStream<JobEvent>;
     type LogsStream = StatusStream<LogBatch>;
 

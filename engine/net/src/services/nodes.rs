@@ -11,11 +11,11 @@ use crate::backend::Backend;
 use crate::check;
 
 /// Changes which nodes there are.
-pub(crate) struct NodesService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct NodesService {
+    pub(crate) backend: Arc<dyn Backend>,
 }
 
-impl<B: Backend> NodesService<B> {
+impl NodesService {
     async fn drain(&self, request: DrainRequest) -> Result<DrainResponse, Error> {
         let negative = || Error::invalid_argument("the deadline is negative");
         let deadline = request.deadline.as_ref().map(|span| std_duration(span).ok_or_else(negative));
@@ -24,7 +24,7 @@ impl<B: Backend> NodesService<B> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> Nodes for NodesService<B> {
+impl Nodes for NodesService {
     async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
         answer(self.drain(request.into_inner()).await)
     }

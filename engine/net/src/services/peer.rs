@@ -10,12 +10,12 @@ use crate::check;
 use crate::cluster::PeerBackend;
 
 /// Answers what other nodes and the head ask.
-pub(crate) struct PeerService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct PeerService {
+    pub(crate) backend: Arc<dyn PeerBackend>,
 }
 
 #[tonic::async_trait]
-impl<B: PeerBackend> Peer for PeerService<B> {
+impl Peer for PeerService {
     async fn grants(&self, request: Request<GrantsRequest>) -> Result<Response<JobGrants>, Status> {
         answer(check::id(&request.get_ref().job_id).and_then(|job| self.backend.grants(job)))
     }

@@ -14,11 +14,11 @@ use crate::backend::Backend;
 use crate::check;
 
 /// Reads the state.
-pub(crate) struct StateService<B> {
-    pub(crate) backend: Arc<B>,
+pub(crate) struct StateService {
+    pub(crate) backend: Arc<dyn Backend>,
 }
 
-impl<B: Backend> StateService<B> {
+impl StateService {
     async fn list(&self, request: ListRequest) -> Result<ListResponse, Error> {
         let kind = request.kind();
         if kind == Kind::Unspecified {
@@ -30,7 +30,7 @@ impl<B: Backend> StateService<B> {
 }
 
 #[tonic::async_trait]
-impl<B: Backend> State for StateService<B> {
+impl State for StateService {
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         answer(self.list(request.into_inner()).await)
     }

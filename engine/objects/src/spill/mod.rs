@@ -92,8 +92,11 @@ impl Spill {
     }
 }
 
-/// The target that the options name.
-pub(crate) fn open_target(folder: &Path) -> Result<Arc<dyn SpillTarget>, Error> {
+/// The target that [`SpillOptions::folder`] names.
+///
+/// # Errors
+/// INVALID_ARGUMENT when it cannot be used; UNSUPPORTED for S3 in a build without.
+pub fn open_target(folder: &Path) -> Result<Arc<dyn SpillTarget>, Error> {
     if let Some(url) = folder.to_str().filter(|text| text.starts_with("s3://")) {
         return open_s3(url);
     }

@@ -184,6 +184,7 @@ pub(crate) fn node_with(
         arguments,
         returns: Returns::Fixed(guest.2),
         cpu_time: None,
+        assigned: None,
     };
     let start = Start {
         instance: InstanceId(0),

@@ -173,6 +173,7 @@ async fn enter(
                     let arguments = (invocation, name.to_string(), arguments);
                     called(accessor, program.call, task, arguments).await.map(|(result,)| result)
                 }
+                Entry::Client => Err(crate::errors::no_client().into()),
             };
             (index, accessor.with(|mut access| access.data_mut().served(&call, index, returned)))
         }

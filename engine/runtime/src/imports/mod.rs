@@ -29,4 +29,4 @@ pub(crate) const OBJECTS: &str = "engine:compute/objects@0.1.0";
 
 pub(crate) use direct::{add_objects, add_types, answer, linked_by_hand};
 pub(crate) use types::too_much_returned;
-pub(crate) use waiting::timed_out;
+pub use waiting::{check_wait, ready_indexes, timed_out};

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use engine_core::ids::IdSet;
 use engine_core::{Error, Handle};
 use wasmtime::component::Resource;
 
@@ -13,6 +12,7 @@ use crate::guest::Guest;
 use crate::handles::{ObjectHandle, WriterHandle};
 use crate::host::{Caller, Until, Waitable};
 use crate::imports::linked_by_hand;
+use crate::imports::waiting::{check_wait, ready_indexes};
 use crate::values::codec_from_guest;
 use crate::writing::{Bounds, Writing, Written};
 
@@ -44,14 +44,10 @@ impl Guest {
         items: Vec<wit::Waitable>,
         num_ready: u32,
     ) -> Result<Vec<Waitable>, HostError> {
-        let mut seen = IdSet::default();
         let mut waitables = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
-            let (waitable, key) = match item {
-                wit::Waitable::Object(object) => {
-                    let object = self.handles.object(&object)?;
-                    (Waitable::Object(object), Handle::Object(object))
-                }
+            waitables.push(match item {
+                wit::Waitable::Object(object) => Waitable::Object(self.handles.object(&object)?),
                 wit::Waitable::NextOf(task) => {
                     let entry = self.handles.task(&task)?;
                     if entry.outputs.is_some() {
@@ -61,35 +57,17 @@ impl Guest {
                         ))
                         .into());
                     }
-                    (Waitable::NextOf(entry.task), Handle::Stream(entry.task))
+                    Waitable::NextOf(entry.task)
                 }
-            };
-            if !seen.insert(key) {
-                return Err(Error::invalid_argument(format!(
-                    "wait: the item at index {index} is there twice; each may be waited for once"
-                ))
-                .into());
-            }
-            waitables.push(waitable);
+            });
         }
-        if !waitables.is_empty() && (num_ready == 0 || num_ready as usize > waitables.len()) {
-            return Err(Error::invalid_argument(format!(
-                "wait: num_ready is {num_ready}; with {} items it is at least 1 and at most {}",
-                waitables.len(),
-                waitables.len()
-            ))
-            .into());
-        }
+        check_wait(&waitables, num_ready)?;
         Ok(waitables)
     }
 
     /// The indexes of those that are ready, at most `num_ready`.
     pub(crate) fn ready_indexes(&self, waitables: &[Waitable], num_ready: u32) -> Vec<u32> {
-        let ready = (0u32..)
-            .zip(waitables)
-            .filter(|(_, item)| self.host.is_waitable_ready(self.caller(), **item))
-            .map(|(index, _)| index);
-        ready.take(num_ready as usize).collect()
+        ready_indexes(&*self.host, self.caller(), waitables, num_ready)
     }
 }
 

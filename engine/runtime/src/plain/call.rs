@@ -37,6 +37,7 @@ pub(crate) async fn enter(
                 offered(info)
             ),
         ))),
+        Entry::Client => Served::Alive(Err(crate::errors::no_client())),
     }
 }
 

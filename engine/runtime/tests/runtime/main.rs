@@ -90,6 +90,7 @@ impl Bench {
             arguments: Vec::new(),
             returns: Returns::Fixed(0),
             cpu_time: None,
+            assigned: None,
         }
     }
 

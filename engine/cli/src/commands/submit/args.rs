@@ -13,6 +13,7 @@ Examples:
   engine submit hello.wasm -- Ada                      its main, with an argument
   engine submit add.wasm --invoke 'add(1, 2)'          one of its functions, in WAVE
   engine submit guest-examples/pi                      a crate: built first
+  engine submit squares.py -- 10                       a Python program
   engine submit words.wasm --dir ./texts::/texts:ro --env LANG -- /texts
   engine submit main.wasm --with math=math.wasm        a job of several components
   engine submit pi.wasm --engine-cpus 4                an own engine with 4 CPUs
@@ -35,7 +36,7 @@ Exit status: 0 the job succeeded, 1 it failed or was stopped, 2 the command was 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Submit {
-    /// A component, or the folder of a crate that makes one
+    /// A component, the folder of a crate that makes one, or a Python program
     pub(crate) module: PathBuf,
     /// Call this function instead of main: add(1, 2)
     #[arg(long, value_name = "EXPR", conflicts_with = "arguments")]

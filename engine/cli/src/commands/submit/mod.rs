@@ -3,6 +3,7 @@
 mod args;
 mod follow;
 mod module;
+mod python;
 mod spec;
 
 pub(crate) use args::Submit;

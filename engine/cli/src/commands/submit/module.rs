@@ -4,7 +4,7 @@ use std::path::Path;
 
 use engine_toolchain::{BuildOptions, Kind, Progress};
 
-use super::Submit;
+use super::{Submit, python};
 use crate::commands::build;
 use crate::failure::Failure;
 
@@ -20,7 +20,17 @@ pub(super) struct Module {
 
 /// The main component and those that it comes with.
 pub(super) fn load_all(args: &Submit) -> Result<Vec<Module>, Failure> {
-    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: load(&args.module)? }];
+    if python::is_program(&args.module) && args.invoke.is_some() {
+        return Err(Failure::Usage(format!(
+            "--invoke calls a function of a component, and {} is a Python program: it is run from its first line",
+            args.module.display()
+        )));
+    }
+    let main = match python::is_program(&args.module) {
+        true => load(&python::runner()?)?,
+        false => load(&args.module)?,
+    };
+    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: main }];
     for (name, path) in &args.with {
         if modules.iter().any(|module| module.name == *name) {
             return Err(Failure::Usage(format!(
@@ -47,7 +57,8 @@ fn load(path: &Path) -> Result<Vec<u8>, Failure> {
              `engine build {shown} -o component.wasm`"
         ))),
         Kind::NotWasm => Err(Failure::Usage(format!(
-            "{shown} is not WebAssembly: give a component, or the folder of a crate that makes one"
+            "{shown} is not WebAssembly: give a component, the folder of a crate that makes one, or a Python program \
+             (.py)"
         ))),
     }
 }

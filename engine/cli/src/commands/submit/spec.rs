@@ -6,8 +6,8 @@ use engine_client::ComponentId;
 use engine_client::messages::{Directory, JobComponent, JobLimits, JobSpec, MainEntry, job_spec};
 use engine_proto::convert::{digest, duration};
 
-use super::Submit;
 use super::module::MAIN;
+use super::{Submit, python};
 use crate::failure::Failure;
 use crate::parse::DirectoryArg;
 
@@ -15,6 +15,9 @@ use crate::parse::DirectoryArg;
 pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Result<JobSpec, Failure> {
     let entry = match &args.invoke {
         Some(expression) => job_spec::Entry::Invoke(expression.clone()),
+        None if python::is_program(&args.module) => {
+            job_spec::Entry::Run(MainEntry { arguments: python::arguments(&args.module, &args.arguments)? })
+        }
         None => job_spec::Entry::Run(MainEntry { arguments: args.arguments.clone() }),
     };
     let components = components

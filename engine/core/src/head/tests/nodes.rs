@@ -74,6 +74,26 @@ fn who_joins_hears_of_the_others_and_they_of_it() {
     );
 }
 
+/// A node that joins late is given work by others that have not heard of a death: of a job whose root the dead
+/// node had it would never hear the end.
+// contract: H3, J2
+#[test]
+fn who_joins_hears_which_nodes_died_before() {
+    let (mut head, nodes) = heads_and_nodes();
+    let mut fx = Vec::new();
+    assert_eq!(head.latest_departed().count(), 0);
+    head.node_leaves(Time(1), nodes[1], "it was told to", &mut fx);
+    head.node_leaves(Time(2), nodes[0], "it was told to", &mut fx);
+    assert_eq!(head.latest_departed().collect::<Vec<_>>(), [nodes[0], nodes[1]]);
+    let mut ids = IdGenerator::new([7; 16]);
+    for _ in 0..300 {
+        let node = ids.node();
+        head.node_joins(Time(3), info(node), &mut fx).expect("room");
+        head.node_leaves(Time(3), node, "it was told to", &mut fx);
+    }
+    assert_eq!(head.latest_departed().count(), 256, "a joining node is not told without bound");
+}
+
 /// What who joins is told of those who are there.
 fn joined(head: &Head) -> String {
     let ids: Vec<String> = head.nodes().map(|(info, _)| info.id.to_string()).collect();

@@ -31,7 +31,7 @@ impl Node {
             self.make_memory_for(class, fx);
             return false;
         }
-        let full = self.instances.len() >= self.limits.instances_max;
+        let full = self.sandboxes() >= self.limits.instances_max;
         if full && self.stopping.sandboxes == 0 {
             self.retire_oldest_warm(fx);
         }

@@ -41,7 +41,9 @@ impl Node {
             return Err(Error::new(ErrorCode::ActorDied, format!("{actor} is gone, with its node")));
         };
         let instance = &self.instances[&from.instance];
-        let (job, scope, component) = (instance.job, instance.scope, instance.component);
+        let (job, scope) = (instance.job, instance.scope);
+        // What is called is the actor's: this only says who calls.
+        let component = instance.component.unwrap_or(ComponentId::NONE);
         let function = Function { component, name: method.clone() };
         let none = Retries { system: 0, application: 0, kinds: Vec::new() };
         let task_options = TaskOptions { returns: options.returns, retries: none, ..TaskOptions::default() };

@@ -89,8 +89,6 @@ pub(super) struct Peers {
     waiting: VecDeque<(Time, TaskKey)>,
     /// How many tasks are in line here that were given ahead.
     pub ahead_in_line: usize,
-    /// A session is to be looked at, and the timer was not armed for it.
-    is_timer_set: bool,
     /// Nodes that have got room.
     news: choose::News,
     /// Where the next look for a node begins.
@@ -285,7 +283,6 @@ impl Node {
         if peer.session.held() == 1 {
             let next = peer.session.next_timer();
             self.peers.set_timer(to, next);
-            self.peers.is_timer_set = true;
         }
         number
     }
@@ -294,12 +291,10 @@ impl Node {
     pub fn flush(&mut self, now: Time, fx: &mut Effects) {
         self.flush_groups(fx);
         self.flush_runs(fx);
-        let next = self.peers.next_timer();
         self.tell_of_room(now);
         self.look_whether_asking(now, fx);
         self.look_whether_drained(now, fx);
-        let is_set = std::mem::take(&mut self.peers.is_timer_set) || self.peers.next_timer() != next;
-        if self.peers.outbox.is_empty() && !is_set {
+        if self.peers.outbox.is_empty() && self.peers.next_timer() == self.timers.peers {
             return;
         }
         for to in std::mem::take(&mut self.peers.outbox) {

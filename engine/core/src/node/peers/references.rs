@@ -346,8 +346,8 @@ impl Node {
         }
     }
 
-    /// Of an object whose job has ended, which another node held until now: what is left may hold itself.
-    pub(super) fn look_for_cycles(&mut self, handle: Handle) {
+    /// Of an object whose job has ended, which somebody held until now: what is left may hold itself.
+    pub(in crate::node) fn look_for_cycles(&mut self, handle: Handle) {
         let Handle::Object(id) = handle else { return };
         let Some(job) = self.objects.get(&id).map(|object| object.job) else { return };
         if self.jobs.get(&job).is_none_or(Job::is_ending) && !self.ended_jobs.contains(&job) {

@@ -419,7 +419,39 @@ impl World {
         let job = spec.job;
         let root = self.event(|node, now, fx| node.submit_job(now, spec, fx)).expect("a new job");
         self.roots.insert(job, root);
+        if let Some(client) = self.node.client_of(job) {
+            self.attach(job, client);
+        }
         root
+    }
+
+    /// Starts a job whose root is a client outside, attached to the node.
+    pub fn client(&mut self) -> Caller {
+        let job = self.ids.job();
+        let root = self.submit_spec(JobSpec::of_client(job));
+        self.event(|node, _, _| node.client_attached(job));
+        self.caller(root)
+    }
+
+    /// A client stands where a sandbox would that runs its job's root.
+    fn attach(&mut self, job: JobId, client: Caller) {
+        let Caller { instance, task } = client;
+        let sandbox =
+            Sandbox { job, life: Life::Task, assigned: Arc::default(), calls: Vec::new(), served: 0 };
+        self.sandboxes.insert(instance, sandbox);
+        let (arguments, returns) = (Vec::new(), Returns::Fixed(1));
+        self.begin(
+            instance,
+            Call {
+                task,
+                attempt: 0,
+                entry: Entry::Client,
+                arguments,
+                returns,
+                cpu_time: None,
+                assigned: None,
+            },
+        );
     }
 
     /// Ends every job, and checks that nothing of them is left.

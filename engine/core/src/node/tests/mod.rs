@@ -7,6 +7,7 @@ mod cluster;
 mod actor_end;
 mod actor_order;
 mod actor_restart;
+mod attached;
 mod blocking;
 mod cancel;
 mod clients;

@@ -34,6 +34,21 @@ fn a_fresh_sandbox_for_every_task_by_default() {
     world.end();
 }
 
+// contract: T3, T5
+#[test]
+fn a_warm_sandbox_is_told_what_each_of_its_tasks_was_given() {
+    let mut world = World::with_cpus(4);
+    let root = world.job();
+    let first = run(&mut world, root, warm());
+    let mut two = warm();
+    two.placement.cpus = Some(crate::resources::Quantity::units(2));
+    let task = world.spawn(root, &[], two);
+    let (instance, call) = &world.running[&task];
+    assert_eq!(*instance, first);
+    assert_eq!(call.assigned.as_ref().map(|assigned| assigned.cpus.as_f64()), Some(2.0));
+    world.end();
+}
+
 // contract: T3
 #[test]
 fn a_warm_sandbox_serves_many_tasks_of_the_same_kind() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_net::cluster::{ClusterBackend as _, PeerBackend};
@@ -31,6 +32,7 @@ fn not_here<T>() -> Result<T, Error> {
     Err(Error::new(ErrorCode::NotFound, "this node has nothing of the kind"))
 }
 
+#[async_trait]
 impl PeerBackend for Served {
     fn frame(&self, _: v1::PeerFrame) -> Result<(), Error> {
         Ok(())
@@ -64,6 +66,7 @@ impl PeerBackend for Served {
     }
 }
 
+#[async_trait]
 impl Backend for Served {
     fn node_id(&self) -> NodeId {
         self.0
@@ -138,6 +141,8 @@ pub(super) struct TestNode {
 pub(super) struct TestLine {
     say: UnboundedSender<Result<v1::NodeMessage, Error>>,
     replies: Replies<v1::HeadMessage>,
+    /// Who was no member any more when it joined.
+    pub departed: Vec<String>,
 }
 
 impl TestNode {
@@ -199,9 +204,10 @@ impl TestNode {
         let message = v1::NodeMessage { message: Some(node_message::Message::Join(join)) };
         say.unbounded_send(Ok(message)).expect("it is heard");
         let replies = ClusterService(head.clone()).connect(messages.boxed()).await?;
-        let mut line = TestLine { say, replies };
+        let mut line = TestLine { say, replies, departed: Vec::new() };
         let head_message::Message::Welcome(welcome) = line.next().await else { panic!("it is first") };
         *self.welcomed_by.lock() = welcome.head_id;
+        line.departed = welcome.departed_node_ids;
         Ok(line)
     }
 }

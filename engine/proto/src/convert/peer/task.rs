@@ -151,6 +151,8 @@ fn entry(entry: &Entry) -> v1::remote_task::Entry {
         Entry::Run(text) => Wire::Run(text.to_string()),
         Entry::Create(text) => Wire::Create(text.to_string()),
         Entry::Method(text) => Wire::Method(text.to_string()),
+        // A client stays where it is attached, so this is never sent; whoever got it would find no function.
+        Entry::Client => Wire::Run(String::new()),
     }
 }
 

@@ -85,19 +85,36 @@ fn they_go_with_the_last_detached_actor_of_their_job() {
     }
 }
 
+/// Such objects of a job that has ended, of which another job holds the first.
+fn held_by_another(cluster: &mut Cluster) -> (Caller, [ObjectId; 2]) {
+    let root = cluster.job(0);
+    let job = cluster.worlds[0].job_of(root);
+    let objects = cycle(cluster, root);
+    let other = cluster.job(0);
+    cluster.worlds[0].acquire(other, Handle::Object(objects[0]));
+    stop(cluster, job);
+    assert_eq!(exist(cluster, objects), [true, true]);
+    (other, objects)
+}
+
 // contract: O6, J2
 #[test]
 fn they_go_with_the_last_other_job_that_held_one_of_them() {
     let mut cluster = Cluster::new(&[1, 1]);
-    let root = cluster.job(0);
-    let job = cluster.worlds[0].job_of(root);
-    let objects = cycle(&mut cluster, root);
-    let other = cluster.job(0);
-    cluster.worlds[0].acquire(other, Handle::Object(objects[0]));
-    stop(&mut cluster, job);
-    assert_eq!(exist(&cluster, objects), [true, true]);
+    let (other, objects) = held_by_another(&mut cluster);
     let job = cluster.worlds[0].job_of(other);
     stop(&mut cluster, job);
+    assert_eq!(exist(&cluster, objects), [false, false]);
+    cluster.end();
+}
+
+// contract: O6, J2
+#[test]
+fn they_go_when_another_job_lets_go_of_one_of_them_and_goes_on() {
+    let mut cluster = Cluster::new(&[1, 1]);
+    let (other, objects) = held_by_another(&mut cluster);
+    cluster.worlds[0].release(other, Handle::Object(objects[0]));
+    cluster.settle();
     assert_eq!(exist(&cluster, objects), [false, false]);
     cluster.end();
 }

@@ -109,6 +109,10 @@ impl Simulation {
         if jobs >= 3 {
             return;
         }
+        if self.random.once_in(4) {
+            self.world.client();
+            return;
+        }
         let cpus = Quantity(self.random.of([0, 0, 0, 10_000]));
         let quota = self.random.of([None, None, Some(10)]);
         self.world.submit(cpus, quota);

@@ -149,11 +149,12 @@ impl Simulation {
         }
     }
 
-    /// Nodes that a node knows, and that the head knows to be dead.
+    /// Nodes that a node knows, and that the head knows to be dead; and the latest of these, which it may not know.
     pub(super) fn known_dead(&self, index: usize) -> Vec<NodeId> {
         let known = self.cluster.worlds[index].node.members();
         let known = known.iter().map(|(info, _)| info.id);
-        known.filter(|id| self.head.check_join(*id).is_err()).collect()
+        let known = known.filter(|id| self.head.check_join(*id).is_err());
+        known.chain(self.head.latest_departed()).collect()
     }
 
     /// A node begins a new line, on which it first hears who is not a member any more.

@@ -270,7 +270,10 @@ impl Simulation {
         let running: usize = self.alive().iter().map(|index| self.cluster.worlds[*index].roots.len()).sum();
         let Some(index) = self.random.pick(&self.alive()) else { return };
         if running < 6 {
-            self.cluster.worlds[index].submit(Quantity::ZERO, None);
+            match self.random.once_in(4) {
+                true => drop(self.cluster.worlds[index].client()),
+                false => drop(self.cluster.worlds[index].submit(Quantity::ZERO, None)),
+            }
         }
     }
 

@@ -1,0 +1,373 @@
+//! A session: one job whose root is this process.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use engine_agent::Options;
+use engine_core::node::Waitable;
+use engine_core::{Error, ErrorCode};
+use engine_embedded::Embedded;
+use engine_proto::v1;
+use parking_lot::Mutex;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyListMethods, PySequence, PyTuple, PyType};
+use tokio::runtime::Runtime;
+
+use crate::errors::raised;
+use crate::handles::{Actor, Object, PlacementGroup, Task};
+use crate::options;
+use crate::shared::{Shared, block_on, timeout};
+use crate::values::{arguments_from_python, value_from_python, value_to_python};
+
+/// Threads of the engine's own, beside those that guests run on.
+const ENGINE_THREADS: usize = 2;
+
+/// One job whose root is this process.
+#[pyclass(frozen, module = "engine._native")]
+pub(crate) struct Session {
+    shared: Arc<Shared>,
+    component: Option<String>,
+    tenant: String,
+    owned: Mutex<Option<Owned>>,
+}
+
+/// What ends with the session.
+struct Owned {
+    runtime: Runtime,
+    embedded: Embedded,
+    logs: Option<JoinHandle<()>>,
+}
+
+impl Owned {
+    /// Ends the job, and the engine with it.
+    fn end(self, shared: &Shared) {
+        let Self { runtime, embedded, logs } = self;
+        runtime.block_on(async {
+            shared.client.end().await;
+            // The last lines come before the end does.
+            if let Some(logs) = logs {
+                drop(tokio::task::spawn_blocking(move || logs.join()).await);
+            }
+            embedded.shutdown().await;
+        });
+        runtime.shutdown_background();
+    }
+}
+
+/// What a session is started with.
+struct Asked {
+    components: Vec<(String, PathBuf)>,
+    spec: v1::JobSpec,
+    options: Options,
+}
+
+#[pymethods]
+impl Session {
+    /// An engine in this process.
+    #[staticmethod]
+    #[pyo3(signature = (components, *, num_cpus=None, num_gpus=None, resources=None, memory=None,
+        store_memory=None, spill_dir=None, namespace=None, name=None, env=None, task_memory=None, on_log=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn embedded(
+        py: Python<'_>,
+        components: HashMap<String, PathBuf>,
+        num_cpus: Option<f64>,
+        num_gpus: Option<f64>,
+        resources: Option<HashMap<String, f64>>,
+        memory: Option<u64>,
+        store_memory: Option<u64>,
+        spill_dir: Option<PathBuf>,
+        namespace: Option<String>,
+        name: Option<String>,
+        env: Option<HashMap<String, String>>,
+        task_memory: Option<u64>,
+        on_log: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let mut options = Options::detect();
+        options.data_dir = engine_embedded::data_dir();
+        if let Some(cpus) = num_cpus {
+            options.cpus = options::quantity(cpus, "CPUs")?;
+        }
+        if let Some(gpus) = num_gpus {
+            options.gpus = options::quantity(gpus, "GPUs")?;
+        }
+        for (name, units) in resources.unwrap_or_default() {
+            let quantity = options::quantity(units, &name)?;
+            options.resources.push((name, quantity));
+        }
+        options.memory_bytes = memory.unwrap_or(options.memory_bytes);
+        options.store_bytes_max = store_memory.unwrap_or(options.store_bytes_max);
+        options.spill_folder = engine_embedded::spill_folder(spill_dir, &options);
+        let spec = v1::JobSpec {
+            name: name.unwrap_or_default(),
+            namespace: namespace.unwrap_or_default(),
+            entry: Some(v1::job_spec::Entry::Client(v1::ClientEntry {})),
+            env: env.unwrap_or_default().into_iter().collect(),
+            limits: Some(v1::JobLimits { task_memory_bytes: task_memory, ..v1::JobLimits::default() }),
+            attached: true,
+            ..v1::JobSpec::default()
+        };
+        let asked = Asked { components: components.into_iter().collect(), spec, options };
+        start(py, asked, on_log)
+    }
+
+    /// A job of a running engine.
+    #[staticmethod]
+    #[pyo3(signature = (components, address=None, **_options))]
+    fn connect(
+        py: Python<'_>,
+        components: HashMap<String, PathBuf>,
+        address: Option<String>,
+        _options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        drop((components, address));
+        let error = Error::new(
+            ErrorCode::Unsupported,
+            "not yet: a program cannot be attached to a running engine; leave the address out to have one in this process, or submit the program with `engine submit`",
+        );
+        Err(raised(py, None, &error))
+    }
+
+    #[classattr]
+    fn is_sandbox() -> bool {
+        false
+    }
+
+    #[getter]
+    fn component(&self) -> Option<&str> {
+        self.component.as_deref()
+    }
+
+    /// Of the engine.
+    #[getter]
+    fn address(&self) -> &'static str {
+        "embedded"
+    }
+
+    fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let value = value_from_python(&self.shared, value)?;
+        let held = self.shared.client.put(value).map_err(|error| self.shared.raised(py, &error))?;
+        Object::of(&self.shared, held)?.into_py(py)
+    }
+
+    fn get_many<'py>(
+        &self,
+        py: Python<'py>,
+        objects: &Bound<'py, PySequence>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let timeout = self::timeout(timeout)?;
+        let mut ids = Vec::with_capacity(objects.len()?);
+        for object in objects.try_iter()? {
+            ids.push(object?.cast::<Object>()?.get().id);
+        }
+        let values = self.shared.block(py, self.shared.client.get(&ids, timeout))?;
+        let list = PyList::empty(py);
+        for value in &values {
+            list.append(value_to_python(py, &self.shared, value)?)?;
+        }
+        Ok(list)
+    }
+
+    fn wait(
+        &self,
+        py: Python<'_>,
+        items: &Bound<'_, PySequence>,
+        num_ready: u32,
+        timeout: Option<f64>,
+    ) -> PyResult<Vec<u32>> {
+        let timeout = self::timeout(timeout)?;
+        let items = items.try_iter()?.map(|item| waitable(&item?)).collect::<PyResult<Vec<_>>>()?;
+        self.shared.block(py, self.shared.client.wait(&items, num_ready, timeout))
+    }
+
+    fn spawn(
+        &self,
+        py: Python<'_>,
+        function: &Bound<'_, PyAny>,
+        arguments: &Bound<'_, PySequence>,
+        options: &Bound<'_, PyAny>,
+    ) -> PyResult<Task> {
+        let options = options::task_options(options)?;
+        let arguments = arguments_from_python(&self.shared, arguments)?;
+        let call = self.shared.client.spawn(options::function(function)?, arguments, options);
+        Ok(Task::new(&self.shared, call.map_err(|error| self.shared.raised(py, &error))?))
+    }
+
+    fn create_actor(
+        &self,
+        py: Python<'_>,
+        function: &Bound<'_, PyAny>,
+        arguments: &Bound<'_, PySequence>,
+        options: &Bound<'_, PyAny>,
+    ) -> PyResult<Actor> {
+        let options = options::actor_options(options)?;
+        let arguments = arguments_from_python(&self.shared, arguments)?;
+        let class = options::function(function)?;
+        let created = self.shared.client.create_actor(class, arguments, options);
+        let actor = Arc::new(self.shared.block(py, created)?);
+        Ok(Actor { shared: self.shared.clone(), actor })
+    }
+
+    fn lookup_actor(&self, py: Python<'_>, name: String, namespace: Option<String>) -> PyResult<Actor> {
+        let found = self.shared.client.lookup_actor(name, namespace);
+        let actor = Arc::new(self.shared.block(py, found)?);
+        Ok(Actor { shared: self.shared.clone(), actor })
+    }
+
+    fn create_group(
+        &self,
+        py: Python<'_>,
+        bundles: &Bound<'_, PyAny>,
+        strategy: &str,
+        name: Option<String>,
+    ) -> PyResult<PlacementGroup> {
+        let (bundles, strategy) = (options::bundles(bundles)?, options::group_strategy(strategy)?);
+        let created = self.shared.client.create_group(bundles, strategy, name);
+        self.group(self.shared.block(py, created)?)
+    }
+
+    fn lookup_group(&self, py: Python<'_>, name: String) -> PyResult<PlacementGroup> {
+        let found = self.shared.client.lookup_group(name);
+        self.group(self.shared.block(py, found)?)
+    }
+
+    /// Who and where this process is.
+    fn context<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let client = &self.shared.client;
+        let fields = PyDict::new(py);
+        fields.set_item("job_id", client.job().to_string())?;
+        fields.set_item("node_id", client.node().to_string())?;
+        fields.set_item("tenant", &self.tenant)?;
+        fields.set_item("namespace", client.namespace())?;
+        CLASS.import(py, "engine._backend", "Context")?.call((), Some(&fields))
+    }
+
+    fn nodes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let class = CLASS.import(py, "engine._backend", "Node")?;
+        let nodes = self.shared.client.nodes().map_err(|error| self.shared.raised(py, &error))?;
+        let amounts = |amounts: Vec<(String, engine_core::resources::Quantity)>| {
+            PyTuple::new(py, amounts.into_iter().map(|(name, quantity)| (name, quantity.0)))
+        };
+        let node = |node: engine_runtime::host::NodeInfo| {
+            let labels = PyTuple::new(py, node.labels)?;
+            class.call1((node.id, labels, amounts(node.total)?, amounts(node.available)?))
+        };
+        nodes.into_iter().map(node).collect()
+    }
+
+    /// Calls back once, from a thread of the session's, when the item is ready or the session ends.
+    fn when_ready(&self, item: &Bound<'_, PyAny>, callback: Py<PyAny>) -> PyResult<()> {
+        let (item, client) = (waitable(item)?, self.shared.client.clone());
+        self.shared.runtime.spawn(async move {
+            // Whatever became of it is seen by who looks.
+            drop(client.wait(&[item], 1, None).await);
+            let call = move || {
+                let called = Python::try_attach(|py| {
+                    if let Err(error) = callback.call0(py) {
+                        error.write_unraisable(py, Some(callback.bind(py)));
+                    }
+                });
+                if called.is_none() {
+                    // What Python owns can only be given back to an interpreter.
+                    std::mem::forget(callback);
+                }
+            };
+            drop(tokio::task::spawn_blocking(call).await);
+        });
+        Ok(())
+    }
+
+    /// Ends the session, and with it its job. Repeating it does nothing.
+    fn close(&self, py: Python<'_>) {
+        let owned = self.owned.lock().take();
+        if let Some(owned) = owned {
+            py.detach(|| owned.end(&self.shared));
+        }
+    }
+}
+
+impl Session {
+    fn group(&self, held: engine_agent::Held) -> PyResult<PlacementGroup> {
+        let id = held
+            .group()
+            .ok_or_else(|| PyValueError::new_err("the engine gave a handle that is no placement group's"))?;
+        Ok(PlacementGroup { shared: self.shared.clone(), held: Arc::new(held), id })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It was not closed. Whoever drops it holds the interpreter, which the logs may wait for.
+        if let Some(owned) = self.owned.get_mut().take() {
+            let shared = self.shared.clone();
+            drop(std::thread::Builder::new().spawn(move || owned.end(&shared)));
+        }
+    }
+}
+
+fn waitable(item: &Bound<'_, PyAny>) -> PyResult<Waitable> {
+    if let Ok(object) = item.cast::<Object>() {
+        return Ok(Waitable::Object(object.get().id));
+    }
+    let task = item.cast::<Task>().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "{} cannot be waited for: objects and streaming tasks can",
+            item.get_type()
+        ))
+    })?;
+    match task.get().stream {
+        Some(_) => Ok(Waitable::NextOf(task.get().task)),
+        None => Err(PyValueError::new_err(format!(
+            "{} does not stream its objects: wait for its outputs",
+            task.get().task
+        ))),
+    }
+}
+
+fn start(py: Python<'_>, asked: Asked, on_log: Option<Py<PyAny>>) -> PyResult<Session> {
+    let component = asked.components.iter().find(|(name, _)| name == "python").map(|(name, _)| name.clone());
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ENGINE_THREADS)
+        .thread_name("engine")
+        .enable_all()
+        .build();
+    let runtime = built.map_err(|error| {
+        raised(py, None, &Error::internal(format!("starting the threads of the engine: {error}")))
+    })?;
+    let handle = runtime.handle().clone();
+    let started = block_on(py, &handle, attach(asked))?;
+    let (embedded, client) = started.map_err(|error| raised(py, None, &error))?;
+    let shared = Arc::new(Shared { client, runtime: handle });
+    let followed = on_log.map(|on_log| crate::logs::follow(&shared, on_log)).transpose();
+    let logs = followed.map_err(|error| raised(py, None, &error))?;
+    let owned = Mutex::new(Some(Owned { runtime, embedded, logs }));
+    Ok(Session { shared, component, tenant: "default".to_owned(), owned })
+}
+
+async fn attach(asked: Asked) -> Result<(Embedded, engine_agent::Client), Error> {
+    let Asked { components, mut spec, options } = asked;
+    let embedded = Embedded::start(options).await.map_err(|error| match error {
+        engine_embedded::Error::Node(error) => error,
+        error => {
+            Error::new(ErrorCode::NotFound, format!("the engine in this process did not start: {error}"))
+        }
+    })?;
+    for (name, path) in components {
+        let bytes = tokio::fs::read(&path).await.map_err(|error| {
+            Error::new(
+                ErrorCode::NotFound,
+                format!("the component {name} cannot be read: {}: {error}", path.display()),
+            )
+        })?;
+        spec.components.push(embedded.add_component(&name, bytes).await?);
+    }
+    let client = embedded.attach(spec).await?;
+    Ok((embedded, client))
+}

@@ -1,0 +1,86 @@
+"""The backend of a client: the native module's session, with the runner as its component."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+RUNNER = "python"
+_RUNNER_FILE = "python.wasm"
+
+
+def runner_path() -> str:
+    """The component with the interpreter: `$ENGINE_PYTHON_RUNNER`, else the one that the package brings."""
+    named = os.environ.get("ENGINE_PYTHON_RUNNER")
+    path = Path(named) if named else Path(__file__).parent / _RUNNER_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no Python runner at {path}: set ENGINE_PYTHON_RUNNER to one that "
+            "`python sdk/python/runner/build.py` has made, or install the package anew"
+        )
+    return str(path)
+
+
+def start(
+    address: str | None,
+    *,
+    num_cpus: float | None,
+    num_gpus: float | None,
+    resources: Mapping[str, float] | None,
+    memory: int | None,
+    store_memory: int | None,
+    namespace: str | None,
+    name: str | None,
+    env: Mapping[str, str],
+    credentials: str | None,
+    show_logs: bool,
+    task_memory: int | None,
+    components: Mapping[str, str],
+) -> Any:
+    """A session of the native module."""
+    parts = {RUNNER: runner_path(), **components}
+    try:
+        from engine import _native
+    except ImportError as error:
+        raise ImportError(
+            f"the package has no native module ({error}): build it with `cargo build --release --package engine-python` "
+            "and put it beside the package as _native.abi3.so (docs/python.md)"
+        ) from error
+
+    common: dict[str, Any] = {
+        "namespace": namespace,
+        "name": name or os.path.basename(sys.argv[0] or "python"),
+        "env": env,
+        "task_memory": task_memory,
+        "on_log": show if show_logs else None,
+    }
+    if address is None:
+        address = os.environ.get("ENGINE_ADDRESS")
+    if address in (None, "local"):
+        return _native.Session.embedded(
+            parts,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            resources=resources,
+            memory=memory,
+            store_memory=store_memory,
+            **common,
+        )
+    if num_cpus is not None or num_gpus is not None or resources or memory or store_memory:
+        raise ValueError("num_cpus, num_gpus, resources and memory are those of an engine in this process: a running "
+                         "engine, which the address names, has its own")
+    return _native.Session.connect(
+        parts, None if address == "auto" else address, credentials=credentials, **common
+    )
+
+
+def show(lines: list[tuple[str, str, str, str]]) -> None:
+    """Prints what tasks wrote, each line behind the name of its function."""
+    for stream, function, task, text in lines:
+        out = sys.stdout if stream == "stdout" else sys.stderr
+        level = "" if stream in ("stdout", "stderr") else f"{stream}: "
+        print(f"({function} {task[:13]}) {level}{text}", file=out)
+    sys.stdout.flush()
