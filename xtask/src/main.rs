@@ -45,6 +45,8 @@ enum Verb {
     Guests,
     /// Makes the component that runs Python, target/python/python.wasm.
     PythonRunner,
+    /// Builds what the Python package holds beside Python; `pip install ./sdk/python` asks for it.
+    PythonPackage,
     /// Runs the tests of the Python SDK, once the workspace is built.
     PythonTests,
     /// Runs good and bad jobs for minutes; then the engine must hold what it held before.
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),
         Verb::PythonRunner => python::runner().map(|path| println!("{}", path.display())),
+        Verb::PythonPackage => python::package(),
         Verb::PythonTests => python::test(),
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),

@@ -1,10 +1,10 @@
-//! The Python SDK: the component with the interpreter that its tasks run in, and its tests, with each
-//! version of Python that is here.
+//! The Python SDK: the component with the interpreter that its tasks run in, the package with both that and
+//! the native module, and its tests, with the oldest and the newest Python that are here.
 
 use crate::debian::is_good;
 use crate::venv::Environment;
-use crate::workspace::{root, succeed, target_dir};
-use anyhow::{Context, Result, ensure};
+use crate::workspace::{cargo, root, succeed, target_dir};
+use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,6 +12,17 @@ use std::process::Command;
 /// The variables that name the engine's binary and the runner to the tests.
 const ENGINE: &str = "ENGINE_BIN";
 const RUNNER: &str = "ENGINE_PYTHON_RUNNER";
+/// Tells `setup.py` that what the package holds beside Python is there.
+const PREBUILT: &str = "ENGINE_PYTHON_PREBUILT";
+
+/// Run where only the wheel is installed. A file, for functions need their source.
+const INSTALLED: &str = "\
+import engine, pathlib, sys
+assert pathlib.Path(engine.__file__).is_relative_to(sys.prefix), engine.__file__
+square = engine.remote(lambda x: x * x)
+with engine.init(num_cpus=1):
+    assert engine.get(square.remote(7)) == 49
+";
 
 /// The versions that the package is for, the newest last.
 const VERSIONS: [&str; 5] = ["3.10", "3.11", "3.12", "3.13", "3.14"];
@@ -29,9 +40,9 @@ fn builder() -> Environment {
 /// What runs the tests with this interpreter.
 fn tester(version: &str, python: PathBuf) -> Environment {
     Environment {
-        recipe: format!("python-tests-{version}-1"),
+        recipe: format!("python-tests-{version}-2"),
         python,
-        packages: &["cloudpickle==3.1.2", "mypy==2.4.1", "numpy", "pytest==9.2.0"],
+        packages: &["cloudpickle==3.1.2", "mypy==2.4.1", "numpy", "pytest==9.2.0", "setuptools==82.0.1"],
         missing: "without it, the Python SDK is not tested",
     }
 }
@@ -48,20 +59,54 @@ pub(crate) fn runner() -> Result<PathBuf> {
     Ok(runner)
 }
 
-/// Puts the native module, which cargo has built with the workspace, beside the package's files.
-fn native_module() -> Result<()> {
-    let built = target_dir().join("debug/lib_native.so");
-    let there = root().join("sdk/python/src/engine/_native.abi3.so");
-    // Whoever has the old one loaded keeps it.
-    let fresh = there.with_extension("so.new");
-    fs::copy(&built, &fresh).with_context(|| format!("cannot copy {}", built.display()))?;
-    fs::rename(&fresh, &there).with_context(|| format!("cannot write {}", there.display()))
+/// Puts into the package what it holds beside Python: the runner, and the native module as cargo has built it.
+fn complete_package(native: &Path, runner: &Path) -> Result<()> {
+    let package = root().join("sdk/python/src/engine");
+    for (from, name) in [(native, "_native.abi3.so"), (runner, "python.wasm")] {
+        let there = package.join(name);
+        // Whoever has the old one loaded keeps it.
+        let fresh = there.with_extension("new");
+        fs::copy(from, &fresh).with_context(|| format!("cannot copy {}", from.display()))?;
+        fs::rename(&fresh, &there).with_context(|| format!("cannot write {}", there.display()))?;
+    }
+    Ok(())
 }
 
-/// Runs the tests, which check the types too, with the oldest and the newest Python that are here.
+/// Builds all that the package holds beside Python, for people: what `pip install ./sdk/python` asks for.
+pub(crate) fn package() -> Result<()> {
+    let runner = runner()?;
+    succeed(&mut cargo(&["build", "--profile", "dist", "--package", "engine-python"]))?;
+    complete_package(&target_dir().join("dist/lib_native.so"), &runner)
+}
+
+/// Makes a wheel of the package as it is, and gives its path.
+fn wheel(python: &Path) -> Result<PathBuf> {
+    let folder = target_dir().join("python/wheel");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    let mut pip = pip(python, "wheel");
+    pip.args(["--no-deps", "--no-build-isolation", "--wheel-dir"]).arg(&folder).arg(root().join("sdk/python"));
+    succeed(pip.env(PREBUILT, "1")).context("the wheel of the Python SDK")?;
+    let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let made: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
+    match &made[..] {
+        [wheel] => Ok(wheel.clone()),
+        _ => bail!("{} should have one wheel, and has {made:?}", folder.display()),
+    }
+}
+
+fn pip(python: &Path, verb: &str) -> Command {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", verb, "--quiet", "--disable-pip-version-check"]);
+    pip
+}
+
+/// Makes the wheel, and runs the tests, which check the types too, on what it installs, with the oldest and
+/// the newest Python that are here.
 pub(crate) fn test() -> Result<()> {
     let runner = runner()?;
-    native_module()?;
+    complete_package(&target_dir().join("debug/lib_native.so"), &runner)?;
     let found: Vec<(&str, PathBuf)> =
         VERSIONS.iter().filter_map(|version| Some((*version, interpreter(version)?))).collect();
     ensure!(
@@ -74,6 +119,7 @@ pub(crate) fn test() -> Result<()> {
     let program = ["submit", "--embedded", "--progress", "none"];
     succeed(Command::new(&engine).args(program).arg(&runner).args(["--", "--script", "nothing.py", "pass"]))?;
     let folder = root().join("sdk/python");
+    let mut made = None;
     for (index, (version, python)) in found.iter().enumerate() {
         let is_last = index + 1 == found.len();
         if index > 0 && !is_last {
@@ -81,14 +127,24 @@ pub(crate) fn test() -> Result<()> {
         }
         println!("Python {version}");
         let python = tester(version, python.clone()).provide()?.join("bin/python");
+        // One wheel is for every version.
+        let wheel = match made.take() {
+            Some(wheel) => wheel,
+            None => wheel(&python)?,
+        };
+        let mut install = pip(&python, "install");
+        succeed(install.args(["--no-deps", "--no-index", "--force-reinstall"]).arg(&wheel))?;
+        made = Some(wheel);
         let run = |arguments: &[&str]| {
             let mut command = Command::new(&python);
-            command.args(arguments).current_dir(&folder).env("PYTHONPATH", folder.join("src"));
+            command.args(arguments).current_dir(&folder).env_remove("PYTHONPATH");
             command.env(ENGINE, &engine).env(RUNNER, &runner);
             succeed(command.env("PYTHONDONTWRITEBYTECODE", "1"))
         };
-        // Tests that need it are skipped where it is not.
-        run(&["-c", "import engine._native"])?;
+        // Without what the tests are told, as after `pip install`.
+        let program = target_dir().join("python/installed.py");
+        fs::write(&program, INSTALLED).with_context(|| format!("cannot write {}", program.display()))?;
+        succeed(Command::new(&python).arg(&program).env_remove(RUNNER).env_remove("PYTHONPATH"))?;
         run(&["-m", "pytest", "-q", "-p", "no:cacheprovider"])?;
     }
     Ok(())

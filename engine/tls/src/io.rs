@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::{client, server};
 
 use crate::explain;
@@ -32,12 +33,33 @@ enum Stream {
 /// What was wrong with what a connection brought: whoever speaks over it may only be told that it is
 /// closed.
 #[derive(Debug, Clone, Default)]
-pub struct Complaint(Arc<Mutex<Option<String>>>);
+pub struct Complaint(Arc<Complaints>);
+
+#[derive(Debug, Default)]
+struct Complaints {
+    latest: Mutex<Option<String>>,
+    has_come: Notify,
+}
 
 impl Complaint {
     /// What was wrong, with what to do; none: nothing was.
     pub fn take(&self) -> Option<String> {
-        self.0.lock().take()
+        self.0.latest.lock().take()
+    }
+
+    /// The same, once something is.
+    pub async fn made(&self) -> String {
+        loop {
+            self.0.has_come.notified().await;
+            if let Some(complaint) = self.take() {
+                return complaint;
+            }
+        }
+    }
+
+    fn make(&self, complaint: String) {
+        *self.0.latest.lock() = Some(complaint);
+        self.0.has_come.notify_one();
     }
 }
 
@@ -122,7 +144,7 @@ impl AsyncRead for Io {
             if let Some(complaint) = &this.complaint
                 && error.kind() == io::ErrorKind::InvalidData
             {
-                *complaint.0.lock() = Some(error.to_string());
+                complaint.make(error.to_string());
             }
             error
         })

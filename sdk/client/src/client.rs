@@ -1,5 +1,7 @@
 //! A connection to an engine.
 
+use std::time::Duration;
+
 use engine_proto::address::Address;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1::components_client::ComponentsClient;
@@ -18,6 +20,9 @@ use tonic::{Request, Status};
 use crate::connect;
 use crate::error::{Error, Result};
 
+/// How long an engine may take to say which protocol it speaks.
+const HELLO_TIME_MAX: Duration = Duration::from_secs(30);
+
 type Stamp = fn(Request<()>) -> std::result::Result<Request<()>, Status>;
 pub(crate) type Stamped = InterceptedService<Channel, Stamp>;
 
@@ -35,14 +40,27 @@ impl Client {
         let complaint = Complaint::default();
         let channel = connect::channel(&address, &complaint).await?;
         let hello = HelloRequest { protocol: version::PROTOCOL, version: version::VERSION.to_owned() };
-        let answer = HandshakeClient::new(channel.clone()).hello(hello).await;
-        let engine =
-            answer.map_err(|status| match (Error::from_status(&status, &address), complaint.take()) {
-                (Error::Unreachable { address, .. }, Some(reason)) => Error::Unreachable { address, reason },
-                (error, _) => error,
-            });
-        let engine = engine?.into_inner();
-        Ok(Self { channel, address, engine })
+        let mut handshake = HandshakeClient::new(channel.clone());
+        // A request that is handed over at the moment when its connection breaks may never be answered:
+        // nobody waits for the answer alone.
+        let failed = tokio::select! {
+            answer = handshake.hello(hello) => match answer {
+                Ok(engine) => {
+                    let engine = engine.into_inner();
+                    return Ok(Self { channel, address, engine });
+                }
+                Err(status) => Error::from_status(&status, &address),
+            },
+            reason = complaint.made() => Error::Unreachable { address: address.clone(), reason },
+            () = tokio::time::sleep(HELLO_TIME_MAX) => {
+                let reason = format!("it has not answered for {HELLO_TIME_MAX:?}");
+                Error::Unreachable { address: address.clone(), reason }
+            }
+        };
+        Err(match (failed, complaint.take()) {
+            (Error::Unreachable { .. }, Some(reason)) => Error::Unreachable { address, reason },
+            (error, _) => error,
+        })
     }
 
     /// Connects to the engine that $ENGINE_ADDRESS names, by TLS if $ENGINE_CREDENTIALS names a file, else

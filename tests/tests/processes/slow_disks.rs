@@ -60,11 +60,11 @@ fn objects_go_to_slow_disks_and_come_back_whole() {
     cluster.ends();
 }
 
-/// Each commit takes most of the time that a node may be silent.
+/// Each commit takes longer than a node may be silent.
 // contract: H1
 #[test]
 fn a_head_whose_disk_is_slow_knows_who_lives_and_remembers_what_it_said() {
-    let cluster = Cluster::start("Disk.Commit=delay:1:2000ms", "");
+    let cluster = Cluster::start("Disk.Commit=delay:1:3500ms", "");
     let running = cluster.up.submit_no_wait(&[], &["sleeps", "3", "12000"]);
     let seen = cluster.up.place().submit("selftest", &["named-actor"]).run().exits(0).last_json();
     assert_eq!((&seen["taken"]["code"], &seen["found"]), (&json!("ALREADY_EXISTS"), &json!(6)), "{seen}");

@@ -69,6 +69,9 @@ pub struct Watch {
     pub reconnect_max: Duration,
     /// When the head itself has come back a node has so much longer than `silence_max` to be heard of.
     pub return_max: Duration,
+    /// A node's welcome waits until it is durable that the node has joined: meanwhile it has so much longer
+    /// than `silence_max` to be heard of.
+    pub welcome_max: Duration,
     /// What nodes have free is passed on so often.
     pub loads_every: Duration,
     /// Nodes that join are told of at most so often: those that come together are told of together.
@@ -83,6 +86,7 @@ impl Default for Watch {
             silence_max: Duration::from_secs(3),
             reconnect_max: Duration::from_millis(500),
             return_max: Duration::from_secs(10),
+            welcome_max: Duration::from_secs(60),
             loads_every: Duration::from_millis(100),
             joins_every: Duration::from_millis(20),
         }
@@ -283,6 +287,28 @@ impl Head {
         self.groups_changed(now, fx);
         self.arm(fx);
         Ok(())
+    }
+
+    /// What the node that has just joined waits for is not durable yet: it has not been told that it may
+    /// speak.
+    pub fn welcome_waits(&mut self, now: Time, id: NodeId, fx: &mut Vec<Effect>) {
+        let watch = &self.limits.watch;
+        self.watch_until(id, now + watch.silence_max + watch.welcome_max, fx);
+    }
+
+    /// It is on its way to the node.
+    pub fn node_welcomed(&mut self, now: Time, id: NodeId, fx: &mut Vec<Effect>) {
+        // One whose connection has broken meanwhile has not heard it.
+        if self.nodes.alive.get(&id).is_some_and(|node| !node.is_broken) {
+            self.watch_until(id, now + self.limits.watch.silence_max, fx);
+        }
+    }
+
+    fn watch_until(&mut self, id: NodeId, deadline: Time, fx: &mut Vec<Effect>) {
+        let Some(node) = self.nodes.alive.get_mut(&id) else { return };
+        node.deadline = deadline;
+        self.nodes.deadlines.watch(id, node);
+        self.arm(fx);
     }
 
     /// An id for the head itself, as those of nodes are.

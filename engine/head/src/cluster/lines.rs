@@ -37,6 +37,7 @@ impl ClusterBackend for ClusterService {
             return std::future::pending().await;
         }
         let (id, number, replies) = joined?;
+        self.0.event(|core, now, fx| core.node_welcomed(now, id, fx));
         self.0.start_orphaned(id);
         self.0.stop_again(id);
         drop(background::spawn(Kind::NodeLine, listen(self.0.clone(), id, number, messages)));
@@ -126,6 +127,7 @@ impl ClusterHead {
             let welcome = head_message::Message::Welcome(v1::Welcome { members, ..welcome });
             drop(say.unbounded_send(v1::HeadMessage { message: Some(welcome) }));
             core.node_joins(now, info, fx)?;
+            core.welcome_waits(now, id, fx);
             Ok::<u64, Error>(number)
         })?;
         self.remember(id, join.names, join.jobs, is_back);

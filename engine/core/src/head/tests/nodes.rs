@@ -100,6 +100,35 @@ fn joined(head: &Head) -> String {
     format!("joined {}", ids.join(" "))
 }
 
+// contract: H1
+#[test]
+fn a_node_is_watched_from_its_welcome_on() {
+    let node = IdGenerator::new([5; 16]).node();
+    let mut head = Head::new([1; 16], Limits::default());
+    let watch = Limits::default().watch;
+    let mut fx = Vec::new();
+    head.node_joins(Time(0), info(node), &mut fx).expect("room");
+    head.welcome_waits(Time(0), node, &mut fx);
+    // The disk takes its time.
+    let at = Time(0) + watch.silence_max * 3;
+    head.timer(at, &mut fx);
+    assert!(head.is_alive(node));
+    head.node_welcomed(at, node, &mut fx);
+    let silent_at = at + watch.silence_max;
+    assert!(fx.iter().any(|effect| matches!(effect, Effect::ArmTimer(armed) if *armed <= silent_at)));
+    head.timer(silent_at, &mut fx);
+    assert!(!head.is_alive(node), "it said nothing");
+    // One that can not be welcomed does not stay.
+    let other = IdGenerator::new([6; 16]).node();
+    head.node_joins(silent_at, info(other), &mut fx).expect("room");
+    head.welcome_waits(silent_at, other, &mut fx);
+    let late = silent_at + watch.silence_max + watch.welcome_max;
+    head.timer(late, &mut fx);
+    // The head itself was asleep so long.
+    head.timer(late + watch.reconnect_max, &mut fx);
+    assert!(!head.is_alive(other));
+}
+
 #[test]
 fn nodes_that_join_together_are_told_of_together() {
     let mut ids = IdGenerator::new([5; 16]);

@@ -61,7 +61,7 @@ impl Lines {
             return;
         }
         let past = self.past_up.entry(index).or_default();
-        past.push_back(message.clone());
+        past.push_front(message.clone());
         past.truncate(PAST_MAX);
     }
 
@@ -153,7 +153,14 @@ impl Simulation {
 
     fn say_again(&mut self, index: usize) {
         let now = self.now;
-        let past: Vec<GroupMessage> = self.lines.past_up.get(&index).into_iter().flatten().cloned().collect();
+        // Nobody asks again for a group that the head has answered for, and the head hears nothing of an
+        // old line once there is a new one.
+        let is_open = |message: &&GroupMessage| match message {
+            GroupMessage::Create(spec) => self.lines.asked.contains_key(&spec.id),
+            _ => true,
+        };
+        let past = self.lines.past_up.get(&index).into_iter().flatten();
+        let past: Vec<GroupMessage> = past.filter(is_open).cloned().collect();
         if let Some(message) = self.random.pick(&past) {
             let queue = self.lines.up.entry(index).or_default();
             let at = queue.back().map_or(now, |(at, _)| *at);

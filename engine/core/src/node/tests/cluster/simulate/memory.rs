@@ -43,6 +43,8 @@ pub(super) struct Memory {
     buried: BTreeSet<NodeId>,
     /// A planted bug: what the head says leaves at once.
     is_early: bool,
+    /// So long a transaction may take: on a slow disk longer than a node may be silent.
+    commit_millis_max: usize,
     pub crashes: u64,
     /// Crashes that lost changes, and such in which what was being written turned out to be there.
     pub lost: u64,
@@ -51,9 +53,10 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(limits: head::Limits) -> Self {
+    pub fn new(limits: head::Limits, commit_millis_max: usize) -> Self {
         Self {
             limits,
+            commit_millis_max,
             stored: BTreeMap::new(),
             writing: None,
             waiting: Vec::new(),
@@ -112,7 +115,7 @@ impl Simulation {
         if changes.is_empty() {
             now.extend(waiting);
         } else {
-            let at = self.after(15);
+            let at = self.after(self.memory.commit_millis_max);
             self.memory.writing = Some((at, changes, waiting));
         }
         now.into_iter().for_each(|output| self.leaves(output));
@@ -132,7 +135,12 @@ impl Simulation {
                 self.start_run(run, home);
             }
             Output::Effect(_) => {}
-            Output::Welcome(index, dead) => self.welcome(index, dead),
+            Output::Welcome(index, dead) => {
+                let mut fx = Vec::new();
+                self.head.node_welcomed(self.now, self.cluster.id(index), &mut fx);
+                fx.into_iter().for_each(|effect| self.leaves(Output::Effect(effect)));
+                self.welcome(index, dead);
+            }
             Output::Fenced(index) => self.stop_node(index),
             Output::Named((name, actor, node)) => {
                 // Whoever had it before is dead, or gave it up.

@@ -201,7 +201,8 @@ impl Simulation {
             removed_groups_max: random.of([1, 100]),
             ..GroupLimits::default()
         };
-        let memory = memory::Memory::new(head::Limits { watch, groups, ..head::Limits::default() });
+        let limits_of_head = head::Limits { watch, groups, ..head::Limits::default() };
+        let memory = memory::Memory::new(limits_of_head, random.of([15, 15, 15, 400]));
         let head = memory.head(Time(0), &mut Vec::new());
         Self {
             seen_begun: vec![0; count],

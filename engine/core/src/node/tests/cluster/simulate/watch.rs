@@ -51,7 +51,9 @@ impl Simulation {
                 }
                 Hears::Join(index) if self.cluster.alive[index] => {
                     let info = self.info(index);
+                    let id = info.id;
                     let joined = self.head.node_joins(now, info, &mut fx);
+                    self.head.welcome_waits(now, id, &mut fx);
                     outputs.extend(fx.drain(..).map(Output::Effect));
                     outputs.push(match joined {
                         Ok(()) => Output::Welcome(index, self.known_dead(index)),
