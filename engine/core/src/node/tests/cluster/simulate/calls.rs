@@ -34,6 +34,10 @@ impl Simulation {
             assert!(!is_known || !is_fixed, "a call whose result is known was begun again");
             return;
         }
+        // One that was declared dead goes on until it hears so: whatever it does has no effect (contract H3).
+        if !self.head.is_alive(self.cluster.id(index)) {
+            return;
+        }
         let last = self.begun_in_lane.entry(lane).or_insert(0);
         assert!(*last < place, "call {place} of a lane was begun after call {last}");
         *last = place;
