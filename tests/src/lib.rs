@@ -25,4 +25,4 @@ pub use outcome::{Outcome, how_to_join};
 pub use place::{Invocation, Place};
 pub use running::Running;
 pub use until::{PATIENCE, until};
-pub use up::Up;
+pub use up::{Up, nodes};

@@ -17,6 +17,16 @@ pub struct Up {
     place: Place,
 }
 
+/// How many nodes an engine has whose test does not say: one, or `$ENGINE_TEST_NODES`. `cargo xtask test`
+/// runs the tests of one node again with three.
+///
+/// # Panics
+/// When that is no number.
+pub fn nodes() -> usize {
+    let named = std::env::var("ENGINE_TEST_NODES").unwrap_or_default();
+    if named.is_empty() { 1 } else { named.parse().expect("ENGINE_TEST_NODES is a number") }
+}
+
 impl Up {
     /// Starts one with 2 CPUs and 4 GiB for guests, and waits until it listens. Memory is only a number
     /// in its ledger, and no test takes as much.
@@ -41,9 +51,8 @@ impl Up {
             }
         }
         words.extend(options);
-        // For a look at how the tests of one node fare on several.
-        let nodes = std::env::var("ENGINE_TEST_NODES").unwrap_or_default();
-        if !nodes.is_empty() && !options.contains(&"--nodes") {
+        let nodes = nodes().to_string();
+        if nodes != "1" && !options.contains(&"--nodes") {
             words.extend(["--nodes", &nodes]);
         }
         let mut running = place.engine(words).start();

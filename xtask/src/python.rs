@@ -86,7 +86,9 @@ fn wheel(python: &Path) -> Result<PathBuf> {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
     }
     let mut pip = pip(python, "wheel");
-    pip.args(["--no-deps", "--no-build-isolation", "--wheel-dir"]).arg(&folder).arg(root().join("sdk/python"));
+    pip.args(["--no-deps", "--no-build-isolation", "--wheel-dir"])
+        .arg(&folder)
+        .arg(root().join("sdk/python"));
     succeed(pip.env(PREBUILT, "1")).context("the wheel of the Python SDK")?;
     let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let made: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();

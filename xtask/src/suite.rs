@@ -16,7 +16,7 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
@@ -24,6 +24,7 @@ const STEPS: [Step; 9] = [
     Step { name: "S3 server", run: s3_server, required: false },
     Step { name: "network tools", run: network_tools, required: false },
     Step { name: "tests", run: tests, required: false },
+    Step { name: "three nodes", run: tests_on_three_nodes, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
     Step { name: "Python", run: crate::python::test, required: false },
 ];
@@ -135,6 +136,47 @@ fn tests() -> Result<()> {
         ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--status-level", "fail"];
     test(&words)?;
     test(&["test", "--workspace", "--all-features", "--doc"])
+}
+
+/// What of the tests with real processes is about one node and must hold on several all the same.
+const OF_ANY_CLUSTER: [&str; 9] = [
+    "actors::",
+    "bad_guests::",
+    "clients::",
+    "concurrent::",
+    "errors::",
+    "placement_groups::",
+    "plain::",
+    "scenarios::",
+    "storage::",
+];
+
+/// Among them, what is about the line of one node.
+const OF_ONE_NODE: &str = "a_million_tasks_at_once_are_taken";
+
+/// Runs them once more, with three nodes where they had one.
+fn tests_on_three_nodes() -> Result<()> {
+    let server = s3_server::installed();
+    let mut command = match has_nextest() {
+        true => {
+            let tests = OF_ANY_CLUSTER.map(|module| format!("test(/^{module}/)")).join(" | ");
+            let mut run = linted(&["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"]);
+            run.args([
+                "--status-level",
+                "fail",
+                "-E",
+                &format!("binary(processes) & ({tests}) & !test({OF_ONE_NODE})"),
+            ]);
+            run
+        }
+        false => {
+            let mut run = linted(&["test", "--workspace", "--all-features", "--test", "processes", "--"]);
+            run.args(OF_ANY_CLUSTER).args(["--skip", OF_ONE_NODE]);
+            run
+        }
+    };
+    command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+    succeed(command.env("ENGINE_TEST_NODES", "3"))
 }
 
 fn has_nextest() -> bool {

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use engine_core::node::{Effect, Effects, Load, Node};
+use engine_core::node::{Effect, Effects, Load, Node, Standstill};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{Error, Time};
 use engine_head::Head;
@@ -153,9 +153,9 @@ impl Driver {
         read(&self.node.lock())
     }
 
-    /// What the node has free, for the others; none while an event is under way.
-    pub(crate) fn try_load(&self) -> Option<Load> {
-        self.node.try_lock().map(|mut node| node.load())
+    /// What the node has free, for the others, and whether it stands still; none while an event is under way.
+    pub(crate) fn try_look(&self) -> Option<(Load, Option<Standstill>)> {
+        self.node.try_lock().map(|mut node| (node.load(), node.standstill()))
     }
 
     fn carry_out(&self, effect: Effect) {

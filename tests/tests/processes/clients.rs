@@ -115,7 +115,7 @@ fn tasks_actors_objects_and_nodes_are_listed_and_shown() {
     assert_eq!((&object["state"], &object["put"]), (&json!("PENDING"), &json!(false)));
 
     let nodes = up.list("nodes", &[]);
-    assert_eq!(nodes.len(), 1);
+    assert_eq!(nodes.len(), engine_tests::nodes());
     let node = up.json(&["get", "node", nodes[0]["node_id"].as_str().unwrap()]);
     assert_eq!((&node["state"], &node["total"]["cpus"]), (&json!("ALIVE"), &json!(2.0)));
     assert_eq!(up.list("jobs", &["state=RUNNING"]).len(), 1);

@@ -1,6 +1,6 @@
 //! Errors: one taxonomy, with causes, paths and pages.
 
-use engine_tests::{Place, Up};
+use engine_tests::{Place, Up, nodes, until};
 use serde_json::json;
 
 /// The codes of wit/compute.wit, as they are printed.
@@ -106,12 +106,13 @@ fn what_can_never_be_placed_is_refused_with_the_numbers() {
 }
 
 // contract: T2, E2
-/// The root task has 256 MiB and each of the others 32, all of which wait for the next.
+/// The root task has 256 MiB and each of the others 32, all of which wait for the next. On several nodes
+/// none of them sees that alone.
 #[test]
 fn a_deadlock_on_memory_is_detected_and_named() {
     let mut up = Up::with(&["--memory", "512MiB"]);
     assert_eq!(up.scenario(&["nest", "5"])["value"], 5, "there is enough for six");
-    let error = up.scenario(&["nest", "20"]);
+    let error = up.scenario(&["nest", &(20 * nodes()).to_string()]);
     assert_eq!(error["code"], "UNSCHEDULABLE");
     let message = error["message"].as_str().unwrap();
     for text in ["deadlock", "memory", "32 MiB wanted", "0 bytes free"] {
@@ -125,8 +126,12 @@ fn a_deadlock_on_memory_is_detected_and_named() {
 #[test]
 fn explain_says_what_a_waiting_task_waits_for() {
     let up = Up::with(&["--cpus", "1"]);
-    let running = up.submit_no_wait(&["--cpus", "1"], &["spin-forever-here"]);
-    up.wait_for_one("tasks", &["state=RUNNING"]);
+    let running: Vec<String> =
+        (0..nodes()).map(|_| up.submit_no_wait(&["--cpus", "1"], &["spin-forever-here"])).collect();
+    until("all CPUs are taken", || match up.list("tasks", &["state=RUNNING"]).len() {
+        all if all == nodes() => Ok(()),
+        some => Err(format!("{some} tasks run")),
+    });
     let waiting = up.submit_no_wait(&["--cpus", "1"], &["nothing"]);
     let task = up.wait_for_one("tasks", &["state=PENDING_PLACEMENT"]);
     let id = task["task_id"].as_str().unwrap();
@@ -144,7 +149,9 @@ fn explain_says_what_a_waiting_task_waits_for() {
     assert!(lack["node_id"].as_str().unwrap().starts_with("node-"), "{explained}");
     assert_eq!(up.json(&["status"])["pending"][0]["count"], 1);
 
-    up.engine(&["job", "stop", &running]).exits(0);
+    for running in &running {
+        up.engine(&["job", "stop", running]).exits(0);
+    }
     assert_eq!(up.wait_for_end(&waiting)["state"], "SUCCEEDED", "there was room then");
     let text = up.engine(&["explain", id]).exits(0).stdout;
     assert!(text.contains("has ended: FINISHED"), "{text}");

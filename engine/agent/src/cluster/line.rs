@@ -127,8 +127,12 @@ async fn hold(
             },
             _ = turns.tick() => {
                 let Some(driver) = driver.upgrade() else { return Ok(()) };
-                if let Some(load) = said.next(driver.try_load()) {
+                let (load, still) = driver.try_look().unzip();
+                if let Some(load) = said.next(load) {
                     network.requests.say_load(peer::load(&load));
+                    if let Some(still) = still.flatten() {
+                        network.requests.say_standstill(still);
+                    }
                 }
             }
         }
@@ -232,6 +236,9 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             Ok(notice) => driver.event(|node, now, fx| node.group_notice(now, notice, fx)),
             Err(error) => nonsense(error),
         },
+        Some(head_message::Message::BreakDeadlock(still)) => {
+            driver.event(|node, now, fx| node.break_standstill(now, still.changes, fx));
+        }
         Some(head_message::Message::EndRun(run)) => match run.run_id.parse() {
             Ok(run) => driver.event(|node, now, fx| node.end_run(now, run, fx)),
             Err(error) => nonsense(Error::invalid_argument(ParseIdError::to_string(&error))),

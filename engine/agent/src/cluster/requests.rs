@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine_core::group::GroupMessage;
 use engine_core::ids::PlacementGroupId;
+use engine_core::node::Standstill;
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId};
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, node_message, node_reply, node_request};
@@ -76,6 +77,14 @@ impl Requests {
     pub(super) fn say_load(&self, load: v1::Load) {
         if let Some(line) = &self.0.lock().line {
             drop(line.unbounded_send(v1::NodeMessage { message: Some(node_message::Message::Load(load)) }));
+        }
+    }
+
+    /// Says that this node stands still.
+    pub(super) fn say_standstill(&self, Standstill { changes, waits }: Standstill) {
+        if let Some(line) = &self.0.lock().line {
+            let message = node_message::Message::Standstill(v1::Standstill { changes, waits });
+            drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
         }
     }
 

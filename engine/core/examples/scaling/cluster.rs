@@ -565,7 +565,11 @@ impl Cluster {
                 self.costs.loads += cost;
             }
             // Nothing of these happens here.
-            Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => {}
+            Notice::Group(_)
+            | Notice::EndRun(_)
+            | Notice::Draining(..)
+            | Notice::Left(..)
+            | Notice::BreakDeadlock(_) => {}
         }
     }
 }

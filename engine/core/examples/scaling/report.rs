@@ -13,7 +13,11 @@ pub fn bytes_of(notice: &Notice) -> u64 {
         Notice::Joined(infos) => 120 * infos.len() as u64,
         Notice::Dead(..) => 95,
         Notice::Loads(loads) => 52 * loads.len() as u64,
-        Notice::Group(_) | Notice::EndRun(_) | Notice::Draining(..) | Notice::Left(..) => 0,
+        Notice::Group(_)
+        | Notice::EndRun(_)
+        | Notice::Draining(..)
+        | Notice::Left(..)
+        | Notice::BreakDeadlock(_) => 0,
     };
     14 + of_one
 }

@@ -12,6 +12,7 @@ mod nodes;
 mod record;
 mod restore;
 mod runs;
+mod standstill;
 #[cfg(test)]
 mod tests;
 
@@ -78,6 +79,7 @@ pub struct Head {
     named: IdMap<ActorId, (String, String)>,
     nodes: nodes::Nodes,
     groups: groups::Groups,
+    standstills: standstill::Standstills,
     events: Events,
     jobs_changed: record::Changed<JobId>,
     names_changed: record::Changed<(String, String)>,
@@ -98,6 +100,7 @@ impl Head {
             named: IdMap::default(),
             nodes: nodes::Nodes::default(),
             groups: groups::Groups::default(),
+            standstills: standstill::Standstills::default(),
             jobs_changed: record::Changed::default(),
             names_changed: record::Changed::default(),
         }

@@ -53,6 +53,9 @@ pub enum Notice {
     /// This run of a job was lost: what there is of it ends, and then the head is told so
     /// ([`Head::run_is_gone`]).
     EndRun(JobId),
+    /// All nodes stand still, and work waits for ever: after so many changes
+    /// ([`crate::node::Standstill`]), the node is to fail what waits first there.
+    BreakDeadlock(u64),
 }
 
 /// How nodes are watched.
@@ -76,6 +79,8 @@ pub struct Watch {
     pub loads_every: Duration,
     /// Nodes that join are told of at most so often: those that come together are told of together.
     pub joins_every: Duration,
+    /// When all nodes have stood still for so long and work waits, that is a deadlock.
+    pub deadlock_after: Duration,
 }
 
 impl Default for Watch {
@@ -89,6 +94,7 @@ impl Default for Watch {
             welcome_max: Duration::from_secs(60),
             loads_every: Duration::from_millis(100),
             joins_every: Duration::from_millis(20),
+            deadlock_after: Duration::from_secs(5),
         }
     }
 }
@@ -281,6 +287,7 @@ impl Head {
         }
         self.nodes.deadlines.watch(id, &mut node);
         self.nodes.alive.insert(id, node);
+        self.standstills.forget(id);
         self.note_joined(now, id, fx);
         self.end_lost_runs_at(id, fx);
         self.start_next_runs(fx);
@@ -494,6 +501,7 @@ impl Head {
         self.tell_of_joins(now, fx);
         self.nodes.bury(id, how != Departure::Died, self.limits.watch.dead_nodes_max);
         self.note_departure(now, id, why, how);
+        self.standstills.forget(id);
         self.release_names_of(id);
         self.nothing_is_left_at(id);
         let again = self.lose_runs_of(now, id, why, fx);

@@ -32,6 +32,7 @@ mod place;
 mod planted;
 mod schedule;
 mod spawn;
+mod standstill;
 mod storage;
 mod stream;
 mod task;
@@ -72,6 +73,7 @@ pub use peers::{
     ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
     RemoteJob, RemotePlace, RemoteTask, Serve, Transfer,
 };
+pub use standstill::Standstill;
 pub use storage::{Room, RoomTicket};
 pub use stream::Next;
 pub use task::TaskState;
@@ -191,6 +193,8 @@ pub struct Node {
     drain: drain::Drain,
     /// Calls that are on a guest thread: not queued, not blocked, and not a client's.
     active_calls: usize,
+    /// How often a task has changed its state.
+    changes: u64,
     /// What tasks hold that run, and give back when they end or block.
     held_by_running: Resources,
     next_instance: u64,
@@ -247,6 +251,7 @@ impl Node {
             groups: groups::Groups::default(),
             drain: drain::Drain::default(),
             active_calls: 0,
+            changes: 0,
             held_by_running: Resources::default(),
             next_instance: 0,
             next_lane: 0,

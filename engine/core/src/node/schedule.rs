@@ -11,6 +11,7 @@ use crate::ids::{IdMap, PlacementGroupId};
 use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
 use crate::node::peers::{BEFORE_MAX, Before, Where};
+use crate::node::standstill::Extent;
 use crate::node::task::Kind;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
 use crate::options::{Reuse, Strategy};
@@ -385,12 +386,8 @@ impl Node {
     /// would wait for ever: it fails, and the error names what it lacks (contract T2). False when
     /// there is no such deadlock.
     fn break_deadlock(&mut self, now: Time, fx: &mut Effects) -> bool {
-        let waiting = self.ready.tasks > 0 || !self.resuming.is_empty();
-        if !waiting
-            || self.active_calls > 0
-            || self.stopping.sandboxes > 0
-            || self.storage.is_moving()
-            || self.timers.any_pending()
+        if !self.has_waiting_work()
+            || self.something_goes_on()
             || self.peers.may_change_something()
             || self.groups.may_change_something()
         {
@@ -403,6 +400,11 @@ impl Node {
         if self.peers.is_hosting() || self.clients.attached_roots > 0 {
             return false;
         }
+        self.fail_first_in_line(now, Extent::Node, fx)
+    }
+
+    /// Whoever waits first fails. False when it may go on after all.
+    pub(super) fn fail_first_in_line(&mut self, now: Time, extent: Extent, fx: &mut Effects) -> bool {
         if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {
             let message = format!(
                 "deadlock: what it waited for is there, and it needs {wants} CPUs to go on, of which {} are free: the others are held for life by actors that are idle; create actors without cpus, or give the node more",
@@ -416,7 +418,9 @@ impl Node {
             return false;
         };
         let head = self.classes[class_key].queue.front().map(|(_, key)| *key);
-        if self.waits_for_group(class_key) || head.is_some_and(|key| self.any_peer_could_run(key)) {
+        let others_may_help =
+            || self.waits_for_group(class_key) || head.is_some_and(|key| self.any_peer_could_run(key));
+        if extent == Extent::Node && others_may_help() {
             return false;
         }
         let Some(key) = self.dequeue(class_key) else { return false };
@@ -425,15 +429,19 @@ impl Node {
             .iter()
             .map(|lack| format!("{} ({} wanted, {} free)", lack.resource, lack.wanted, lack.had))
             .collect();
-        let message = format!(
-            "deadlock: it waits for {}, and the rest is held by {} tasks and actors that are blocked or idle, none of which can go on; ask for less of it, hold fewer tasks and actors at once, or give the node more",
-            if what.is_empty() {
-                format!("a sandbox (instances_max of {} is reached)", self.limits.instances_max)
-            } else {
-                what.join(" and ")
-            },
-            self.sandboxes(),
-        );
+        let what = match what.is_empty() {
+            true => format!("a sandbox (instances_max of {} is reached)", self.limits.instances_max),
+            false => what.join(" and "),
+        };
+        let message = match extent {
+            Extent::Node => format!(
+                "deadlock: it waits for {what}, and the rest is held by {} tasks and actors that are blocked or idle, none of which can go on; ask for less of it, hold fewer tasks and actors at once, or give the node more",
+                self.sandboxes(),
+            ),
+            Extent::Cluster => format!(
+                "deadlock: it waits for {what} or as much on another node, and the rest of the cluster is held by tasks and actors that are blocked or idle, none of which can go on; ask for less of it, hold fewer tasks and actors at once, or add a node"
+            ),
+        };
         self.fail_task(now, key, Arc::new(Error::new(ErrorCode::Unschedulable, message)), fx);
         true
     }

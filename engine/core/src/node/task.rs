@@ -288,6 +288,7 @@ impl Node {
     pub(super) fn set_state(&mut self, key: TaskKey, state: TaskState) {
         let Some(task) = self.tasks.get_mut(key) else { return };
         let was = std::mem::replace(&mut task.state, state);
+        self.changes += 1;
         let is_active = |state| state == TaskState::Running && !matches!(task.entry, Entry::Client);
         let (was_active, is_active) = (is_active(was), is_active(state));
         self.active_calls -= usize::from(was_active);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine_core::group::GroupMessage;
+use engine_core::node::Standstill;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId};
 use engine_net::Replies;
 use engine_net::cluster::{ClusterBackend, NodeClient};
@@ -72,6 +73,10 @@ async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: M
             },
             Some(node_message::Message::WantsLoads(wants)) => {
                 head.event(|core, _, fx| core.wants_loads(id, wants, fx));
+            }
+            Some(node_message::Message::Standstill(v1::Standstill { changes, waits })) => {
+                let said = Standstill { changes, waits };
+                head.event(|core, now, fx| core.stands_still(now, id, said, fx));
             }
             Some(node_message::Message::Join(_)) | None => {}
         }

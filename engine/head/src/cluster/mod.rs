@@ -363,6 +363,9 @@ impl ClusterHead {
                 head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason })
             }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
+            Notice::BreakDeadlock(changes) => {
+                head_message::Message::BreakDeadlock(v1::Standstill { changes, waits: true })
+            }
             Notice::EndRun(run) => head_message::Message::EndRun(v1::JobRun { run_id: run.to_string() }),
             Notice::Loads(loads) => {
                 after = self.memory.after_admissions();

@@ -30,11 +30,12 @@ macro_rules! messages {
     };
 }
 
-messages!(NODE_MESSAGES, node_message: node_message::Message as "NodeMessage", Join Load Request Group WantsLoads);
+messages!(NODE_MESSAGES, node_message: node_message::Message as "NodeMessage", Join Load Request Group WantsLoads
+    Standstill);
 messages!(NODE_REQUESTS, node_request: node_request::Request as "NodeRequest",
     ClaimName ReleaseName LookupName JobEnded LookupGroup RunGone Drain Leave);
 messages!(HEAD_MESSAGES, head_message: head_message::Message as "HeadMessage",
-    Welcome Joined Dead Loads Reply Group EndRun Draining Left);
+    Welcome Joined Dead Loads Reply Group EndRun Draining Left BreakDeadlock);
 messages!(GROUP_MESSAGES, group_message: group_message::Message as "GroupMessage",
     Create Remove Watch Prepared Refused Report);
 messages!(GROUP_NOTICES, group_notice: group_notice::Notice as "GroupNotice",

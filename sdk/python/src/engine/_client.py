@@ -19,7 +19,7 @@ def runner_path() -> str:
     if not path.is_file():
         raise FileNotFoundError(
             f"there is no Python runner at {path}: set ENGINE_PYTHON_RUNNER to one that "
-            "`python sdk/python/runner/build.py` has made, or install the package anew"
+            "`cargo xtask python-runner` has made, or install the package anew with `pip install ./sdk/python`"
         )
     return str(path)
 
@@ -46,8 +46,8 @@ def start(
         from engine import _native
     except ImportError as error:
         raise ImportError(
-            f"the package has no native module ({error}): build it with `cargo build --release --package engine-python` "
-            "and put it beside the package as _native.abi3.so (docs/python.md)"
+            f"the package has no native module ({error}): install it anew with `pip install ./sdk/python`, or in a "
+            "checkout put it there with `cargo xtask python-package` (docs/python.md)"
         ) from error
 
     common: dict[str, Any] = {

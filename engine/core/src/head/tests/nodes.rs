@@ -50,6 +50,7 @@ fn told(fx: &[Effect], to: NodeId) -> Vec<String> {
             Notice::Loads(loads) => format!("loads of {}", loads.len()),
             Notice::Group(notice) => format!("{notice:?}"),
             Notice::EndRun(run) => format!("end {run}"),
+            Notice::BreakDeadlock(changes) => format!("deadlock after {changes}"),
             Notice::Draining(id, left) => format!("draining {id} {left:?}"),
             Notice::Left(id, _) => format!("left {id}"),
         }),

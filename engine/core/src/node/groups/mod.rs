@@ -81,14 +81,18 @@ impl Known {
 impl Groups {
     /// Whether something that the head says may let a call here go on or end.
     pub fn may_change_something(&self) -> bool {
+        // Whoever elsewhere has a bundle here may give it back.
+        let is_foreign = |id: &BundleId| self.known.get(&id.group).is_none_or(|known| known.owned.is_none());
+        self.wait_for_the_head() || self.bundles.keys().any(is_foreign)
+    }
+
+    /// Whether a group waits for what the head will say of it.
+    pub fn wait_for_the_head(&self) -> bool {
         let may_change = |known: &Known| {
             let is_settled = matches!(known.state, Some(GroupState::Created | GroupState::Removed));
             !is_settled || known.is_removing
         };
-        // Whoever elsewhere has a bundle here may give it back.
-        let is_foreign = |id: &BundleId| self.known.get(&id.group).is_none_or(|known| known.owned.is_none());
-        self.known.values().any(may_change)
-            || self.bundles.iter().any(|(id, bundle)| !bundle.is_committed() || is_foreign(id))
+        self.known.values().any(may_change) || self.bundles.values().any(|bundle| !bundle.is_committed())
     }
 
     fn known_state(&self, id: PlacementGroupId) -> &'static str {

@@ -152,6 +152,11 @@ impl Peers {
         self.away > 0 || self.wanted > 0
     }
 
+    /// Whether something is on its way to another node, or may be.
+    pub fn has_unacknowledged(&self) -> bool {
+        self.nodes.values().any(|peer| peer.session.unacknowledged() > 0)
+    }
+
     /// Whether incarnations of other nodes' actors are here.
     pub fn is_hosting(&self) -> bool {
         !self.hosting.incarnations.is_empty()

@@ -58,10 +58,14 @@ impl Headed {
 
     pub fn of(counts: &[u64], limits: &Limits) -> Self {
         let nodes: Vec<Resources> = counts.iter().map(|count| cpus(*count)).collect();
-        let cluster = Cluster::of(&nodes, limits);
+        Self::of_nodes(&nodes, limits)
+    }
+
+    pub fn of_nodes(nodes: &[Resources], limits: &Limits) -> Self {
+        let cluster = Cluster::of(nodes, limits);
         let head = Head::new([9; 16], head::Limits::default());
         let mut all = Self { cluster, head, lines: BTreeMap::new(), timer: None, to_start: Vec::new() };
-        for index in 0..counts.len() {
+        for index in 0..nodes.len() {
             all.join(index);
         }
         all.settle();
@@ -105,10 +109,14 @@ impl Headed {
         }
         let load = self.cluster.worlds[index].node.load();
         let id = self.cluster.id(index);
+        let still = self.cluster.worlds[index].node.standstill();
         let asks = std::mem::take(&mut self.cluster.worlds[index].asks_for_loads);
         self.event(|head, now, fx| {
             asks.into_iter().for_each(|wants| head.wants_loads(id, wants, fx));
             head.heard_of(now, id, load, fx);
+            if let Some(still) = still {
+                head.stands_still(now, id, still, fx);
+            }
         });
     }
 
@@ -155,6 +163,7 @@ impl Headed {
             }
             Notice::Group(notice) => node.group_notice(now, notice, fx),
             Notice::EndRun(run) => node.end_run(now, run, fx),
+            Notice::BreakDeadlock(changes) => drop(node.break_standstill(now, changes, fx)),
             Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
             Notice::Left(id, _) => node.node_left(now, id, fx),
         });

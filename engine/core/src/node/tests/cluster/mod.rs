@@ -2,6 +2,7 @@
 
 mod actors;
 mod ahead;
+mod deadlock;
 mod death;
 mod drain;
 mod groups;

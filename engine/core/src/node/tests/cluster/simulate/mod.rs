@@ -29,7 +29,7 @@ use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
 use crate::node::tests::harness::{World, error};
 use crate::node::tests::simulate::{Random, Replay, number};
-use crate::node::{Caller, Limits, Load, Packet, RemotePlace, Transfer};
+use crate::node::{Caller, Limits, Load, Packet, RemotePlace, Standstill, Transfer};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Handle, Residence};
@@ -42,7 +42,7 @@ const NODES_MAX: usize = 40;
 enum Hears {
     Join(usize),
     /// What a node has free.
-    Load(usize, Load),
+    Load(usize, Load, Option<Standstill>),
     Broken(NodeId),
     /// A node cannot reach another.
     Ask(usize, NodeId),
@@ -134,6 +134,8 @@ struct Summary {
     deaths: u64,
     /// Nodes that were taken for dead and came back.
     fenced: u64,
+    /// Deadlocks of the whole cluster that were broken.
+    deadlocks: u64,
     /// Groups that were committed, placed again, and in use.
     groups: u64,
     placed_again: u64,
@@ -190,6 +192,7 @@ impl Simulation {
             silence_max: Duration::from_millis(200),
             reconnect_max: Duration::from_millis(60),
             loads_every: Duration::from_millis(30),
+            deadlock_after: Duration::from_millis(500),
             return_max: Self::RETURN_MAX,
             ..Watch::default()
         };
@@ -642,6 +645,7 @@ fn random_nodes() {
         sum.sent_on += summary.sent_on;
         sum.deaths += summary.deaths;
         sum.fenced += summary.fenced;
+        sum.deadlocks += summary.deadlocks;
         sum.groups += summary.groups;
         sum.placed_again += summary.placed_again;
         sum.hosted_in_bundles += summary.hosted_in_bundles;

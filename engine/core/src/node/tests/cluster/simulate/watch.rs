@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::memory::Output;
 use super::{BEAT, Hears, Simulation};
 use crate::head::{self, Notice};
+use crate::ids::NodeId;
 use crate::node::NodeInfo;
 
 impl Simulation {
@@ -19,7 +20,8 @@ impl Simulation {
                 self.next_beat[index] = self.now + BEAT;
                 let load = self.cluster.worlds[index].node.load();
                 let at = self.after(20);
-                self.to_head.push((at, Hears::Load(index, load)));
+                let still = self.cluster.worlds[index].node.standstill();
+                self.to_head.push((at, Hears::Load(index, load, still)));
             }
         }
         let now = self.now;
@@ -39,7 +41,7 @@ impl Simulation {
             }
             match hears {
                 Hears::Join(index)
-                | Hears::Load(index, _)
+                | Hears::Load(index, ..)
                 | Hears::Started(index, _)
                 | Hears::JobEnded(index, _)
                 | Hears::RunGone(index, _)
@@ -61,7 +63,7 @@ impl Simulation {
                     });
                     outputs.extend(self.say_runs_again(index));
                 }
-                Hears::Load(index, load) if self.cluster.alive[index] => {
+                Hears::Load(index, load, still) if self.cluster.alive[index] => {
                     let id = self.cluster.id(index);
                     let is_known = self.head.nodes().any(|(info, _)| info.id == id);
                     let fenced = self.head.is_dead(id).is_some() && !self.is_joining(index);
@@ -74,6 +76,9 @@ impl Simulation {
                         // It is told that it is dead, and starts afresh.
                         self.summary.fenced += 1;
                         outputs.push(Output::Fenced(index));
+                    }
+                    if let Some(still) = still {
+                        self.head.stands_still(now, id, still, &mut fx);
                     }
                 }
                 Hears::Leave(index) if self.cut_off.contains_key(&index) => {
@@ -132,6 +137,10 @@ impl Simulation {
                     }
                     Notice::Dead(id, _) => drop(self.told.insert((index, *id))),
                     Notice::Group(notice) => self.lines.note_down(index, notice),
+                    Notice::BreakDeadlock(changes) => {
+                        self.break_deadlock(index, *changes);
+                        continue;
+                    }
                     Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) | Notice::Draining(..) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
@@ -143,11 +152,32 @@ impl Simulation {
                     Notice::EndRun(run) => node.end_run(now, run, fx),
                     Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
                     Notice::Left(id, _) => node.node_left(now, id, fx),
+                    Notice::BreakDeadlock(_) => {}
                     Notice::Loads(loads) => {
                         loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
                     }
                 });
             }
         }
+    }
+
+    /// A node is told that it is to break a deadlock: it does when there is one.
+    fn break_deadlock(&mut self, index: usize, changes: u64) {
+        let nodes = || {
+            let worlds = self.cluster.worlds.iter().zip(&self.cluster.alive);
+            let alive = worlds.filter(|(_, alive)| **alive).map(|(world, _)| &world.node);
+            alive.filter(|node| self.head.is_alive(node.id()))
+        };
+        let going_on: Vec<NodeId> =
+            nodes().filter(|node| node.standstill().is_none()).map(|node| node.id()).collect();
+        let has_room: Vec<NodeId> = match self.cluster.worlds[index].node.first_that_fits_anywhere() {
+            Some(needs) => nodes().filter(|node| node.free.covers(&needs)).map(|node| node.id()).collect(),
+            None => Vec::new(),
+        };
+        let is_broken =
+            self.cluster.worlds[index].event(|node, now, fx| node.break_standstill(now, changes, fx));
+        assert!(!is_broken || going_on.is_empty(), "a deadlock, while something goes on at {going_on:?}");
+        assert!(!is_broken || has_room.is_empty(), "a deadlock, while there is room at {has_room:?}");
+        self.summary.deadlocks += u64::from(is_broken);
     }
 }
