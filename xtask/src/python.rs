@@ -40,9 +40,17 @@ fn builder() -> Environment {
 /// What runs the tests with this interpreter.
 fn tester(version: &str, python: PathBuf) -> Environment {
     Environment {
-        recipe: format!("python-tests-{version}-2"),
+        recipe: format!("python-tests-{version}-3"),
         python,
-        packages: &["cloudpickle==3.1.2", "mypy==2.4.1", "numpy", "pytest==9.2.0", "setuptools==82.0.1"],
+        packages: &[
+            "cloudpickle==3.1.2",
+            "ipykernel==7.3.0",
+            "mypy==2.4.1",
+            "nbclient==0.11.0",
+            "numpy",
+            "pytest==9.2.0",
+            "setuptools==82.0.1",
+        ],
         missing: "without it, the Python SDK is not tested",
     }
 }

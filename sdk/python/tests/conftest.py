@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 import subprocess
 import textwrap
 from collections.abc import Callable
@@ -17,6 +18,9 @@ from typing import Any
 import pytest
 
 from engine._serialize import decode, encode
+
+# A shell starts what it runs in the background with interrupts ignored; some tests are about them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

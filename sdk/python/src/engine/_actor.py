@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from engine import _options, _session
+from engine import _notebook, _options, _session
 from engine._backend import CallFailed, CallOptions, Function
 from engine._calls import Shipped, pack
 from engine._function import results
@@ -233,6 +233,12 @@ class ActorHandle:
     def __repr__(self) -> str:
         info = self._class_info
         return f"Actor({info.name if info else 'actor'}, {self._id()})"
+
+    def _repr_html_(self) -> str:
+        info = self._class_info
+        methods = ", ".join(name for name in info.methods if not name.startswith("_")) if info else ""
+        facts = [("actor", self._id())] + ([("methods", methods)] if methods else [])
+        return _notebook.rich(info.name if info else "Actor", facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _read_actor, (write_handle(self._handle), self._class_info)

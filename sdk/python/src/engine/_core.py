@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
-from engine import _session
+from engine import _notebook, _session
 from engine._actor import ActorClass, ActorHandle
-from engine._backend import CallFailed
+from engine._backend import CallFailed, Value
 from engine._function import RemoteFunction
 from engine._refs import ObjectRef, ObjectRefGenerator
 from engine._serialize.values import decode, encode
@@ -83,22 +83,26 @@ def get(refs: Any, *, timeout: float | None = None) -> Any:
         timeout = None
     try:
         if isinstance(refs, ObjectRef):
-            [value] = _session.backend().get_many([refs._handle], timeout)
+            [value] = _values([refs], timeout)
             return decode(value)
         if isinstance(refs, (list, tuple)):
-            handles = []
             for ref in refs:
                 if not isinstance(ref, ObjectRef):
                     raise _no_ref("get", ref)
-                handles.append(ref._handle)
-            if not handles:
+            if not refs:
                 return []
-            return [decode(value) for value in _session.backend().get_many(handles, timeout)]
+            return [decode(value) for value in _values(refs, timeout)]
     except CallFailed as failed:
         raise of_call(failed) from None
     if hasattr(refs, "_result_refs"):
         return get(refs._result_refs(), timeout=timeout)
     raise _no_ref("get", refs)
+
+
+def _values(refs: Sequence[ObjectRef[Any]], timeout: float | None) -> Sequence[Value]:
+    if _notebook.is_here():
+        return _notebook.get_many(_session.backend(), refs, timeout)
+    return _session.backend().get_many([ref._handle for ref in refs], timeout)
 
 
 def _no_ref(what: str, value: Any) -> Exception:

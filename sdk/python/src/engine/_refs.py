@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
-from engine import _session
+from engine import _notebook, _session
 from engine._backend import CallFailed, ObjectHandle, TaskHandle
 from engine._serialize.values import decode, read_handle, write_handle
 from engine.exceptions import of_call
@@ -80,6 +80,11 @@ class ObjectRef(Awaitable[T_co], Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"ObjectRef({self.hex()})"
+
+    def _repr_html_(self) -> str:
+        state = "ready" if self.is_ready() else "not ready yet"
+        task = self.task_id()
+        return _notebook.rich("ObjectRef", [(state, self.hex())] + ([] if task is None else [("of", task)]))
 
     def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
         return _read_object, (write_handle(self._handle),)

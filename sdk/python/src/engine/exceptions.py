@@ -101,6 +101,11 @@ class EngineError(Exception):
             parts.append(self.backtrace.rstrip("\n"))
         return "\n".join(parts)
 
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"<b>{html.escape(type(self).__name__)}</b> <pre>{html.escape(str(self))}</pre>"
+
     def __reduce__(self) -> tuple[Any, ...]:
         facts = {
             "code": self.code,
