@@ -1,7 +1,9 @@
 //! Plays runtime and host over a [`Node`]: applies its effects, keeps the calls that run, and checks
 //! the invariants after every event. A test says who spawns what and how each call ends.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,20 @@ use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
 use crate::work::{Call, CallReport, Entry, GoneReport, Life, StopReason, Usage};
+
+/// What happened, in order; clones write into the same.
+#[derive(Clone, Default)]
+pub struct Trace(Rc<RefCell<Vec<String>>>);
+
+impl Trace {
+    pub fn note(&self, now: Time, what: &str) {
+        self.0.borrow_mut().push(format!("{now}: {what}"));
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.0.borrow().clone()
+    }
+}
 
 /// A sandbox as the runtime would have it.
 pub struct Sandbox {
@@ -53,7 +69,7 @@ pub struct World {
     pub roots: BTreeMap<JobId, TaskId>,
     timer: Option<Time>,
     /// Every effect, as text, when that is asked for.
-    pub trace: Option<Vec<String>>,
+    pub trace: Option<Trace>,
     /// Whether the invariants are checked after every event: they cost a walk over all tables.
     pub checks: bool,
     /// With this set, what is written out and brought back is so only by [`World::write_out`] and
@@ -214,10 +230,15 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect, fx: &mut VecDeque<Effect>) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{}: {effect:?}", self.now));
+    /// Writes into the trace, when there is one.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.note(self.now, &format!("{} {}", self.node.id(), what()));
         }
+    }
+
+    fn carry_out(&mut self, effect: Effect, fx: &mut VecDeque<Effect>) {
+        self.note(|| format!("{effect:?}"));
         match effect {
             Effect::Start(start) => {
                 let Start { instance, job, assigned, life, call, .. } = *start;

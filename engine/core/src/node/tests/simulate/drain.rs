@@ -11,7 +11,6 @@ use crate::value::Handle;
 
 /// What happened in one run.
 pub struct Summary {
-    pub trace: Vec<String>,
     pub counters: Counters,
     pub codes: BTreeSet<ErrorCode>,
     pub reused: u64,
@@ -38,7 +37,6 @@ impl Simulation {
         codes.extend(errors.iter().map(|error| error.code()));
         let deadlocks = errors.iter().filter(|error| error.message().contains("deadlock: ")).count();
         Summary {
-            trace: self.world.trace.take().unwrap_or_default(),
             counters: self.world.node.node_view().counters,
             codes,
             reused: self.world.reused,

@@ -14,6 +14,7 @@ mod simulation;
 use std::collections::BTreeSet;
 
 use crate::error::ErrorCode;
+use crate::node::tests::harness::Trace;
 use drain::Summary;
 pub use random::Random;
 use simulation::Simulation;
@@ -24,29 +25,39 @@ const STEPS: usize = 1_000;
 pub struct Replay {
     seed: u64,
     test: &'static str,
+    /// Of a seed that is run alone.
+    pub trace: Option<Trace>,
 }
+
+/// So many lines of its trace are shown when a seed fails.
+const TRACE_SHOWN_MAX: usize = 400;
 
 impl Replay {
     pub fn new(seed: u64, test: &'static str) -> Self {
-        Self { seed, test }
+        Self { seed, test, trace: number("ENGINE_SIM_SEED").map(|_| Trace::default()) }
     }
 }
 
 impl Drop for Replay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Self { seed, test } = self;
+            let Self { seed, test, trace } = self;
+            let lines = trace.as_ref().map(Trace::lines).unwrap_or_default();
+            for line in lines.iter().skip(lines.len().saturating_sub(TRACE_SHOWN_MAX)) {
+                eprintln!("{line}");
+            }
             eprintln!("run it again: cargo xtask sim --seed {seed} ({test})");
         }
     }
 }
 
-fn run(seed: u64, traced: bool) -> Summary {
-    let _replay = Replay::new(seed, "random_guests");
-    let mut simulation = Simulation::new(seed);
-    if traced {
-        simulation.world.trace = Some(Vec::new());
-    }
+fn run(seed: u64) -> Summary {
+    run_with(Replay::new(seed, "random_guests"))
+}
+
+fn run_with(replay: Replay) -> Summary {
+    let mut simulation = Simulation::new(replay.seed);
+    simulation.world.trace = replay.trace.clone();
     for _ in 0..STEPS {
         simulation.step();
     }
@@ -62,12 +73,12 @@ pub fn number(variable: &str) -> Option<u64> {
 #[test]
 fn random_guests() {
     if let Some(seed) = number("ENGINE_SIM_SEED") {
-        run(seed, false);
+        run(seed);
         return;
     }
     let mut seen = Seen::default();
     for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(500).max(100) {
-        seen.add(&run(seed, false));
+        seen.add(&run(seed));
     }
     seen.assert_all();
 }
@@ -138,7 +149,11 @@ impl Seen {
 fn the_same_seed_gives_the_same_effects() {
     let mut effects = 0;
     for seed in 1_000_000..1_000_020 {
-        let (first, second) = (run(seed, true).trace, run(seed, true).trace);
+        let [first, second] = [(), ()].map(|()| {
+            let trace = Trace::default();
+            run_with(Replay { seed, test: "random_guests", trace: Some(trace.clone()) });
+            trace.lines()
+        });
         effects += first.len();
         let differs = first.iter().zip(&second).position(|(a, b)| a != b);
         assert_eq!(differs.map(|at| (&first[at], &second[at])), None, "seed {seed}");

@@ -27,7 +27,7 @@ use crate::group::GroupState;
 use crate::head::{self, GroupLimits, Head, Notice, Watch};
 use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::node::planted::Planted;
-use crate::node::tests::harness::{World, error};
+use crate::node::tests::harness::{Trace, World, error};
 use crate::node::tests::simulate::{Random, Replay, number};
 use crate::node::{Caller, Limits, Load, Packet, RemotePlace, Standstill, Transfer};
 use crate::resources::{Quantity, Resources};
@@ -111,6 +111,7 @@ struct Simulation {
     planted: Option<Planted>,
     lines: groups::Lines,
     memory: memory::Memory,
+    trace: Option<Trace>,
     runs: runs::Runs,
     summary: Summary,
 }
@@ -239,6 +240,7 @@ impl Simulation {
             planted: None,
             lines: groups::Lines::default(),
             memory,
+            trace: None,
             runs: runs::Runs::default(),
             summary: Summary::default(),
         }
@@ -251,6 +253,14 @@ impl Simulation {
     fn after(&mut self, millis: usize) -> Time {
         let by = self.random.below(millis.max(1)) as u64;
         self.now + Duration::from_millis(by)
+    }
+
+    /// Has all nodes, also those to come, write down what happens.
+    fn trace(&mut self, trace: Option<Trace>) {
+        for world in &mut self.cluster.worlds {
+            world.trace.clone_from(&trace);
+        }
+        self.trace = trace;
     }
 
     // ---- the outside ----
@@ -321,6 +331,7 @@ impl Simulation {
         }
         let Some(index) = self.random.pick(&alive) else { return };
         self.deaths += 1;
+        self.cluster.worlds[index].note(|| "is lost".to_owned());
         if self.random.once_in(2) {
             let until = self.now + Duration::from_millis(self.random.of([100, 500]));
             self.cut_off.insert(index, until);
@@ -349,6 +360,7 @@ impl Simulation {
         let mut world = World::with_key(index as u8 + 1, total, self.limits.clone());
         world.now = self.now;
         world.slow_stops = self.cluster.worlds[0].slow_stops;
+        world.trace.clone_from(&self.trace);
         if let Some(bug) = self.planted {
             world.plant(bug);
         }
@@ -411,6 +423,7 @@ impl Simulation {
                 self.flying.push((again, packet.clone()));
             }
             let (from, to) = (self.cluster.index(packet.from), self.cluster.index(packet.to));
+            self.cluster.worlds[to].note(|| format!("gets {packet:?}"));
             if !self.cluster.alive[to] && self.cluster.alive[from] {
                 // Who cannot reach a node asks the head.
                 let at = self.after(20);
@@ -607,8 +620,9 @@ impl Simulation {
 }
 
 fn run(seed: u64, planted: Option<Planted>) -> Summary {
-    let _replay = Replay::new(seed, "random_nodes");
+    let replay = Replay::new(seed, "random_nodes");
     let mut simulation = Simulation::new(seed);
+    simulation.trace(replay.trace.clone());
     simulation.planted = planted;
     for world in &mut simulation.cluster.worlds {
         if let Some(bug) = planted {

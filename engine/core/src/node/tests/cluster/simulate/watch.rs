@@ -125,6 +125,7 @@ impl Simulation {
                 let Some((_, notice)) = self.notices.get_mut(&index).and_then(VecDeque::pop_front) else {
                     break;
                 };
+                self.cluster.worlds[index].note(|| format!("hears {notice:?}"));
                 match &notice {
                     Notice::Left(id, _) if *id == self.cluster.id(index) => {
                         self.stop_node(index);
