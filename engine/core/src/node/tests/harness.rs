@@ -1,9 +1,7 @@
 //! Plays runtime and host over a [`Node`]: applies its effects, keeps the calls that run, and checks
 //! the invariants after every event. A test says who spawns what and how each call ends.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,26 +13,13 @@ use crate::ids::{
     ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, PlacementGroupId, TaskId, WaitId,
 };
 use crate::node::planted::Planted;
+use crate::node::tests::trace::Trace;
 use crate::node::*;
 use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
 use crate::work::{Call, CallReport, Entry, GoneReport, Life, StopReason, Usage};
-
-/// What happened, in order; clones write into the same.
-#[derive(Clone, Default)]
-pub struct Trace(Rc<RefCell<Vec<String>>>);
-
-impl Trace {
-    pub fn note(&self, now: Time, what: &str) {
-        self.0.borrow_mut().push(format!("{now}: {what}"));
-    }
-
-    pub fn lines(&self) -> Vec<String> {
-        self.0.borrow().clone()
-    }
-}
 
 /// A sandbox as the runtime would have it.
 pub struct Sandbox {

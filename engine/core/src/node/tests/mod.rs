@@ -28,5 +28,6 @@ mod retry;
 pub mod simulate;
 mod spill;
 mod streams;
+mod trace;
 mod waiting;
 mod warm;

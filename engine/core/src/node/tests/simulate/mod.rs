@@ -14,7 +14,7 @@ mod simulation;
 use std::collections::BTreeSet;
 
 use crate::error::ErrorCode;
-use crate::node::tests::harness::Trace;
+use crate::node::tests::trace::Trace;
 use drain::Summary;
 pub use random::Random;
 use simulation::Simulation;
