@@ -30,7 +30,9 @@ class Build(build_py):
         if not os.environ.get(PREBUILT):
             if shutil.which("cargo") is None:
                 raise SystemExit("there is no cargo: install Rust (rustup), which builds the engine inside the package")
-            subprocess.run(["cargo", "xtask", "python-package"], cwd=HERE.parents[1], check=True)
+            # What pip has set up for this build is not for the Pythons that cargo's tool runs.
+            environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            subprocess.run(["cargo", "xtask", "python-package"], cwd=HERE.parents[1], env=environment, check=True)
         super().run()
 
 

@@ -89,14 +89,15 @@ pub(crate) fn package() -> Result<()> {
 
 /// Makes a wheel of the package as it is, and gives its path.
 fn wheel(python: &Path) -> Result<PathBuf> {
-    let folder = target_dir().join("python/wheel");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    let (package, folder) = (root().join("sdk/python"), target_dir().join("python/wheel"));
+    // What setuptools has left of another build would be in this wheel too.
+    for old in [&folder, &package.join("build")] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
+        }
     }
     let mut pip = pip(python, "wheel");
-    pip.args(["--no-deps", "--no-build-isolation", "--wheel-dir"])
-        .arg(&folder)
-        .arg(root().join("sdk/python"));
+    pip.args(["--no-deps", "--no-build-isolation", "--wheel-dir"]).arg(&folder).arg(&package);
     succeed(pip.env(PREBUILT, "1")).context("the wheel of the Python SDK")?;
     let files = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let made: Vec<PathBuf> = files.filter_map(|file| Some(file.ok()?.path())).collect();
@@ -128,34 +129,27 @@ pub(crate) fn test() -> Result<()> {
     println!("compiling the runner (a minute, once)");
     let program = ["submit", "--embedded", "--progress", "none"];
     succeed(Command::new(&engine).args(program).arg(&runner).args(["--", "--script", "nothing.py", "pass"]))?;
-    let folder = root().join("sdk/python");
-    let mut made = None;
-    for (index, (version, python)) in found.iter().enumerate() {
-        let is_last = index + 1 == found.len();
-        if index > 0 && !is_last {
-            continue;
-        }
+    let newest = found.len() - 1;
+    let mut pythons = Vec::new();
+    for (version, python) in
+        found.iter().enumerate().filter(|(at, _)| [0, newest].contains(at)).map(|(_, of)| of)
+    {
+        pythons.push((version, tester(version, python.clone()).provide()?.join("bin/python")));
+    }
+    // One wheel is for every version.
+    let wheel = wheel(&pythons[0].1)?;
+    let program = target_dir().join("python/installed.py");
+    fs::write(&program, INSTALLED).with_context(|| format!("cannot write {}", program.display()))?;
+    for (version, python) in &pythons {
         println!("Python {version}");
-        let python = tester(version, python.clone()).provide()?.join("bin/python");
-        // One wheel is for every version.
-        let wheel = match made.take() {
-            Some(wheel) => wheel,
-            None => wheel(&python)?,
-        };
-        let mut install = pip(&python, "install");
+        let mut install = pip(python, "install");
         succeed(install.args(["--no-deps", "--no-index", "--force-reinstall"]).arg(&wheel))?;
-        made = Some(wheel);
-        let run = |arguments: &[&str]| {
-            let mut command = Command::new(&python);
-            command.args(arguments).current_dir(&folder).env_remove("PYTHONPATH");
-            command.env(ENGINE, &engine).env(RUNNER, &runner);
-            succeed(command.env("PYTHONDONTWRITEBYTECODE", "1"))
-        };
         // Without what the tests are told, as after `pip install`.
-        let program = target_dir().join("python/installed.py");
-        fs::write(&program, INSTALLED).with_context(|| format!("cannot write {}", program.display()))?;
-        succeed(Command::new(&python).arg(&program).env_remove(RUNNER).env_remove("PYTHONPATH"))?;
-        run(&["-m", "pytest", "-q", "-p", "no:cacheprovider"])?;
+        succeed(Command::new(python).arg(&program).env_remove(RUNNER).env_remove("PYTHONPATH"))?;
+        let mut tests = Command::new(python);
+        tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(root().join("sdk/python"));
+        tests.env_remove("PYTHONPATH").env("PYTHONDONTWRITEBYTECODE", "1");
+        succeed(tests.env(ENGINE, &engine).env(RUNNER, &runner))?;
     }
     Ok(())
 }

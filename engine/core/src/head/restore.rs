@@ -55,11 +55,6 @@ impl Head {
         head
     }
 
-    /// Whether there are such as [`Self::jobs_not_started`] names.
-    pub(super) fn has_jobs_to_start(&self) -> bool {
-        self.jobs.values().any(|job| job.state == JobState::Pending)
-    }
-
     /// Jobs that were accepted, and of which no node has said that it has taken them.
     pub fn jobs_not_started(&self) -> Vec<&super::JobRecord> {
         self.jobs.values().filter(|job| job.state == JobState::Pending).collect()

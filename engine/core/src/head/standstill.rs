@@ -78,7 +78,7 @@ impl Head {
         self.standstills.hear(now, id, said);
         let (nodes, after) = (self.nodes.alive.len(), self.limits.watch.deadlock_after);
         // A run that is to begin will have something go on.
-        if !self.standstills.are_all(now, nodes, after) || self.has_jobs_to_start() {
+        if !self.standstills.are_all(now, nodes, after) || !self.jobs_not_started().is_empty() {
             return;
         }
         if let Some((node, changes)) = self.standstills.next() {

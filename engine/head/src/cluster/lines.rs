@@ -33,10 +33,13 @@ impl ClusterBackend for ClusterService {
         };
         version::check(join.protocol).inspect_err(|error| self.0.refused(&join, error))?;
         let joined = self.0.join(join);
+        let line = joined.as_ref().ok().map(|(id, number, _)| (*id, *number));
+        let mut unwelcomed = Unwelcomed { head: &self.0, line };
         if self.0.settled().await.is_err() {
             // A refusal would be taken for the head's. The process ends, and the next one answers.
             return std::future::pending().await;
         }
+        unwelcomed.line = None;
         let (id, number, replies) = joined?;
         self.0.event(|core, now, fx| core.node_welcomed(now, id, fx));
         self.0.start_orphaned(id);
@@ -51,6 +54,20 @@ impl ClusterBackend for ClusterService {
             .components()
             .get(id)
             .ok_or_else(|| Error::new(ErrorCode::NotFound, format!("the component {id} was not uploaded")))
+    }
+}
+
+/// A line on which nobody listens yet. Dropped with it, the line broke before the node was welcome.
+struct Unwelcomed<'a> {
+    head: &'a ClusterHead,
+    line: Option<(NodeId, u64)>,
+}
+
+impl Drop for Unwelcomed<'_> {
+    fn drop(&mut self) {
+        if let Some((id, number)) = self.line {
+            self.head.line_broke(id, number);
+        }
     }
 }
 

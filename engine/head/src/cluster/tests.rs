@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_core::events::EventKind;
 use engine_core::head::{JobState, Limits, Watch};
 use engine_core::{ActorId, Error, ErrorCode, JobId};
 use engine_net::{Backend, JobKey, StateKey};
@@ -313,6 +314,26 @@ async fn nothing_leaves_before_it_is_durable() {
     let head = start(folder.path());
     assert!(head.head.lookup_name("x", "mine").is_ok());
     assert!(head.head.lookup_name("x", "never").is_err());
+    head.close();
+}
+
+// contract: H1
+#[tokio::test]
+async fn a_node_that_goes_before_it_is_welcome_is_missed_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (head, gate) = start_gated(folder.path(), MemoryLimits::default());
+    let node = TestNode::start(1).await;
+    gate.shut();
+    let mut joining = Box::pin(node.join(&head));
+    assert!(joining.as_mut().now_or_never().is_none(), "its welcome waits for the disk");
+    let is_missed = || {
+        let core = head.head.lock();
+        core.events().newest_first().any(|event| event.kind == EventKind::NodeDisconnected)
+    };
+    assert!(head.nodes_alive() == 1 && !is_missed());
+    drop(joining);
+    assert!(is_missed());
+    gate.open();
     head.close();
 }
 
