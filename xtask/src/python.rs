@@ -2,6 +2,7 @@
 //! the native module, and its tests, with the oldest and the newest Python that are here.
 
 use crate::debian::is_good;
+use crate::guests;
 use crate::venv::Environment;
 use crate::workspace::{cargo, root, succeed, target_dir};
 use anyhow::{Context, Result, bail, ensure};
@@ -9,9 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The variables that name the engine's binary and the runner to the tests.
+/// The variables that name the engine's binary, the runner and the folder of the guests to the tests.
 const ENGINE: &str = "ENGINE_BIN";
 const RUNNER: &str = "ENGINE_PYTHON_RUNNER";
+const GUESTS: &str = "ENGINE_GUESTS";
 /// Tells `setup.py` that what the package holds beside Python is there.
 const PREBUILT: &str = "ENGINE_PYTHON_PREBUILT";
 
@@ -40,14 +42,17 @@ fn builder() -> Environment {
 /// What runs the tests with this interpreter.
 fn tester(version: &str, python: PathBuf) -> Environment {
     Environment {
-        recipe: format!("python-tests-{version}-3"),
+        recipe: format!("python-tests-{version}-4"),
         python,
         packages: &[
             "cloudpickle==3.1.2",
             "ipykernel==7.3.0",
+            "joblib==1.6.0",
             "mypy==2.4.1",
             "nbclient==0.11.0",
             "numpy",
+            "pandas",
+            "pyarrow",
             "pytest==9.2.0",
             "setuptools==82.0.1",
         ],
@@ -117,6 +122,7 @@ fn pip(python: &Path, verb: &str) -> Command {
 /// the newest Python that are here.
 pub(crate) fn test() -> Result<()> {
     let runner = runner()?;
+    guests::run()?;
     complete_package(&target_dir().join("debug/lib_native.so"), &runner)?;
     let found: Vec<(&str, PathBuf)> =
         VERSIONS.iter().filter_map(|version| Some((*version, interpreter(version)?))).collect();
@@ -149,7 +155,7 @@ pub(crate) fn test() -> Result<()> {
         let mut tests = Command::new(python);
         tests.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).current_dir(root().join("sdk/python"));
         tests.env_remove("PYTHONPATH").env("PYTHONDONTWRITEBYTECODE", "1");
-        succeed(tests.env(ENGINE, &engine).env(RUNNER, &runner))?;
+        succeed(tests.env(ENGINE, &engine).env(RUNNER, &runner).env(GUESTS, guests::folder()))?;
     }
     Ok(())
 }

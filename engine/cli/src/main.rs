@@ -8,6 +8,7 @@ mod failure;
 mod interrupt;
 mod output;
 mod parse;
+mod python;
 
 use std::process::ExitCode;
 

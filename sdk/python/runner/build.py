@@ -3,8 +3,8 @@
     python sdk/python/runner/build.py --output python.wasm [--cache FOLDER]
 
 Needs componentize-py 0.25 and cloudpickle in the environment of the Python that runs it, and no network. With
-nothing changed since the last time it takes the component from the cache. With `--app FILE` the component is that
-program: it runs without further arguments, and other languages call its functions by name.
+nothing changed since the last time it takes the component from the cache. `engine build app.py` makes components of
+programs from it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import importlib.metadata
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ PACKAGE = HERE.parent / "src" / "engine"
 WIT = HERE.parents[2] / "wit" / "compute.wit"
 COMPONENTIZE = "0.25."
 # Not for guests: of clients, or what its import does is not wanted.
-LEFT_OUT = {"_client.py", "_native.pyi"}
+LEFT_OUT = {"_client.py", "_joblib.py", "_native.pyi"}
 # Modules of the standard library whose import fails in WASI, or acts.
 NO_IMPORT = {
     "antigravity",
@@ -58,10 +59,10 @@ def sources() -> list[Path]:
     return sorted(files)
 
 
-def digest(app: Path | None) -> str:
+def digest() -> str:
     """Of everything that the component is made of."""
     state = hashlib.sha256()
-    for path in [WIT, Path(__file__), HERE / "program.py", *([app] if app else []), *sources()]:
+    for path in [WIT, Path(__file__), HERE / "program.py", *sources()]:
         state.update(f"{path.name}\0".encode())
         state.update(path.read_bytes())
     for name in ("componentize-py", "cloudpickle"):
@@ -104,7 +105,7 @@ warnings.resetwarnings()
 '''
 
 
-def build(output: Path, quiet: bool, app: Path | None) -> None:
+def build(output: Path, quiet: bool) -> None:
     """Runs componentize-py."""
     found = importlib.metadata.version("componentize-py")
     if not found.startswith(COMPONENTIZE):
@@ -124,8 +125,6 @@ def build(output: Path, quiet: bool, app: Path | None) -> None:
         (root / "standard_library.py").write_text(stdlib())
         program = (HERE / "program.py").read_text()
         imports = ["standard_library", *package_modules()]
-        if app is not None:
-            program += f"_guest.built_with({app.name!r}, {app.read_text()!r})\n"
         (root / "program.py").write_text("".join(f"import {name}\n" for name in imports) + program)
         command = [
             tool(),
@@ -138,7 +137,7 @@ def build(output: Path, quiet: bool, app: Path | None) -> None:
             "--python-path",
             str(root),
             "--output",
-            str(output),
+            str(output.absolute()),
             "program",
         ]
         # A virtual environment's own packages stay out of the component.
@@ -146,6 +145,16 @@ def build(output: Path, quiet: bool, app: Path | None) -> None:
         done = subprocess.run(command, env=environment, cwd=folder, check=False)
         if done.returncode:
             sys.exit(f"componentize-py ended with status {done.returncode}")
+    check_room(output.read_bytes())
+
+
+def check_room(component: bytes) -> None:
+    """Looks for the room that `engine build` puts a program into: in one place, and in one piece."""
+    names = runpy.run_path(str(PACKAGE / "_guest_program.py"))
+    pattern, size = names["PATTERN"], names["ROOM_BYTES"]
+    begin = component.find(pattern * (size // len(pattern)))
+    if begin < 0 or component.find(pattern * 4) != begin or component.find(pattern * 4, begin + size) >= 0:
+        sys.exit("the component has no room for a program, or several: see _guest_program.py")
 
 
 def package_modules() -> list[str]:
@@ -168,18 +177,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="where the component is put")
     parser.add_argument("--cache", type=Path, help="a folder that keeps components by what they are made of")
-    parser.add_argument("--app", type=Path, help="a Python file: the component is this program")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     if options.cache is None:
-        build(options.output, options.quiet, options.app)
+        build(options.output, options.quiet)
         return
     options.cache.mkdir(parents=True, exist_ok=True)
-    kept = options.cache / f"python-{digest(options.app)}.wasm"
+    kept = options.cache / f"python-{digest()}.wasm"
     if not kept.exists():
         partial = kept.with_suffix(f".{os.getpid()}.partial")
-        build(partial, options.quiet, options.app)
+        build(partial, options.quiet)
         partial.replace(kept)
     if options.output.exists() and options.output.samefile(kept):
         return

@@ -1,6 +1,7 @@
 """What the tests share: a sandbox to send things to, and programs to run.
 
-`ENGINE_BIN` is the engine's binary, `ENGINE_PYTHON_RUNNER` the component that `runner/build.py` makes.
+`ENGINE_BIN` is the engine's binary, `ENGINE_PYTHON_RUNNER` the component that `runner/build.py` makes, and
+`ENGINE_GUESTS` the folder of the guest examples that `cargo xtask guests` makes.
 """
 
 from __future__ import annotations
@@ -39,6 +40,11 @@ def setting(name: str) -> str:
     if not value:
         pytest.fail(f"{name} is not set: these tests run programs in the engine (see tests/conftest.py)")
     return value
+
+
+def guest(name: str) -> str:
+    """The component of a guest example, in Rust."""
+    return os.path.join(setting("ENGINE_GUESTS"), f"{name}.wasm")
 
 
 def submit(source: str, *arguments: str, name: str = "app.py", options: tuple[str, ...] = ()) -> Ended:

@@ -14,9 +14,11 @@ from typing import Any
 
 from componentize_py_types import Err  # type: ignore[import-not-found,unused-ignore]
 
-from engine import _guest_limits, _session
-from engine._backend import Codec
+from engine import _guest_limits, _guest_program, _session
+from engine._actor import ActorClass
+from engine._backend import Codec, Value
 from engine._calls import unpack
+from engine._function import RemoteFunction
 from engine._sandbox import Sandbox, lowered, owned, raised
 from engine._serialize import modules, msgpack
 from engine._serialize.source import forget
@@ -34,6 +36,7 @@ _actor: Any = None
 def prepare() -> None:
     """Once, while the component is made: every instance begins with what is here done, imported and warm."""
     _guest_limits.install()
+    _guest_program.make_room()
     source = "def warm(x, *, y=1):\n    return [x * i for i in range(y)]\n"
     filename = "<warm>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
@@ -84,61 +87,89 @@ def run(invocation: Any, function: str, arguments: list[Any]) -> list[Any]:
 
 
 def _run(invocation: Any, function: str, arguments: list[Any]) -> Iterable[Any]:
-    if not arguments or arguments[0].codec.value != Codec.PYTHON:
-        return _foreign(function, arguments)
+    if _is_foreign(arguments):
+        return _foreign(invocation, _named(function), arguments)
     target = _shipped(arguments[0])
     num_returns, args, kwargs = unpack([raised(value) for value in arguments[1:]])
     return _results(invocation, target(*args, **kwargs), num_returns, function)
 
 
-def _foreign(function: str, arguments: list[Any]) -> Iterable[Any]:
-    """A call from another language: `module:function`, or a function of the program that the component was built
-    with. MessagePack goes in and out."""
-    module, _, name = function.rpartition(":")
-    if not module and _program is None:
-        raise LookupError(
-            f"{function!r} is no function of this component: from other languages functions are called as "
-            "'module:function', or by their names in a component that was built of a program"
-        )
-    holder: Any = importlib.import_module(module) if module else _program_module()
-    for part in name.split("."):
-        holder = getattr(holder, part)
-    target = getattr(holder, "_function", holder)
+def _is_foreign(arguments: list[Any]) -> bool:
+    """Whether another language calls: Python begins with a packed call, or with what was shipped."""
+    return not arguments or arguments[0].codec.value != Codec.PYTHON
+
+
+def _foreign(invocation: Any, target: Any, arguments: list[Any]) -> Iterable[Any]:
+    """A call from another language: MessagePack goes in and out. A generator is a stream."""
     result = target(*(decode(raised(value)) for value in arguments))
     if inspect.iscoroutine(result):
         from engine._asyncio import run as run_async
 
         result = run_async(result)
+    if inspect.isgenerator(result):
+        for item in result:
+            _emit_one(invocation, result, _plain(item))
+        return ()
+    return (owned(_plain(result)),)
+
+
+def _plain(value: Any) -> Value:
     handles: list[Any] = []
-    data = msgpack.dumps(result, handles)
-    return (owned((Codec.MSGPACK, data, handles)),)
+    return Codec.MSGPACK, msgpack.dumps(value, handles), handles
 
 
-_program: tuple[str, str] | None = None
+def _named(name: str) -> Any:
+    """The function or class that another language calls so: `module:function`, or a name of the program that the
+    component was built of."""
+    module, _, path = name.rpartition(":")
+    if not module and _guest_program.built_in() is None:
+        raise LookupError(
+            f"{name!r} is no function of this component: from other languages functions are called as "
+            "'module:function', or by their names in a component that was built of a program"
+        )
+    holder: Any = importlib.import_module(module) if module else _program_module()
+    for part in path.split("."):
+        if not hasattr(holder, part):
+            where = f"module {module}" if module else f"program {holder.__file__}"
+            raise LookupError(f"the {where} has no {path!r}")
+        holder = getattr(holder, part)
+    if isinstance(holder, RemoteFunction):
+        return holder._function
+    return holder._cls if isinstance(holder, ActorClass) else holder
+
+
 _program_loaded: Any = None
-
-
-def built_with(name: str, source: str) -> None:
-    """While the component is made: the program that it is."""
-    global _program
-    _program = name, source
 
 
 def _program_module() -> Any:
     """The program's module, without running it as a program."""
     global _program_loaded
     if _program_loaded is None:
-        assert _program is not None
-        name, source = _program
-        module = types.ModuleType("__main__")
-        module.__file__ = name
-        sys.modules["__main__"] = module
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-        module.__dict__["__name__"] = "__program__"
-        exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
-        module.__dict__["__name__"] = "__main__"
-        _program_loaded = module
+        program = _guest_program.built_in()
+        assert program is not None
+        if program.modules:
+            modules.offer(program.modules)
+        _program_loaded = _module(program.name, program.source, "__program__")
     return _program_loaded
+
+
+def _module(name: str, source: str, as_name: str) -> types.ModuleType:
+    """Runs the source as the module `__main__`, which calls itself so while it runs."""
+    module = types.ModuleType("__main__")
+    module.__file__ = name
+    module.__dict__["__builtins__"] = __builtins__
+    before = sys.modules.get("__main__")
+    sys.modules["__main__"] = module
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    module.__dict__["__name__"] = as_name
+    try:
+        exec(compile(source, name, "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        if as_name != "__main__" and before is not None:
+            sys.modules["__main__"] = before
+        raise
+    module.__dict__["__name__"] = "__main__"
+    return module
 
 
 def _shipped(value: Any) -> Any:
@@ -157,11 +188,14 @@ def _shipped(value: Any) -> Any:
 
 def create(invocation: Any, class_: str, arguments: list[Any]) -> None:
     """Makes the actor."""
-    _serving(invocation, lambda: _create(arguments))
+    _serving(invocation, lambda: _create(class_, arguments))
 
 
-def _create(arguments: list[Any]) -> None:
+def _create(class_: str, arguments: list[Any]) -> None:
     global _actor
+    if _is_foreign(arguments):
+        _actor = _named(class_)(*(decode(raised(value)) for value in arguments))
+        return
     cls = _shipped(arguments[0])
     _, args, kwargs = unpack([raised(value) for value in arguments[1:]])
     _actor = cls(*args, **kwargs)
@@ -173,17 +207,23 @@ def call(invocation: Any, method: str, arguments: list[Any]) -> list[Any]:
 
 
 def _call(invocation: Any, method: str, arguments: list[Any]) -> Iterable[Any]:
+    if _is_foreign(arguments):
+        return _foreign(invocation, _method(method), arguments)
     num_returns, args, kwargs = unpack([raised(value) for value in arguments])
     if method == "__ray_terminate__":
         _backend.context().actor.kill(False)
         return _results(invocation, None, num_returns, method)
     if method == "__ray_ready__":
         return _results(invocation, True, num_returns, method)
-    target = getattr(_actor, method, None)
-    if target is None:
-        raise AttributeError(f"{type(_actor).__name__} has no method {method!r}")
     name = f"{type(_actor).__name__}.{method}"
-    return _results(invocation, target(*args, **kwargs), num_returns, name)
+    return _results(invocation, _method(method)(*args, **kwargs), num_returns, name)
+
+
+def _method(name: str) -> Any:
+    target = getattr(_actor, name, None)
+    if target is None:
+        raise AttributeError(f"{type(_actor).__name__} has no method {name!r}")
+    return target
 
 
 def _results(invocation: Any, result: Any, num_returns: int | None, name: str) -> Iterable[Any]:
@@ -225,60 +265,64 @@ def _emit(invocation: Any, result: Any, name: str) -> None:
     if inspect.iscoroutine(result) or not hasattr(result, "__iter__"):
         raise TypeError(f"{name} streams its results, and so must be a generator; it returned a {type(result)!r}")
     for item in result:
-        try:
-            invocation.emit(lowered(encode(item)))
-        except Err as error:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
-            from engine._sandbox import failed
+        _emit_one(invocation, result, encode(item))
 
-            raise failed(error.value) from None
+
+def _emit_one(invocation: Any, stream: Any, item: Value) -> None:
+    try:
+        invocation.emit(lowered(item))
+    except Err as error:
+        close = getattr(stream, "close", None)
+        if close is not None:
+            close()
+        from engine._sandbox import failed
+
+        raise failed(error.value) from None
 
 
 def main(invocation: Any, arguments: list[str]) -> Any:
-    """The job's program: what the component was built with, or `--script NAME SOURCE ARGS…`, or `PATH ARGS…` in a
+    """The job's program: what the component was built of, or `--script NAME SOURCE ARGS…`, or `PATH ARGS…` in a
     directory that was granted. `--module PATH SOURCE` before it, any number of times: a file of a module that the
     program imports (`shop/__init__.py`)."""
-    return _serving(invocation, lambda: owned(encode(_main(arguments))))
+    return _serving(invocation, lambda: _main(arguments))
 
 
 def _main(arguments: list[str]) -> Any:
+    program, rest = _asked_for(arguments)
+    if program.modules:
+        modules.offer(program.modules)
+    sys.argv = [program.name, *rest]
+    folder = os.path.dirname(program.name)
+    if folder and folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        _module(program.name, program.source, "__main__")
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            raise
+    return owned(encode(None))
+
+
+def _asked_for(arguments: list[str]) -> tuple[_guest_program.Program, list[str]]:
+    """The program that is meant, and its arguments."""
+    built_in = _guest_program.built_in()
+    if built_in is not None:
+        return built_in, arguments
     files: dict[str, bytes] = {}
     while len(arguments) >= 3 and arguments[0] == "--module":
         files[arguments[1]] = arguments[2].encode()
         arguments = arguments[3:]
-    if files:
-        modules.offer(files)
-    if _program is not None:
-        (name, source), rest = _program, arguments
-    elif len(arguments) >= 3 and arguments[0] == "--script":
-        name, source, rest = arguments[1], arguments[2], arguments[3:]
-    elif arguments and not arguments[0].startswith("-"):
-        name, rest = arguments[0], arguments[1:]
-        try:
-            with open(name, encoding="utf-8") as file:
-                source = file.read()
-        except OSError as error:
-            raise FileNotFoundError(
-                f"{name} cannot be read in the sandbox ({error.strerror}): grant its folder with --dir, or pass the "
-                "text with --script NAME SOURCE"
-            ) from None
-    else:
+    if len(arguments) >= 3 and arguments[0] == "--script":
+        return _guest_program.Program(arguments[1], arguments[2], files), arguments[3:]
+    if not arguments or arguments[0].startswith("-"):
         raise ValueError("the runner's arguments are PATH ARGS…, or --script NAME SOURCE ARGS…")
-    module = types.ModuleType("__main__")
-    module.__file__ = name
-    module.__dict__["__builtins__"] = __builtins__
-    sys.modules["__main__"] = module
-    sys.argv = [name, *rest]
-    folder = os.path.dirname(name)
-    if folder and folder not in sys.path:
-        sys.path.insert(0, folder)
-    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    code = compile(source, name, "exec", dont_inherit=True)
+    name = arguments[0]
     try:
-        exec(code, module.__dict__)
-    except SystemExit as error:
-        if error.code not in (None, 0):
-            raise
-    return None
+        with open(name, encoding="utf-8") as file:
+            source = file.read()
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{name} cannot be read in the sandbox ({error.strerror}): grant its folder with --dir, or pass the "
+            "text with --script NAME SOURCE"
+        ) from None
+    return _guest_program.Program(name, source, files), arguments[1:]

@@ -3,7 +3,6 @@
 mod args;
 mod follow;
 mod module;
-mod python;
 mod spec;
 
 pub(crate) use args::Submit;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use engine_toolchain::{BuildOptions, Kind, Progress};
 
-use super::{Submit, python};
+use super::Submit;
 use crate::commands::build;
 use crate::failure::Failure;
+use crate::python;
 
 /// The name under which a job knows the component that it starts.
 pub(super) const MAIN: &str = "main";

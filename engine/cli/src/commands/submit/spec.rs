@@ -6,10 +6,11 @@ use engine_client::ComponentId;
 use engine_client::messages::{Directory, JobComponent, JobLimits, JobSpec, MainEntry, job_spec};
 use engine_proto::convert::{digest, duration};
 
+use super::Submit;
 use super::module::MAIN;
-use super::{Submit, python};
 use crate::failure::Failure;
 use crate::parse::DirectoryArg;
+use crate::python;
 
 /// The specification of the job, whose components were uploaded.
 pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Result<JobSpec, Failure> {

@@ -1,5 +1,10 @@
-//! A Python program: what runs it is the component with the interpreter, and the program is its argument, with
-//! the modules beside it that it imports.
+//! Python programs, each with the modules beside it that it imports. What runs one is the component with
+//! the interpreter, the runner: the program is its argument (`engine submit`), or part of a copy of it
+//! (`engine build`).
+
+mod component;
+
+pub(crate) use component::component;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,34 +20,46 @@ const RUNNER_FOLDERS: [&str; 3] = [".", "../lib/engine", "../python"];
 const PROGRAM_BYTES_MAX: usize = 2 << 20;
 
 /// Whether this is a Python program.
-pub(super) fn is_program(path: &Path) -> bool {
+pub(crate) fn is_program(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py") && !path.is_dir()
 }
 
-/// The arguments of the runner's main that make it run this program with these arguments.
-pub(super) fn arguments(path: &Path, arguments: &[String]) -> Result<Vec<String>, Failure> {
-    let source = read(path)?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let modules = modules(folder, &source)?;
-    let bytes = source.len() + modules.values().map(String::len).sum::<usize>();
-    if bytes > PROGRAM_BYTES_MAX {
-        return Err(Failure::Usage(format!(
-            "{} and the modules beside it that it imports have {bytes} bytes, and a program may have \
-             {PROGRAM_BYTES_MAX} (program_bytes_max): grant a folder with --dir, and import from there",
-            path.display()
-        )));
+/// A program, and the files of the modules beside it that it imports, by their paths there.
+struct Program {
+    source: String,
+    modules: BTreeMap<String, String>,
+}
+
+impl Program {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let source = read(path)?;
+        let modules = modules(path.parent().unwrap_or(Path::new("")), &source)?;
+        let bytes = source.len() + modules.values().map(String::len).sum::<usize>();
+        if bytes > PROGRAM_BYTES_MAX {
+            return Err(Failure::Usage(format!(
+                "{} and the modules beside it that it imports have {bytes} bytes, and a program may have \
+                 {PROGRAM_BYTES_MAX} (program_bytes_max): grant a folder with --dir, and import from there",
+                path.display()
+            )));
+        }
+        Ok(Self { source, modules })
     }
+}
+
+/// The arguments of the runner's main that make it run this program with these arguments.
+pub(crate) fn arguments(path: &Path, arguments: &[String]) -> Result<Vec<String>, Failure> {
+    let program = Program::read(path)?;
     let mut all = Vec::new();
-    for (name, source) in modules {
+    for (name, source) in program.modules {
         all.extend(["--module".to_owned(), name, source]);
     }
-    all.extend(["--script".to_owned(), path.to_string_lossy().into_owned(), source]);
+    all.extend(["--script".to_owned(), path.to_string_lossy().into_owned(), program.source]);
     all.extend(arguments.iter().cloned());
     Ok(all)
 }
 
 /// The component with the interpreter.
-pub(super) fn runner() -> Result<PathBuf, Failure> {
+pub(crate) fn runner() -> Result<PathBuf, Failure> {
     if let Some(named) = std::env::var_os(RUNNER_VARIABLE).filter(|named| !named.is_empty()) {
         return Ok(named.into());
     }
