@@ -215,11 +215,11 @@ def packages(options: Mapping[str, Any]) -> list[str]:
     from engine._serialize.modules import list_modules
 
     runtime = options.get("runtime_env") or {}
-    pip = runtime.get("pip") or ()
-    if isinstance(pip, Mapping):
-        pip = pip.get("packages", ())
+    brought = list(runtime.get("packages") or ())
     try:
-        return list(runtime.get("packages") or ()) + list_modules(runtime.get("py_modules") or (), runtime.get("working_dir"), pip)
+        return brought + list_modules(
+            runtime.get("py_modules") or (), runtime.get("working_dir"), runtime.get("pip") or ()
+        )
     except ValueError as problem:
         raise InvalidArgumentError(f"runtime_env: {problem}") from None
 

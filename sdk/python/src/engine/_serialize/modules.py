@@ -12,12 +12,16 @@ import ast
 import functools
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from engine._serialize import wheels
 
 _WITH_RUNNER = {"engine", "cloudpickle"}
 _BUNDLE_MAX = 64 << 20
@@ -25,7 +29,7 @@ _COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES) + (".so", ".pyd", ".dy
 _SKIPPED = {"__pycache__", "tests", "test"}
 
 _listed: dict[str, Path] = {}
-"""Packages that `py_modules` and `working_dir` name, and where they are."""
+"""Packages that `py_modules`, `working_dir` and `pip` name, and where they are."""
 
 
 def _top(module: str) -> str:
@@ -73,8 +77,8 @@ def _place(top: str) -> Path | None:
     return None
 
 
-def list_modules(py_modules: Sequence[Any], working_dir: str | None, pip: Sequence[str]) -> list[str]:
-    """Takes note of what a `runtime_env` brings; gives the packages' names."""
+def list_modules(py_modules: Sequence[Any], working_dir: str | None, pip: Any) -> list[str]:
+    """Takes note of what a `runtime_env` brings; gives the packages' names. Raises ValueError."""
     names: list[str] = []
     for one in py_modules:
         if isinstance(one, types.ModuleType):
@@ -85,40 +89,54 @@ def list_modules(py_modules: Sequence[Any], working_dir: str | None, pip: Sequen
             name = place.stem
         if place is None or not place.exists():
             raise ValueError(f"py_modules: {one!r} is neither a module nor a path to one")
-        _listed[name] = place
-        names.append(name)
+        names.append(_list(name, place))
     if working_dir is not None:
         folder = Path(working_dir).resolve()
         if not folder.is_dir():
             raise ValueError(f"working_dir: {working_dir!r} is no folder")
         for path in sorted(folder.iterdir()):
             if path.suffix == ".py" or (path / "__init__.py").exists():
-                _listed[path.stem] = path
-                names.append(path.stem)
-    for requirement in pip:
-        names.extend(_of_requirement(requirement))
+                names.append(_list(path.stem, path))
+    wanted = wheels.requirements(pip)
+    found = {requirement: wheels.installed(requirement) for requirement in wanted}
+    for requirement, distribution in found.items():
+        if distribution is not None:
+            for name, place in _of_distribution(requirement, distribution).items():
+                names.append(_list(name, place))
+    missing = tuple(requirement for requirement, distribution in found.items() if distribution is None)
+    if missing:
+        fetched = wheels.modules_in(wheels.fetched(missing))
+        names.extend(_list(name, place) for name, place in sorted(fetched.items()))
     return names
 
 
-def _of_requirement(requirement: str) -> list[str]:
-    """The modules of an installed distribution."""
-    import importlib.metadata
-    import re
-
-    match = re.match(r"[A-Za-z0-9._-]+", requirement.strip())
-    try:
-        files = importlib.metadata.files(match.group()) if match else None
-    except importlib.metadata.PackageNotFoundError:
-        files = None
-    if files is None:
+def _list(name: str, place: Path) -> str:
+    """Takes note of where a package is."""
+    if is_there(name):
+        return name
+    shipped = _bundles.get(name)
+    if shipped is not None and shipped.generation == _generation() and shipped.place != place:
         raise ValueError(
-            f"pip: {requirement!r} is not installed here; install it, and its pure-Python files go to the sandboxes"
+            f"the tasks of this session have {name} from {shipped.place} already, and one session has one version of a "
+            f"package: begin another one (engine.shutdown()) for that in {place}"
         )
-    names = {file.parts[0].removesuffix(".py") for file in files if file.suffix == ".py"}
-    names = {name for name in names if name.isidentifier()}
+    if _listed.get(name) != place:
+        has_compiled.cache_clear()
+    _listed[name] = place
+    return name
+
+
+def _of_distribution(requirement: str, distribution: importlib.metadata.Distribution) -> dict[str, Path]:
+    """The modules of an installed distribution, and where they are."""
+    files = distribution.files or []
     if any(str(file).endswith(_COMPILED) for file in files):
-        raise ValueError(f"pip: {requirement!r} has compiled parts, which do not exist for WebAssembly")
-    return sorted(names)
+        raise ValueError(
+            f"pip: {requirement!r} has compiled parts, which do not exist for WebAssembly: use it on the client, and "
+            "pass plain values to tasks"
+        )
+    tops = {file.parts[0] for file in files if file.suffix == ".py"}
+    places = {top.removesuffix(".py"): Path(str(distribution.locate_file(top))) for top in sorted(tops)}
+    return {name: place for name, place in places.items() if name.isidentifier()}
 
 
 def bundle(top: str) -> dict[str, bytes]:
@@ -134,12 +152,12 @@ def bundle(top: str) -> dict[str, bytes]:
         if has_compiled(name):
             if name == top:
                 raise ImportError(
-                    f"{name} has compiled parts, which do not exist for WebAssembly: use it on the client, and pass plain "
-                    "values to tasks",
+                    f"{name} has compiled parts, which do not exist for WebAssembly: use it on the client, and pass "
+                    "plain values to tasks",
                     name=name,
                 )
             continue
-        found = dict(_files(name, place))
+        found = {**dict(_files(name, place)), **_metadata(name, place)}
         size += sum(map(len, found.values()))
         if size > _BUNDLE_MAX:
             raise ImportError(
@@ -178,6 +196,25 @@ def _files(name: str, place: Path) -> Iterator[tuple[str, bytes]]:
         relative = path.relative_to(place)
         if path.is_file() and not _SKIPPED & set(relative.parts) and path.suffix not in (".pyc", ".pyi"):
             yield f"{name}/{relative.as_posix()}", path.read_bytes()
+
+
+def _metadata(name: str, place: Path) -> dict[str, bytes]:
+    """What `importlib.metadata` tells of a package that was installed: many ask for their own version."""
+    folder = place.parent
+    info = _distributions(folder, folder.stat().st_mtime_ns).get(name)
+    if info is None or not (info / "METADATA").is_file():
+        return {}
+    return {f"{info.name}/METADATA": (info / "METADATA").read_bytes()}
+
+
+@functools.lru_cache(maxsize=64)
+def _distributions(folder: Path, _changed: int) -> dict[str, Path]:
+    """Where the distributions in this folder tell of themselves, by the modules that they have."""
+    out: dict[str, Path] = {}
+    for info in folder.glob("*.dist-info"):
+        for file in importlib.metadata.PathDistribution(info).files or ():
+            out[file.parts[0].removesuffix(".py")] = info
+    return out
 
 
 def _imports(data: bytes) -> Iterator[str]:
@@ -220,7 +257,21 @@ def _second(_: Any, value: Any) -> Any:
     return value
 
 
-_bundles: dict[str, tuple[int, Any]] = {}
+class _Bundle(NamedTuple):
+    """A package's files as they were put."""
+
+    generation: int
+    place: Path | None
+    handle: Any
+
+
+_bundles: dict[str, _Bundle] = {}
+
+
+def _generation() -> int:
+    from engine import _session
+
+    return _session.generation()
 
 
 def _shipped(top: str) -> Any:
@@ -231,10 +282,10 @@ def _shipped(top: str) -> Any:
     if top in _providers:
         return _providers[top]
     known = _bundles.get(top)
-    if known is None or known[0] != _session.generation():
+    if known is None or known.generation != _session.generation():
         handle = _session.backend().put(encode(bundle(top)))
-        known = _bundles[top] = _session.generation(), handle
-    return known[1]
+        known = _bundles[top] = _Bundle(_session.generation(), _place(top), handle)
+    return known.handle
 
 
 def imported_by(code: types.CodeType) -> list[Brought]:
@@ -323,6 +374,25 @@ def _install() -> None:
         sys.meta_path.insert(place, FromMemory())
 
 
+def _same(one: str, other: str) -> bool:
+    """Whether two names are those of one distribution."""
+    return re.sub(r"[-_.]+", "-", one).lower() == re.sub(r"[-_.]+", "-", other).lower()
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """Of a package that was brought."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def read_text(self, filename: str) -> str | None:
+        data = _loaded.get(f"{self._folder}/{filename}")
+        return None if data is None else data.decode()
+
+    def locate_file(self, path: Any) -> Any:
+        return PurePosixPath("<brought>") / path
+
+
 class FromMemory(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
     """Imports packages whose files came in values."""
 
@@ -346,6 +416,15 @@ class FromMemory(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         if any(file.startswith(base + "/") for file in _loaded):
             return importlib.machinery.ModuleSpec(fullname, None, is_package=True)
         return None
+
+    def find_distributions(self, context: Any) -> Iterator[importlib.metadata.Distribution]:
+        """What `importlib.metadata` asks for: of packages that were imported."""
+        for path in list(_loaded):
+            folder, _, name = path.rpartition("/")
+            if name == "METADATA" and folder.endswith(".dist-info"):
+                made = _Distribution(folder)
+                if context.name is None or _same(made.metadata["Name"], context.name):
+                    yield made
 
     def create_module(self, spec: Any) -> None:
         return None
