@@ -15,6 +15,7 @@ from typing import Any
 from engine import _session
 from engine._backend import Argument, Codec, Value
 from engine._refs import ObjectRef
+from engine._serialize import arrow
 from engine._serialize.modules import With
 from engine._serialize.values import _PLAIN, PROTOCOL, decode, encode
 
@@ -30,11 +31,17 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any], num_returns: int | None)
             if isinstance(value, ObjectRef):
                 references.append(value._handle)
                 places.append(index)
+            elif (table := _table(value)) is not None:
+                references.append(table)
+                places.append(index)
     for name, value in kwargs.items():
         if type(value) not in _PLAIN:
             is_plain = False
             if isinstance(value, ObjectRef):
                 references.append(value._handle)
+                places.append(name)
+            elif (table := _table(value)) is not None:
+                references.append(table)
                 places.append(name)
     if places:
         taken = set(places)
@@ -44,6 +51,11 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any], num_returns: int | None)
     if is_plain:
         return [(Codec.PYTHON, pickle.dumps(call, PROTOCOL), ())]
     return [encode(call), *references]
+
+
+def _table(value: Any) -> Value | None:
+    """A table is an argument of its own, which is read where it lies."""
+    return arrow.encode(value) if arrow.is_table(value) else None
 
 
 def unpack(arguments: Sequence[Value]) -> tuple[int | None, Sequence[Any], dict[str, Any]]:

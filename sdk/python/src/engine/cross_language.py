@@ -5,7 +5,7 @@
     print(engine.get(words.remote("a b c")))
 
 Arguments and results are MessagePack: None, bool, int, float, str, bytes, lists, dicts and references. What a Rust
-struct is, is a dict here.
+struct is, is a dict here. Tables (pyarrow's, and DataFrames) are Arrow streams, both ways.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 
 from engine import _options, _session
 from engine._actor import ActorHandle
-from engine._backend import Argument, CallFailed, Codec, Function
+from engine._backend import Argument, CallFailed, Codec, Function, Value
 from engine._function import results
 from engine._refs import ObjectRef
-from engine._serialize import msgpack
+from engine._serialize import arrow, msgpack
 from engine.exceptions import of_call
 
 __all__ = ["ForeignActor", "ForeignClass", "ForeignFunction", "actor_class", "function", "get_actor"]
@@ -48,9 +48,22 @@ def arguments(args: tuple[Any, ...]) -> list[Argument]:
         if isinstance(value, ObjectRef):
             out.append(value._handle)
             continue
+        if arrow.is_table(value):
+            out.append(_table(value))
+            continue
         handles: list[Any] = []
         out.append((Codec.MSGPACK, msgpack.dumps(value, handles), handles))
     return out
+
+
+def _table(value: Any) -> Value:
+    table = arrow.encode(value)
+    if table is None:
+        raise TypeError(
+            f"a {type(value).__qualname__} goes to another language as an Arrow table, which needs pyarrow, columns of "
+            "one type each, and no name twice: make a pyarrow.Table of it"
+        )
+    return table
 
 
 class ForeignFunction:

@@ -2,7 +2,8 @@
 
 A pickle without out-of-band buffers is the value's bytes. One with buffers (numpy arrays, `PickleBuffer`) begins
 with `EPB1`: count of buffers and length of the pickle (u64, little end first), offset and length of each buffer,
-the pickle, and the buffers, each at a multiple of 64 bytes: a reader sees them in the value itself.
+the pickle, and the buffers, each at a multiple of 64 bytes: a reader sees them in the value itself. Tables are
+Arrow streams (`arrow`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from typing import Any
 
 from engine._backend import Codec, Value
-from engine._serialize import msgpack
+from engine._serialize import arrow, msgpack
 from engine._serialize.pickler import Pickler
 from engine._serialize.source import SourceError
 
@@ -66,6 +67,10 @@ def encode(value: Any) -> Value:
         return Codec.PYTHON, pickle.dumps(value, PROTOCOL), ()
     if kind is bytes:
         return Codec.RAW, value, ()
+    if arrow.is_table(value):
+        table = arrow.encode(value)
+        if table is not None:
+            return table
     inside: list[Any] = []
     buffers: list[pickle.PickleBuffer] = []
     file = io.BytesIO()
@@ -130,9 +135,7 @@ def decode(value: Value) -> Any:
         return bytes(data)
     if codec == Codec.MSGPACK:
         return msgpack.loads(data, handles)
-    raise TypeError(
-        "this value is an Arrow stream, which this package does not read yet: read it in a Rust task, or return plain data"
-    )
+    return arrow.decode(data)
 
 
 def _explained(value: Any, cause: Exception) -> Unpicklable:
