@@ -8,6 +8,7 @@ mod harness;
 mod interruption;
 mod memory;
 mod process;
+mod python;
 mod raw;
 mod report;
 mod tasks;
@@ -55,6 +56,11 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     if args.names == ["tcp-server"] {
         return tcp::serve();
+    }
+    if let [verb, rest @ ..] = &args.names[..]
+        && verb == "python-runner"
+    {
+        return tokio::task::block_in_place(|| python::serve(rest));
     }
     let guest = args.guests.join("bench.wasm");
     if !guest.exists() {

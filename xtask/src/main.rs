@@ -101,7 +101,7 @@ enum Verb {
     },
     /// Puts the server that the tests of spilling to S3 need into the cache, and prints where it is.
     S3Server,
-    /// Runs the benchmarks, or those whose names are given.
+    /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and runs alone.
     Bench {
         /// Passed on to the benchmark program.
         arguments: Vec<String>,

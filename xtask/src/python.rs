@@ -73,7 +73,7 @@ pub(crate) fn runner() -> Result<PathBuf> {
 }
 
 /// Puts into the package what it holds beside Python: the runner, and the native module as cargo has built it.
-fn complete_package(native: &Path, runner: &Path) -> Result<()> {
+pub(crate) fn complete_package(native: &Path, runner: &Path) -> Result<()> {
     let package = root().join("sdk/python/src/engine");
     for (from, name) in [(native, "_native.abi3.so"), (runner, "python.wasm")] {
         let there = package.join(name);
@@ -93,7 +93,7 @@ pub(crate) fn package() -> Result<()> {
 }
 
 /// Makes a wheel of the package as it is, and gives its path.
-fn wheel(python: &Path) -> Result<PathBuf> {
+pub(crate) fn wheel(python: &Path) -> Result<PathBuf> {
     let (package, folder) = (root().join("sdk/python"), target_dir().join("python/wheel"));
     // What setuptools has left of another build would be in this wheel too.
     for old in [&folder, &package.join("build")] {
@@ -116,6 +116,12 @@ fn pip(python: &Path, verb: &str) -> Command {
     let mut pip = Command::new(python);
     pip.args(["-m", "pip", verb, "--quiet", "--disable-pip-version-check"]);
     pip
+}
+
+/// Puts the wheel into the interpreter's environment, in place of what was there.
+pub(crate) fn install_wheel(python: &Path, wheel: &Path) -> Result<()> {
+    let mut install = pip(python, "install");
+    succeed(install.args(["--no-deps", "--no-index", "--force-reinstall"]).arg(wheel))
 }
 
 /// Makes the wheel, and runs the tests, which check the types too, on what it installs, with the oldest and
@@ -148,8 +154,7 @@ pub(crate) fn test() -> Result<()> {
     fs::write(&program, INSTALLED).with_context(|| format!("cannot write {}", program.display()))?;
     for (version, python) in &pythons {
         println!("Python {version}");
-        let mut install = pip(python, "install");
-        succeed(install.args(["--no-deps", "--no-index", "--force-reinstall"]).arg(&wheel))?;
+        install_wheel(python, &wheel)?;
         // Without what the tests are told, as after `pip install`.
         succeed(Command::new(python).arg(&program).env_remove(RUNNER).env_remove("PYTHONPATH"))?;
         let mut tests = Command::new(python);
@@ -161,7 +166,7 @@ pub(crate) fn test() -> Result<()> {
 }
 
 /// The interpreter of this version: on the path, or among those of pyenv.
-fn interpreter(version: &str) -> Option<PathBuf> {
+pub(crate) fn interpreter(version: &str) -> Option<PathBuf> {
     let named = PathBuf::from(format!("python{version}"));
     let kept = pyenv_versions().into_iter().map(|folder| folder.join("bin").join(&named));
     std::iter::once(named.clone()).chain(kept).find(|python| is_of(python, version))

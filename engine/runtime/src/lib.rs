@@ -36,6 +36,7 @@ mod values;
 mod wasi;
 mod writing;
 
+pub use compile_cache::mapped_component;
 pub use counters::Counters;
 pub use imports::{check_wait, ready_indexes, timed_out};
 pub use info::{ComponentInfo, ComponentWorld, FunctionInfo};
