@@ -10,10 +10,11 @@ use crate::raw::Raw;
 /// The least that the runner does for a call: no argument, and a number comes back.
 const LEAST: &str = "builtins:int";
 
-/// `python-runner RUNNER FOLDER FUNCTION ARGUMENT…`, the arguments files with the bytes of the codec `python`. Compiles
-/// the runner into the folder, says so, and answers every line of standard input, a number of calls, with one JSON line: calls per second
-/// of that function and of the least that can be called, each call in a sandbox of its own, on as many threads as
-/// the engine would have.
+/// `python-runner RUNNER FOLDER FUNCTION ARGUMENT…`, the arguments files with the bytes of the codec `python`.
+///
+/// Compiles the runner into the folder, says so, and answers every line of standard input, a number of calls,
+/// with one JSON line: calls per second of that function and of the least that can be called, each call in a
+/// sandbox of its own, on as many threads as the engine would have.
 pub(crate) fn serve(arguments: &[String]) -> Result<()> {
     let [runner, folder, function, arguments @ ..] = arguments else {
         bail!("something is missing: python-runner RUNNER FOLDER FUNCTION ARGUMENT…");

@@ -88,8 +88,8 @@ impl CompileCache {
     }
 }
 
-/// A component whose machine code is kept in this directory and mapped from there, as that of the engine's own
-/// is: what measurements of wasmtime alone compare with.
+/// A component whose machine code is kept in this directory and mapped from there, as that of the engine's
+/// own is: for measurements of wasmtime alone.
 ///
 /// # Errors
 /// What wasmtime says of the bytes.
