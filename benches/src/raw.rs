@@ -136,8 +136,8 @@ impl Raw {
     }
 }
 
-/// All of WASI that a guest of the SDK uses when it does nothing: the seed of a hash map. And CPython: its environment
-/// and arguments, none, and the seed of its random numbers.
+/// All of WASI that a guest of the SDK uses when it does nothing: the seed of a hash map. And CPython: its
+/// environment and arguments, none, and the seed of its random numbers.
 fn wasi_stubs(linker: &mut Linker<()>) -> Result<()> {
     for version in ["0.2.9", "0.2.6", "0.2.4", "0.2.3", "0.2.0"] {
         linker
