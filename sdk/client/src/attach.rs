@@ -14,12 +14,12 @@ use crate::error::{Error, Result};
 use crate::job::{Event, Events, Job};
 
 /// Between the first two attempts to come back; doubled with each, up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// An engine of this machine that jobs do not outlive is gone when it was away for so long.
 const LOCAL_MAX: Duration = Duration::from_secs(2);
 /// A head without its memory hears of its jobs from their nodes, within this.
-const UNKNOWN_MAX: Duration = Duration::from_secs(5);
+pub(crate) const UNKNOWN_MAX: Duration = Duration::from_secs(5);
 
 /// Something that a client sees that is attached to a job.
 #[derive(Debug, Clone)]
@@ -55,12 +55,34 @@ impl Job {
     /// submitted with `attached` goes on as long as somebody is. When the connection breaks others are tried
     /// for `reconnect_max`; an engine of this machine alone that was stopped is not waited for so long.
     pub fn attach(&self, reconnect_max: Duration) -> Attached {
-        let client = self.client();
-        let may_come_back = client.is_outlived_by_jobs() || !is_local(client.address());
-        let max = if may_come_back { reconnect_max } else { reconnect_max.min(LOCAL_MAX) };
-        let attachment =
-            Attachment { job: self.clone(), next: 0, events: None, away: None, max, is_done: false };
+        self.see_all(true, patience(self.client(), reconnect_max))
+    }
+
+    /// The same, not attached to it: the job does not go on because somebody looks. Others are tried for
+    /// `away_max`.
+    pub(crate) fn follow(&self, away_max: Duration) -> Attached {
+        self.see_all(false, away_max)
+    }
+
+    fn see_all(&self, is_bound: bool, max: Duration) -> Attached {
+        let attachment = Attachment {
+            job: self.clone(),
+            is_bound,
+            next: 0,
+            events: None,
+            away: None,
+            max,
+            is_done: false,
+        };
         Attached(stream::unfold(attachment, |mut a| async move { Some((a.next().await?, a)) }).boxed())
+    }
+}
+
+/// How long an engine that is away is waited for: one of this machine alone that was stopped not for so long.
+pub(crate) fn patience(client: &Client, reconnect_max: Duration) -> Duration {
+    match client.is_outlived_by_jobs() || !is_local(client.address()) {
+        true => reconnect_max,
+        false => reconnect_max.min(LOCAL_MAX),
     }
 }
 
@@ -73,6 +95,8 @@ fn is_local(address: &Address) -> bool {
 
 struct Attachment {
     job: Job,
+    /// Whether the job is bound to it.
+    is_bound: bool,
     /// The first log line that was not seen yet.
     next: u64,
     events: Option<Events>,
@@ -127,7 +151,11 @@ impl Attachment {
                 away.pause = (pause * 2).min(PAUSE_MAX);
                 tokio::time::sleep(pause).await;
             }
-            match self.job.attach_from(self.next).await {
+            let events = match self.is_bound {
+                true => self.job.attach_from(self.next).await,
+                false => self.job.watch_from(self.next).await,
+            };
+            match events {
                 Ok(events) => {
                     self.events = Some(events);
                     match self.away.take() {

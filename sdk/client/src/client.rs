@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine_proto::address::Address;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::clients_client::ClientsClient;
 use engine_proto::v1::components_client::ComponentsClient;
 use engine_proto::v1::handshake_client::HandshakeClient;
 use engine_proto::v1::jobs_client::JobsClient;
@@ -17,7 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-use crate::connect;
+use crate::connect::{self, KEEPALIVE, Keepalive};
 use crate::error::{Error, Result};
 
 /// How long an engine may take to say which protocol it speaks.
@@ -37,8 +38,12 @@ pub struct Client {
 impl Client {
     /// Connects to the engine at `address` and makes sure that both speak the same protocol.
     pub async fn connect(address: Address) -> Result<Self> {
+        Self::connect_with(address, KEEPALIVE).await
+    }
+
+    pub(crate) async fn connect_with(address: Address, keepalive: Keepalive) -> Result<Self> {
         let complaint = Complaint::default();
-        let channel = connect::channel(&address, &complaint).await?;
+        let channel = connect::channel(&address, keepalive, &complaint).await?;
         let hello = HelloRequest { protocol: version::PROTOCOL, version: version::VERSION.to_owned() };
         let mut handshake = HandshakeClient::new(channel.clone());
         // A request that is handed over at the moment when its connection breaks may never be answered:
@@ -87,6 +92,12 @@ impl Client {
     /// Whether jobs go on while the engine that answers is away: it is the head of a cluster.
     pub fn is_outlived_by_jobs(&self) -> bool {
         self.engine.outlived_by_jobs
+    }
+
+    pub(crate) fn clients(&self) -> ClientsClient<Stamped> {
+        ClientsClient::with_interceptor(self.channel.clone(), stamp as Stamp)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     pub(crate) fn components(&self) -> ComponentsClient<Stamped> {

@@ -15,30 +15,44 @@ use tower::service_fn;
 use crate::error::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How a connection on which nothing comes is found to be broken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keepalive {
+    /// Between two signs that are asked for.
+    pub(crate) interval: Duration,
+    /// How long one may take.
+    pub(crate) timeout: Duration,
+}
+
+/// That of most connections.
+pub(crate) const KEEPALIVE: Keepalive =
+    Keepalive { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
 const NO_CREDENTIALS: &str = "it wants a certificate: name the file with credentials that its head has written, by \
                               --credentials FILE or $ENGINE_CREDENTIALS";
 /// Errors travel in headers; this leaves them room.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// A complaint about what the engine said is left in `complaint`.
-pub(crate) async fn channel(address: &Address, complaint: &Complaint) -> Result<Channel> {
+pub(crate) async fn channel(
+    address: &Address,
+    keepalive: Keepalive,
+    complaint: &Complaint,
+) -> Result<Channel> {
     let connected = match address {
         Address::Unix(path) => {
             let path = path.clone();
             // The name is for the requests' authority only: the connector decides where they go.
-            endpoint("http://localhost".to_owned())
+            endpoint("http://localhost".to_owned(), keepalive)
                 .connect_with_connector(service_fn(move |_| open(path.clone())))
                 .await
         }
-        Address::Tcp(at) => tcp(*at, None, complaint).await,
+        Address::Tcp(at) => tcp(*at, None, keepalive, complaint).await,
         Address::Tls { at, credentials } => {
             let refused = |reason| Error::Unreachable { address: address.clone(), reason };
             let path = credentials.as_ref().ok_or_else(|| refused(NO_CREDENTIALS.to_owned()))?;
             let identity = Identity::from_credentials(path)
                 .map_err(|error| refused(format!("its credentials cannot be used: {error}")))?;
-            tcp(*at, Some(identity), complaint).await
+            tcp(*at, Some(identity), keepalive, complaint).await
         }
     };
     connected.map_err(|error| Error::Unreachable { address: address.clone(), reason: reason(&error) })
@@ -47,6 +61,7 @@ pub(crate) async fn channel(address: &Address, complaint: &Complaint) -> Result<
 async fn tcp(
     at: SocketAddr,
     identity: Option<Identity>,
+    keepalive: Keepalive,
     complaint: &Complaint,
 ) -> std::result::Result<Channel, tonic::transport::Error> {
     let complaint = complaint.clone();
@@ -58,16 +73,16 @@ async fn tcp(
         }
     };
     // The connector decides whether there is TLS.
-    endpoint(format!("http://{at}")).connect_with_connector(service_fn(move |_| connect())).await
+    endpoint(format!("http://{at}"), keepalive).connect_with_connector(service_fn(move |_| connect())).await
 }
 
-fn endpoint(uri: String) -> Endpoint {
+fn endpoint(uri: String, keepalive: Keepalive) -> Endpoint {
     // Both texts above are well-formed URIs.
     Endpoint::from_shared(uri)
         .unwrap_or_else(|_| Endpoint::from_static("http://localhost"))
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(keepalive.interval)
+        .keep_alive_timeout(keepalive.timeout)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .tcp_nodelay(true)
 }

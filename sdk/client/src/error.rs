@@ -48,6 +48,15 @@ impl Error {
         }
     }
 
+    /// As the engine would say it: NODE_DIED when none answered.
+    pub fn into_engine(self) -> EngineError {
+        match self {
+            Error::Engine(error) => error,
+            error @ Error::Unreachable { .. } => EngineError::new(ErrorCode::NodeDied, error.to_string()),
+            error @ Error::Address(_) => EngineError::invalid_argument(error.to_string()),
+        }
+    }
+
     pub(crate) fn from_status(status: &Status, address: &Address) -> Self {
         if let Some(error) = error_from_status(status) {
             return Error::Engine(error);

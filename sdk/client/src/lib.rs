@@ -14,11 +14,13 @@
 //! ```
 
 mod attach;
+mod background;
 mod client;
 mod connect;
 mod error;
 mod job;
 mod nodes;
+pub mod session;
 pub mod spec;
 mod state;
 mod upload;
@@ -32,3 +34,4 @@ pub use engine_proto::fields;
 pub use engine_proto::v1 as messages;
 pub use error::{Error, Result};
 pub use job::{Event, Events, Job, LogOptions, Logs};
+pub use session::Session;
