@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use engine_agent::{ActorRef, Call, Held};
 use engine_core::node::Waitable;
 use engine_core::{Handle, ObjectId, TaskId};
 use engine_runtime::host::PlacementGroupId;
 use pyo3::prelude::*;
 use pyo3::types::PySequence;
 
+use crate::client::{ActorRef, Call, Held, ManyHeld};
 use crate::options::call_options;
 use crate::shared::{Shared, timeout};
 use crate::values::arguments_from_python;
@@ -49,8 +49,8 @@ impl Object {
         self.id.to_string()
     }
 
-    fn is_ready(&self) -> bool {
-        self.shared.client.is_ready(Waitable::Object(self.id))
+    fn is_ready(&self, py: Python<'_>) -> PyResult<bool> {
+        self.shared.ask(py, self.shared.client.is_ready(Waitable::Object(self.id)))
     }
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Task {
     pub(crate) task: TaskId,
     /// How many objects it makes, and its own handles to them, until Python has asked for some.
     count: u32,
-    outputs: parking_lot::Mutex<Vec<Held>>,
+    outputs: parking_lot::Mutex<ManyHeld>,
     pub(crate) stream: Option<Held>,
 }
 
@@ -91,7 +91,7 @@ impl Task {
     /// The objects it will make, in order; empty for a streaming one. They live as long as what this gives
     /// does: asked again, it gives what is still held elsewhere.
     fn outputs(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
-        let mut outputs = std::mem::take(&mut *self.outputs.lock());
+        let mut outputs = self.outputs.lock().take();
         if outputs.is_empty() {
             let hold = |index| self.shared.client.hold(Handle::Object(self.task.output(index)));
             outputs = (0..self.count).map(hold).collect();
@@ -106,8 +106,7 @@ impl Task {
     }
 
     fn cancel(&self, py: Python<'_>, force: bool, recursive: bool) -> PyResult<()> {
-        let cancelled = self.shared.client.cancel(self.task, force, recursive);
-        cancelled.map_err(|error| self.shared.raised(py, &error))
+        self.shared.ask(py, self.shared.client.cancel(self.task, force, recursive))
     }
 }
 
@@ -126,7 +125,7 @@ impl Actor {
     }
 
     fn id(&self) -> String {
-        self.actor.actor.to_string()
+        self.actor.actor().to_string()
     }
 
     fn call(
@@ -139,12 +138,11 @@ impl Actor {
         let options = call_options(options)?;
         let arguments = arguments_from_python(&self.shared, arguments)?;
         let call = self.shared.client.call_actor(&self.actor, method, arguments, options);
-        Ok(Task::new(&self.shared, call.map_err(|error| self.shared.raised(py, &error))?))
+        Ok(Task::new(&self.shared, self.shared.ask(py, call)?))
     }
 
     fn kill(&self, py: Python<'_>, restart: bool) -> PyResult<()> {
-        let killed = self.shared.client.kill_actor(&self.actor, restart);
-        killed.map_err(|error| self.shared.raised(py, &error))
+        self.shared.ask(py, self.shared.client.kill_actor(&self.actor, restart))
     }
 }
 
@@ -168,12 +166,11 @@ impl PlacementGroup {
     }
 
     fn ready(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let ready = self.shared.client.group_ready(self.id);
-        Object::of(&self.shared, ready.map_err(|error| self.shared.raised(py, &error))?)?.into_py(py)
+        let ready = self.shared.ask(py, self.shared.client.group_ready(self.id))?;
+        Object::of(&self.shared, ready)?.into_py(py)
     }
 
     fn remove(&self, py: Python<'_>) -> PyResult<()> {
-        let removed = self.shared.client.remove_group(self.id);
-        removed.map_err(|error| self.shared.raised(py, &error))
+        self.shared.ask(py, self.shared.client.remove_group(self.id))
     }
 }

@@ -4,6 +4,8 @@
 //! `_backend.py`. Everything that may take time lets other Python threads run and looks for signals.
 
 mod buffer;
+mod client;
+mod elsewhere;
 mod errors;
 mod handles;
 mod logs;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use engine_agent::Options;
 use engine_core::node::Waitable;
@@ -17,12 +18,16 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyListMethods, PySequence, PyTuple, PyType};
 use tokio::runtime::Runtime;
 
+use crate::client::{Client, Held};
+use crate::elsewhere::Elsewhere;
 use crate::errors::raised;
 use crate::handles::{Actor, Object, PlacementGroup, Task};
 use crate::options;
 use crate::shared::{Shared, block_on, timeout};
 use crate::values::{arguments_from_python, value_from_python, value_to_python};
 
+/// How long the last lines of log may take to come from an engine elsewhere.
+const LAST_LINES_TIME_MAX: Duration = Duration::from_secs(5);
 /// Threads of the engine's own, beside those that guests run on.
 const ENGINE_THREADS: usize = 2;
 
@@ -31,6 +36,7 @@ const ENGINE_THREADS: usize = 2;
 pub(crate) struct Session {
     shared: Arc<Shared>,
     component: Option<String>,
+    address: String,
     tenant: String,
     owned: Mutex<Option<Owned>>,
 }
@@ -38,21 +44,33 @@ pub(crate) struct Session {
 /// What ends with the session.
 struct Owned {
     runtime: Runtime,
-    embedded: Embedded,
+    /// The engine, when it is in this process.
+    embedded: Option<Embedded>,
     logs: Option<JoinHandle<()>>,
 }
 
 impl Owned {
-    /// Ends the job, and the engine with it.
+    /// Ends the job, and with it the engine in this process.
     fn end(self, shared: &Shared) {
+        self.runtime.block_on(shared.client.end());
+        self.end_after_job();
+    }
+
+    fn end_after_job(self) {
         let Self { runtime, embedded, logs } = self;
         runtime.block_on(async {
-            shared.client.end().await;
             // The last lines come before the end does.
             if let Some(logs) = logs {
-                drop(tokio::task::spawn_blocking(move || logs.join()).await);
+                let lines = tokio::task::spawn_blocking(move || logs.join());
+                match &embedded {
+                    Some(_) => drop(lines.await),
+                    // An engine elsewhere may be away.
+                    None => drop(tokio::time::timeout(LAST_LINES_TIME_MAX, lines).await),
+                }
             }
-            embedded.shutdown().await;
+            if let Some(embedded) = embedded {
+                embedded.shutdown().await;
+            }
         });
         runtime.shutdown_background();
     }
@@ -62,7 +80,15 @@ impl Owned {
 struct Asked {
     components: Vec<(String, PathBuf)>,
     spec: v1::JobSpec,
-    options: Options,
+    engine: Engine,
+}
+
+/// Which engine.
+enum Engine {
+    /// One of its own.
+    Embedded(Box<Options>),
+    /// One that runs.
+    At(Elsewhere),
 }
 
 #[pymethods]
@@ -102,34 +128,32 @@ impl Session {
         options.memory_bytes = memory.unwrap_or(options.memory_bytes);
         options.store_bytes_max = store_memory.unwrap_or(options.store_bytes_max);
         options.spill_folder = engine_embedded::spill_folder(spill_dir, &options);
-        let spec = v1::JobSpec {
-            name: name.unwrap_or_default(),
-            namespace: namespace.unwrap_or_default(),
-            entry: Some(v1::job_spec::Entry::Client(v1::ClientEntry {})),
-            env: env.unwrap_or_default().into_iter().collect(),
-            limits: Some(v1::JobLimits { task_memory_bytes: task_memory, ..v1::JobLimits::default() }),
-            attached: true,
-            ..v1::JobSpec::default()
-        };
-        let asked = Asked { components: components.into_iter().collect(), spec, options };
-        start(py, asked, on_log)
+        let spec = spec(namespace, name, env, task_memory);
+        let engine = Engine::Embedded(Box::new(options));
+        start(py, Asked { components: components.into_iter().collect(), spec, engine }, on_log)
     }
 
     /// A job of a running engine.
     #[staticmethod]
-    #[pyo3(signature = (components, address=None, **_options))]
+    #[pyo3(signature = (components, address=None, *, credentials=None, namespace=None, name=None, env=None,
+        task_memory=None, reconnect_max=30.0, on_log=None))]
+    #[allow(clippy::too_many_arguments)]
     fn connect(
         py: Python<'_>,
         components: HashMap<String, PathBuf>,
         address: Option<String>,
-        _options: Option<&Bound<'_, PyDict>>,
+        credentials: Option<PathBuf>,
+        namespace: Option<String>,
+        name: Option<String>,
+        env: Option<HashMap<String, String>>,
+        task_memory: Option<u64>,
+        reconnect_max: f64,
+        on_log: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        drop((components, address));
-        let error = Error::new(
-            ErrorCode::Unsupported,
-            "not yet: a program cannot be attached to a running engine; leave the address out to have one in this process, or submit the program with `engine submit`",
-        );
-        Err(raised(py, None, &error))
+        let reconnect_max = timeout(Some(reconnect_max))?.unwrap_or(Duration::MAX);
+        let engine = Engine::At(Elsewhere { address, credentials, reconnect_max });
+        let spec = spec(namespace, name, env, task_memory);
+        start(py, Asked { components: components.into_iter().collect(), spec, engine }, on_log)
     }
 
     #[classattr]
@@ -144,13 +168,13 @@ impl Session {
 
     /// Of the engine.
     #[getter]
-    fn address(&self) -> &'static str {
-        "embedded"
+    fn address(&self) -> &str {
+        &self.address
     }
 
     fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let value = value_from_python(&self.shared, value)?;
-        let held = self.shared.client.put(value).map_err(|error| self.shared.raised(py, &error))?;
+        let held = self.shared.ask(py, self.shared.client.put(value))?;
         Object::of(&self.shared, held)?.into_py(py)
     }
 
@@ -195,7 +219,7 @@ impl Session {
         let options = options::task_options(options)?;
         let arguments = arguments_from_python(&self.shared, arguments)?;
         let call = self.shared.client.spawn(options::function(function)?, arguments, options);
-        Ok(Task::new(&self.shared, call.map_err(|error| self.shared.raised(py, &error))?))
+        Ok(Task::new(&self.shared, self.shared.ask(py, call)?))
     }
 
     fn create_actor(
@@ -241,7 +265,7 @@ impl Session {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let client = &self.shared.client;
         let fields = PyDict::new(py);
-        fields.set_item("job_id", client.job().to_string())?;
+        fields.set_item("job_id", client.job())?;
         fields.set_item("node_id", client.node().to_string())?;
         fields.set_item("tenant", &self.tenant)?;
         fields.set_item("namespace", client.namespace())?;
@@ -251,7 +275,7 @@ impl Session {
     fn nodes<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let class = CLASS.import(py, "engine._backend", "Node")?;
-        let nodes = self.shared.client.nodes().map_err(|error| self.shared.raised(py, &error))?;
+        let nodes = self.shared.ask(py, self.shared.client.nodes())?;
         let amounts = |amounts: Vec<(String, engine_core::resources::Quantity)>| {
             PyTuple::new(py, amounts.into_iter().map(|(name, quantity)| (name, quantity.0)))
         };
@@ -285,16 +309,24 @@ impl Session {
     }
 
     /// Ends the session, and with it its job. Repeating it does nothing.
-    fn close(&self, py: Python<'_>) {
-        let owned = self.owned.lock().take();
-        if let Some(owned) = owned {
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let Some(owned) = self.owned.lock().take() else { return Ok(()) };
+        if owned.embedded.is_some() {
             py.detach(|| owned.end(&self.shared));
+            return Ok(());
         }
+        // An engine elsewhere may be away: whoever does not wait for it leaves the job to its `client_grace`.
+        let ended = block_on(py, &self.shared.runtime, self.shared.client.end());
+        match ended {
+            Ok(()) => py.detach(|| owned.end_after_job()),
+            Err(_) => owned.runtime.shutdown_background(),
+        }
+        ended
     }
 }
 
 impl Session {
-    fn group(&self, held: engine_agent::Held) -> PyResult<PlacementGroup> {
+    fn group(&self, held: Held) -> PyResult<PlacementGroup> {
         let id = held
             .group()
             .ok_or_else(|| PyValueError::new_err("the engine gave a handle that is no placement group's"))?;
@@ -342,23 +374,43 @@ fn start(py: Python<'_>, asked: Asked, on_log: Option<Py<PyAny>>) -> PyResult<Se
         raised(py, None, &Error::internal(format!("starting the threads of the engine: {error}")))
     })?;
     let handle = runtime.handle().clone();
-    let started = block_on(py, &handle, attach(asked))?;
-    let (embedded, client) = started.map_err(|error| raised(py, None, &error))?;
+    let started = block_on(py, &handle, begin(asked))?;
+    let Started { embedded, client, address, tenant } = started.map_err(|error| raised(py, None, &error))?;
     let shared = Arc::new(Shared { client, runtime: handle });
     let followed = on_log.map(|on_log| crate::logs::follow(&shared, on_log)).transpose();
     let logs = followed.map_err(|error| raised(py, None, &error))?;
     let owned = Mutex::new(Some(Owned { runtime, embedded, logs }));
-    Ok(Session { shared, component, tenant: "default".to_owned(), owned })
+    Ok(Session { shared, component, address, tenant, owned })
 }
 
-async fn attach(asked: Asked) -> Result<(Embedded, engine_agent::Client), Error> {
-    let Asked { components, mut spec, options } = asked;
-    let embedded = Embedded::start(options).await.map_err(|error| match error {
-        engine_embedded::Error::Node(error) => error,
-        error => {
-            Error::new(ErrorCode::NotFound, format!("the engine in this process did not start: {error}"))
-        }
-    })?;
+fn spec(
+    namespace: Option<String>,
+    name: Option<String>,
+    env: Option<HashMap<String, String>>,
+    task_memory: Option<u64>,
+) -> v1::JobSpec {
+    v1::JobSpec {
+        name: name.unwrap_or_default(),
+        namespace: namespace.unwrap_or_default(),
+        entry: Some(v1::job_spec::Entry::Client(v1::ClientEntry {})),
+        env: env.unwrap_or_default().into_iter().collect(),
+        limits: Some(v1::JobLimits { task_memory_bytes: task_memory, ..v1::JobLimits::default() }),
+        attached: true,
+        ..v1::JobSpec::default()
+    }
+}
+
+/// A session that has begun.
+struct Started {
+    embedded: Option<Embedded>,
+    client: Client,
+    address: String,
+    tenant: String,
+}
+
+async fn begin(asked: Asked) -> Result<Started, Error> {
+    let Asked { components, spec, engine } = asked;
+    let mut read = Vec::with_capacity(components.len());
     for (name, path) in components {
         let bytes = tokio::fs::read(&path).await.map_err(|error| {
             Error::new(
@@ -366,8 +418,33 @@ async fn attach(asked: Asked) -> Result<(Embedded, engine_agent::Client), Error>
                 format!("the component {name} cannot be read: {}: {error}", path.display()),
             )
         })?;
+        read.push((name, bytes));
+    }
+    match engine {
+        Engine::Embedded(options) => embed(read, spec, *options).await,
+        Engine::At(elsewhere) => {
+            let (session, address) = elsewhere.attach(read, spec).await?;
+            let tenant = session.tenant().to_owned();
+            Ok(Started { embedded: None, client: Client::Remote(session), address, tenant })
+        }
+    }
+}
+
+async fn embed(
+    components: Vec<(String, Vec<u8>)>,
+    mut spec: v1::JobSpec,
+    options: Options,
+) -> Result<Started, Error> {
+    let embedded = Embedded::start(options).await.map_err(|error| match error {
+        engine_embedded::Error::Node(error) => error,
+        error => {
+            Error::new(ErrorCode::NotFound, format!("the engine in this process did not start: {error}"))
+        }
+    })?;
+    for (name, bytes) in components {
         spec.components.push(embedded.add_component(&name, bytes).await?);
     }
-    let client = embedded.attach(spec).await?;
-    Ok((embedded, client))
+    let client = Client::Here(embedded.attach(spec).await?);
+    let (address, tenant) = ("embedded".to_owned(), "default".to_owned());
+    Ok(Started { embedded: Some(embedded), client, address, tenant })
 }

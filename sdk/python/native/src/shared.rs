@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_agent::Client;
 use engine_core::Error;
 use futures::FutureExt;
 use pyo3::prelude::*;
 
+use crate::client::Client;
 use crate::errors::raised;
 
 /// How long a wait goes on before it looks for signals.
@@ -31,6 +31,19 @@ impl Shared {
     ) -> PyResult<T> {
         let result = block_on(py, &self.runtime, work)?;
         result.map_err(|error| raised(py, Some(self), &error))
+    }
+
+    /// The same for what an engine in this process answers at once.
+    pub(crate) fn ask<T: Send>(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        work: impl Future<Output = Result<T, Error>> + Send,
+    ) -> PyResult<T> {
+        let mut work = pin!(work);
+        match work.as_mut().now_or_never() {
+            Some(result) => result.map_err(|error| raised(py, Some(self), &error)),
+            None => self.block(py, work),
+        }
     }
 
     /// The exception for an error.

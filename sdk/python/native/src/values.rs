@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PySequence, PyTuple};
 
 use crate::buffer::{Borrowed, view};
+use crate::client::place_of;
 use crate::handles::{Actor, Object, PlacementGroup};
 use crate::shared::{LONG_COPY_BYTES, Shared};
 
@@ -66,7 +67,7 @@ fn handle_of(item: &Bound<'_, PyAny>) -> PyResult<Handle> {
         return Ok(object.get().held.handle());
     }
     if let Ok(actor) = item.cast::<Actor>() {
-        return Ok(Handle::Actor(actor.get().actor.actor));
+        return Ok(Handle::Actor(actor.get().actor.actor()));
     }
     if let Ok(group) = item.cast::<PlacementGroup>() {
         return Ok(group.get().held.handle());
@@ -99,11 +100,12 @@ pub(crate) fn value_to_python<'py>(
     shared: &Arc<Shared>,
     value: &Value,
 ) -> PyResult<Bound<'py, PyTuple>> {
-    let bytes = engine_objects::bytes(value);
-    let is_inline = value.place.residence() == engine_core::Residence::Inline;
+    let place = place_of(value);
+    let bytes = engine_objects::slice(place).unwrap_or_default();
+    let is_inline = place.residence() == engine_core::Residence::Inline;
     let data = match is_inline && bytes.len() <= LONG_COPY_BYTES {
         true => None,
-        false => view(py, &value.place)?,
+        false => view(py, place)?,
     };
     let data = data.unwrap_or_else(|| PyBytes::new(py, bytes).into_any());
     let handles = PyList::empty(py);

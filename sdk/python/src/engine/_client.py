@@ -58,7 +58,7 @@ def start(
         "on_log": show if show_logs else None,
     }
     if address is None:
-        address = os.environ.get("ENGINE_ADDRESS")
+        address = os.environ.get("ENGINE_ADDRESS") or None
     if address in (None, "local"):
         return _native.Session.embedded(
             parts,
@@ -70,11 +70,11 @@ def start(
             **common,
         )
     if num_cpus is not None or num_gpus is not None or resources or memory or store_memory:
-        raise ValueError("num_cpus, num_gpus, resources and memory are those of an engine in this process: a running "
-                         "engine, which the address names, has its own")
-    return _native.Session.connect(
-        parts, None if address == "auto" else address, credentials=credentials, **common
-    )
+        raise ValueError(
+            "num_cpus, num_gpus, resources, memory and object_store_memory are those of an engine in this process: a "
+            f"running engine, which the address {address} names, has its own; leave them out, or the address"
+        )
+    return _native.Session.connect(parts, None if address == "auto" else address, credentials=credentials, **common)
 
 
 def show(lines: list[tuple[str, str, str, str]]) -> None:

@@ -80,8 +80,9 @@ class Session:
         on_log: Callable[[list[LogLine]], None] | None = None,
     ) -> Session:
         """A job of the engine at this address; None: the one that `$ENGINE_ADDRESS` names, else this machine's.
-        Raises CallFailed(NOT_FOUND) when there is none. A component is uploaded when the engine has none of
-        its digest."""
+        Raises CallFailed: NOT_FOUND when there is none, UNAUTHENTICATED when it wants credentials, UNSUPPORTED when it
+        is of another version. A component is uploaded when the engine has none of its digest. When the connection
+        breaks others are tried for `reconnect_max` seconds; then the session has ended."""
 
     def put(self, value: b.Value) -> b.ObjectHandle: ...
     def get_many(self, objects: Sequence[b.ObjectHandle], timeout: float | None) -> list[b.Value]:
