@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
+    "clients",
     "cluster",
     "common",
     "enrollment",
@@ -26,6 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".engine.v1.UploadRequest.chunk")
         .bytes(".engine.v1.ComponentChunk.chunk")
         .bytes(".engine.v1.Parcel.inline")
+        .bytes(".engine.v1.Piece.bytes")
+        .bytes(".engine.v1.ClientValue.inline")
         .bytes(".engine.v1.Function.component")
         .bytes(".engine.v1.RemoteCall.component")
         .boxed(".engine.v1.PeerMessage.message.run")

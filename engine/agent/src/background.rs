@@ -35,6 +35,9 @@ pub(crate) enum Kind {
     Renewal,
     /// Asks what a job's guests are granted, or reports a sandbox that was not started. Ends by itself.
     Prepare,
+    /// Hears a client that is attached from elsewhere, does what it asks for, or lets go of it when it has ended.
+    /// Ends with its connection, its answer, or its job; after a panic that client gets no answer.
+    Client,
     /// Asks the head to let a node go that drains. Ends with its answer; after a panic the node stays until
     /// whoever drains it ends its process.
     Leave,
@@ -52,9 +55,13 @@ impl Kind {
             | Self::OwnHead
             | Self::PeerPort
             | Self::PeerLine => true,
-            Self::Compile | Self::Leave | Self::Prepare | Self::Renewal | Self::Spill | Self::Restore => {
-                false
-            }
+            Self::Client
+            | Self::Compile
+            | Self::Leave
+            | Self::Prepare
+            | Self::Renewal
+            | Self::Spill
+            | Self::Restore => false,
         }
     }
 }

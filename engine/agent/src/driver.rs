@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::background::{self, Kind};
-use crate::client::{Attached, AttachedEntry};
+use crate::client::{Attached, AttachedEntry, Lines};
 use crate::clock::Clock;
 use crate::cluster::{Network, Starts, leave};
 use crate::groups::Groups;
@@ -41,6 +41,8 @@ pub(crate) struct Driver {
     pub(crate) waits: Arc<Waits>,
     /// Clients outside that are roots of their jobs.
     pub(crate) attached: Attached,
+    /// Those of them that are elsewhere.
+    pub(crate) lines: Lines,
     pub(crate) timer: Arc<Timer>,
     /// What goes to disk and comes back does so on threads of this.
     pub(crate) background: tokio::runtime::Handle,
@@ -63,6 +65,7 @@ impl Driver {
             groups: Groups::default(),
             waits: Arc::default(),
             attached: Attached::default(),
+            lines: Lines::default(),
             timer: Arc::default(),
             background: tokio::runtime::Handle::current(),
             this: this.clone(),

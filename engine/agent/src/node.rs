@@ -159,6 +159,7 @@ impl Node {
     /// Ends every sandbox and the node's threads.
     pub async fn shutdown(self) {
         self.timer.abort();
+        self.driver.lines.close();
         drop(self.line);
         for task in self.port.iter().chain(&self.own_head).chain(&self.renewal) {
             task.abort();

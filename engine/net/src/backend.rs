@@ -14,6 +14,9 @@ use futures::Stream;
 /// A stream of answers; an error is the last one.
 pub type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send>>;
 
+/// What a client that is attached says, until its connection breaks; an error is the last one.
+pub type ClientMessages = Pin<Box<dyn Stream<Item = Result<v1::ClientMessage, Error>> + Send>>;
+
 /// How a client names a job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum JobKey {
@@ -116,6 +119,16 @@ pub trait Backend: Send + Sync + 'static {
     async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
         let _ = (node, deadline);
         let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
+        Err(Error::new(ErrorCode::Unsupported, message))
+    }
+
+    /// Which node the client of a job is to attach itself to. NOT_FOUND when the job has ended.
+    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error>;
+
+    /// Attaches a client, or brings one back, whose first message says which.
+    async fn attach_client(&self, messages: ClientMessages) -> Result<Replies<v1::ClientReply>, Error> {
+        drop(messages);
+        let message = "clients attach themselves to nodes: ask which one by Clients.Locate";
         Err(Error::new(ErrorCode::Unsupported, message))
     }
 

@@ -135,6 +135,12 @@ fn components(spec: &v1::JobSpec) -> Result<(), Error> {
         }
     }
     let is_client = matches!(spec.entry, Some(job_spec::Entry::Client(_)));
+    if is_client && spec.job_retries > 0 {
+        return Err(Error::invalid_argument(format!(
+            "job_retries is {}, and the root of the job is a client, which cannot be run again: leave it at 0",
+            spec.job_retries
+        )));
+    }
     if !is_client && !names.contains(spec.main.as_str()) {
         return Err(Error::invalid_argument(format!(
             "the job starts the component {:?}, which is not among those that it brings along",

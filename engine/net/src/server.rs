@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::clients_server::ClientsServer;
 use engine_proto::v1::cluster_server::ClusterServer;
 use engine_proto::v1::components_server::ComponentsServer;
 use engine_proto::v1::enrollment_server::EnrollmentServer;
@@ -27,8 +28,8 @@ use crate::limits::{
 use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::access::{Checked, For, Known};
 use crate::services::{
-    ClusterService, ComponentsService, EnrollmentService, HandshakeService, JobsService, NodesService,
-    PeerService, StateService,
+    ClientsService, ClusterService, ComponentsService, EnrollmentService, HandshakeService, JobsService,
+    NodesService, PeerService, StateService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
@@ -49,9 +50,14 @@ impl Services {
         let state = StateServer::new(StateService { backend: backend.clone() })
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let nodes = NodesServer::new(NodesService { backend: backend.clone() });
+        let clients =
+            ClientsServer::new(ClientsService { backend: backend.clone(), stopping: stopping.clone() })
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let handshake = HandshakeServer::new(HandshakeService { backend });
         let routes = Routes::new(InterceptedService::new(handshake, Known(For::Cluster)))
             .add_service(InterceptedService::new(components, Checked(For::Cluster)))
+            .add_service(InterceptedService::new(clients, Checked(For::Cluster)))
             .add_service(InterceptedService::new(jobs, Checked(For::Cluster)))
             .add_service(InterceptedService::new(nodes, Checked(For::Cluster)))
             .add_service(InterceptedService::new(state, Checked(For::Cluster)));

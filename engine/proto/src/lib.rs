@@ -5,6 +5,7 @@ pub mod convert;
 pub mod fields;
 pub mod filter;
 pub mod limits;
+pub mod line;
 pub mod methods;
 pub mod status;
 pub mod version;

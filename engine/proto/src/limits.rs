@@ -32,3 +32,19 @@ pub const STATUS_ERROR_BYTES_MAX: usize = 4 << 10;
 pub const STATUS_MESSAGE_BYTES_MAX: usize = 512;
 /// Log lines of one run of a job: those of the next run are numbered from there on.
 pub const LOG_LINES_PER_RUN_MAX: u64 = 1 << 40;
+/// Bytes of one piece of a value between a client and its node.
+pub const PIECE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of values that go with one message between a client and its node; what exceeds them goes in pieces
+/// before it.
+pub const VALUES_INLINE_BYTES_MAX: usize = 256 << 10;
+/// Bytes of pieces that either side of a client's line has said and the other has not heard; the next ones
+/// wait.
+pub const LINE_BYTES_MAX: usize = 8 << 20;
+/// Messages of a client's line after which a side that has nothing to say says how far it has heard.
+pub const HEARD_EVERY_MESSAGES: u64 = 64;
+/// The same for bytes of pieces.
+pub const HEARD_EVERY_BYTES: usize = 2 << 20;
+/// Requests of one client that have no answer yet.
+pub const CLIENT_REQUESTS_MAX: usize = 65_536;
+/// Bytes of a client's key.
+pub const CLIENT_KEY_BYTES: usize = 16;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use engine_client::messages as v1;
 use engine_client::{Address, Client, ComponentId, ErrorCode, Event, LogOptions, spec};
 use engine_core::ids::IdGenerator;
-use engine_core::{Error, NodeId, TaskId};
+use engine_core::{Error, JobId, NodeId, TaskId};
 use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, UnixSocket, WatchQuery};
 use engine_proto::filter::Filters;
 use futures::{StreamExt, stream};
@@ -144,6 +144,10 @@ impl Backend for Small {
 
     async fn status(&self) -> Result<v1::StatusResponse, Error> {
         Ok(v1::StatusResponse { nodes_total: 1, ..v1::StatusResponse::default() })
+    }
+
+    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        Err(Error::new(ErrorCode::NotFound, format!("{job} has no client")))
     }
 
     async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
+use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
+use crate::client;
 use crate::driver::Driver;
 
 pub(crate) use components::load as load_component;
@@ -97,6 +98,14 @@ impl Backend for NodeBackend {
 
     async fn status(&self) -> Result<v1::StatusResponse, Error> {
         state::status(&self.driver)
+    }
+
+    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        client::locate(&self.driver, job)
+    }
+
+    async fn attach_client(&self, messages: ClientMessages) -> Result<Replies<v1::ClientReply>, Error> {
+        self.driver.lines.attach(&self.driver, messages).await
     }
 
     async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {

@@ -3,6 +3,7 @@
 
 mod attached;
 mod handles;
+mod line;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use engine_runtime::host::{
 };
 use engine_runtime::storage::{house, value_in_memory};
 use engine_runtime::{check_wait, ready_indexes, timed_out};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
@@ -30,6 +32,7 @@ use crate::host::GuestHost;
 
 pub(crate) use attached::{Attached, ClientWait, Entry as AttachedEntry};
 pub use handles::{ActorRef, Call, Held};
+pub(crate) use line::{Lines, locate};
 
 /// A program that is the root of a job. Clones are the same client; when the last is dropped without
 /// [`Client::end`] it is lost, and its job fails once `client_grace` has passed.
@@ -43,6 +46,8 @@ struct Inner {
     host: Arc<dyn Host>,
     from: Caller,
     ended: watch::Receiver<attached::End>,
+    /// Whether it is there: one whose connection broke is not, until it is back.
+    is_here: Mutex<bool>,
 }
 
 impl Inner {
@@ -54,7 +59,9 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let job = self.from.job;
-        self.driver.event(|node, now, fx| node.client_detached(now, job, fx));
+        if std::mem::take(self.is_here.get_mut()) {
+            self.driver.event(|node, now, fx| node.client_detached(now, job, fx));
+        }
     }
 }
 
@@ -63,15 +70,33 @@ impl Client {
         engine_net::check_job_spec(&spec)?;
         let view = submit_job(driver, spec).await?;
         let job: JobId = view.job_id.parse().map_err(|_| Error::internal("a job came with no id"))?;
-        let Some((from, ended)) = driver.attached.take(job) else {
-            return Err(Error::invalid_argument(format!(
+        Self::take(driver, job).ok_or_else(|| {
+            Error::invalid_argument(format!(
                 "{job} has no place for a client: its root is none, or another is attached to it"
-            )));
-        };
+            ))
+        })
+    }
+
+    /// Takes the place of the client that a job of this node expects, if it does.
+    fn take(driver: &Arc<Driver>, job: JobId) -> Option<Self> {
+        let (from, ended) = driver.attached.take(job)?;
         driver.event(|node, _, _| node.client_attached(job));
         let host = GuestHost { driver: Arc::downgrade(driver), is_client: true };
         let from = Caller { instance: from.instance, task: from.task, job };
-        Ok(Self { inner: Arc::new(Inner { driver: driver.clone(), host: Arc::new(host), from, ended }) })
+        let (driver, is_here) = (driver.clone(), Mutex::new(true));
+        Some(Self { inner: Arc::new(Inner { driver, host: Arc::new(host), from, ended, is_here }) })
+    }
+
+    /// It is away, or is back: while it is away its `client_grace` passes.
+    fn set_here(&self, is_here: bool) {
+        let Inner { driver, from, is_here: known, .. } = &*self.inner;
+        let mut known = known.lock();
+        if std::mem::replace(&mut *known, is_here) != is_here {
+            driver.event(|node, now, fx| match is_here {
+                true => node.client_attached(from.job),
+                false => node.client_detached(now, from.job, fx),
+            });
+        }
     }
 
     /// Its job.
@@ -93,6 +118,12 @@ impl Client {
     pub fn namespace(&self) -> String {
         let context = self.inner.driver.jobs.context(self.job());
         context.map(|context| context.namespace.clone()).unwrap_or_default()
+    }
+
+    /// To whom its job belongs.
+    pub fn tenant(&self) -> String {
+        let context = self.inner.driver.jobs.context(self.job());
+        context.map(|context| context.tenant.clone()).unwrap_or_default()
     }
 
     /// Ends the job in order, and waits until nothing of it is left. Nothing when it has ended.
@@ -130,11 +161,13 @@ impl Client {
         follow_logs(&self.inner.driver, &JobKey::Id(self.job()), query)
     }
 
+    /// Why it was ended; none: it was not, or ended itself.
+    fn why_ended(&self) -> Option<Arc<Error>> {
+        self.inner.ended.borrow().clone().flatten()
+    }
+
     fn over(&self) -> Error {
-        let why = match &*self.inner.ended.borrow() {
-            Some(Some(error)) => error.to_string(),
-            _ => "it was closed".to_owned(),
-        };
+        let why = self.why_ended().map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
         Error::new(ErrorCode::OwnerDied, format!("this client has ended, and its job with it: {why}"))
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
-use engine_core::{ComponentId, Error, ErrorCode, NodeId, TaskId};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_net::cluster::NodeClient;
 use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use engine_proto::convert::event_view;
@@ -171,6 +171,10 @@ impl Backend for ClusterBackend {
 
     async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
         self.answer(self.0.drain(node, deadline).await).await
+    }
+
+    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        self.answer(self.0.locate_client(job)).await
     }
 
     async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {

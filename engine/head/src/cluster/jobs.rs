@@ -274,6 +274,18 @@ impl ClusterHead {
         self.client(record.home.ok_or_else(gone)?).map_err(|_| gone())
     }
 
+    /// Where the client of a job is to attach itself: the node of the job's root task.
+    pub(super) fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        let record = self.record(&JobKey::Id(job))?;
+        let over = || {
+            let state = v1::JobState::from(record.state).as_str_name();
+            let state = state.trim_start_matches("JOB_STATE_");
+            Error::new(ErrorCode::NotFound, format!("{job} has no client to attach any more: it is {state}"))
+        };
+        let home = record.home.filter(|_| !record.state.is_end()).ok_or_else(over)?;
+        Ok(v1::LocateClientResponse { node_id: home.to_string(), address: self.address_of(home)? })
+    }
+
     /// Whether the node of a job's root task, which has not answered, may do so yet: it lives, as far as is
     /// known.
     fn may_answer(&self, record: &JobRecord, error: &Error) -> bool {

@@ -411,6 +411,16 @@ impl ClusterHead {
         })
     }
 
+    /// Where a node serves clients.
+    fn address_of(&self, node: NodeId) -> Result<String, Error> {
+        let nodes = self.nodes.lock();
+        let line = nodes.alive.get(&node).ok_or_else(|| {
+            let message = format!("{node} is away: it comes back, or its jobs end");
+            Error::new(ErrorCode::NodeDied, message)
+        })?;
+        Ok(line.member.address.clone())
+    }
+
     /// The ways to all nodes, by id.
     fn clients(&self) -> Vec<(NodeId, NodeClient)> {
         let nodes = self.nodes.lock();

@@ -1,6 +1,7 @@
 //! The services: from messages to the backend and back.
 
 pub(crate) mod access;
+mod clients;
 mod cluster;
 mod components;
 mod enrollment;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::backend::Replies;
 use crate::faults;
 
+pub(crate) use clients::ClientsService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
 pub(crate) use enrollment::EnrollmentService;

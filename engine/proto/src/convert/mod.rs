@@ -1,5 +1,6 @@
 //! Between the messages and the types of the core.
 
+pub mod client;
 mod cluster;
 mod component;
 mod error;

@@ -123,6 +123,10 @@ impl Backend for Served {
         not_here()
     }
 
+    async fn locate_client(&self, _: JobId) -> Result<v1::LocateClientResponse, Error> {
+        not_here()
+    }
+
     async fn explain(&self, _: TaskId) -> Result<v1::Explanation, Error> {
         not_here()
     }

@@ -45,9 +45,13 @@ impl From<GroupStrategy> for v1::GroupStrategy {
     }
 }
 
-fn strategy_from(strategy: i32) -> Result<GroupStrategy, Error> {
-    Ok(match read::enumeration(strategy, "GroupSpec.strategy")? {
-        v1::GroupStrategy::Unspecified => return Err(read::missing("GroupSpec.strategy")),
+/// How bundles are laid over nodes, from the wire.
+///
+/// # Errors
+/// INVALID_ARGUMENT when it is not said, or not known here.
+pub fn strategy_from(strategy: i32) -> Result<GroupStrategy, Error> {
+    Ok(match read::enumeration(strategy, "GroupStrategy")? {
+        v1::GroupStrategy::Unspecified => return Err(read::missing("GroupStrategy")),
         v1::GroupStrategy::Pack => GroupStrategy::Pack,
         v1::GroupStrategy::Spread => GroupStrategy::Spread,
         v1::GroupStrategy::StrictPack => GroupStrategy::StrictPack,
@@ -55,12 +59,27 @@ fn strategy_from(strategy: i32) -> Result<GroupStrategy, Error> {
     })
 }
 
-/// A group that is asked for, as it travels.
-pub fn group_spec(spec: &GroupSpec) -> v1::GroupSpec {
-    let bundle = |bundle: &Bundle| v1::GroupBundle {
+/// A bundle that is asked for, as it travels.
+pub fn bundle(bundle: &Bundle) -> v1::GroupBundle {
+    v1::GroupBundle {
         resources: Some((&bundle.resources).into()),
         labels: bundle.labels.iter().map(selector).collect(),
-    };
+    }
+}
+
+/// A bundle that is asked for, from the wire.
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is missing or out of range.
+pub fn bundle_from(bundle: v1::GroupBundle) -> Result<Bundle, Error> {
+    Ok(Bundle {
+        resources: resources_from(bundle.resources.as_ref(), "GroupBundle.resources")?,
+        labels: read::all(bundle.labels, selector_from)?,
+    })
+}
+
+/// A group that is asked for, as it travels.
+pub fn group_spec(spec: &GroupSpec) -> v1::GroupSpec {
     v1::GroupSpec {
         group: Some(id(spec.id)),
         job: Some(id(spec.job)),
@@ -77,12 +96,6 @@ pub fn group_spec(spec: &GroupSpec) -> v1::GroupSpec {
 /// # Errors
 /// INVALID_ARGUMENT with the field that is missing or out of range.
 pub fn group_spec_from(spec: v1::GroupSpec) -> Result<GroupSpec, Error> {
-    let bundle = |bundle: v1::GroupBundle| {
-        Ok(Bundle {
-            resources: resources_from(bundle.resources.as_ref(), "GroupBundle.resources")?,
-            labels: read::all(bundle.labels, selector_from)?,
-        })
-    };
     Ok(GroupSpec {
         id: read::id(spec.group, "GroupSpec.group")?,
         job: read::id(spec.job, "GroupSpec.job")?,
@@ -90,7 +103,7 @@ pub fn group_spec_from(spec: v1::GroupSpec) -> Result<GroupSpec, Error> {
         name: spec.name,
         namespace: spec.namespace,
         strategy: strategy_from(spec.strategy)?,
-        bundles: read::all(spec.bundles, bundle)?,
+        bundles: read::all(spec.bundles, bundle_from)?,
     })
 }
 

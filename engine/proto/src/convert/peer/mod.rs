@@ -6,10 +6,10 @@
 pub(in crate::convert) mod group;
 mod id;
 mod message;
-mod options;
+pub(in crate::convert) mod options;
 pub(in crate::convert) mod read;
 mod task;
-mod value;
+pub(in crate::convert) mod value;
 
 #[cfg(test)]
 mod tests;

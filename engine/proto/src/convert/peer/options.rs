@@ -13,7 +13,7 @@ use crate::convert::peer::{id, read};
 use crate::v1;
 
 /// What a task asks for, as it travels; none when that is nothing.
-pub(super) fn task_options(options: &TaskOptions) -> Option<v1::TaskOptions> {
+pub fn task_options(options: &TaskOptions) -> Option<v1::TaskOptions> {
     let wire = v1::TaskOptions {
         name: options.name.clone(),
         placement: placement(&options.placement),
@@ -21,11 +21,7 @@ pub(super) fn task_options(options: &TaskOptions) -> Option<v1::TaskOptions> {
         retries: retries(&options.retries, &Retries::default()),
         deadline_ns: options.deadline.map(read::nanoseconds),
         cpu_time_ns: options.cpu_time.map(read::nanoseconds),
-        env: options
-            .env
-            .iter()
-            .map(|(name, value)| v1::EnvVar { name: name.clone(), value: value.clone() })
-            .collect(),
+        env: env(&options.env),
         reuse: match options.reuse {
             Reuse::Never => v1::Reuse::Never,
             Reuse::Job => v1::Reuse::Job,
@@ -37,7 +33,10 @@ pub(super) fn task_options(options: &TaskOptions) -> Option<v1::TaskOptions> {
 }
 
 /// What a task asks for, from the wire.
-pub(super) fn task_options_from(options: Option<v1::TaskOptions>) -> Result<TaskOptions, Error> {
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is missing or out of range.
+pub fn task_options_from(options: Option<v1::TaskOptions>) -> Result<TaskOptions, Error> {
     let options = options.unwrap_or_default();
     Ok(TaskOptions {
         name: options.name,
@@ -55,7 +54,11 @@ pub(super) fn task_options_from(options: Option<v1::TaskOptions>) -> Result<Task
     })
 }
 
-fn env_from(env: Vec<v1::EnvVar>) -> Result<Arc<[(String, String)]>, Error> {
+pub(in crate::convert) fn env(env: &[(String, String)]) -> Vec<v1::EnvVar> {
+    env.iter().map(|(name, value)| v1::EnvVar { name: name.clone(), value: value.clone() }).collect()
+}
+
+pub(in crate::convert) fn env_from(env: Vec<v1::EnvVar>) -> Result<Arc<[(String, String)]>, Error> {
     if !env.is_sorted_by(|a, b| a.name < b.name) {
         return Err(read::wrong("TaskOptions.env", "is not sorted by name, each name once"));
     }
@@ -63,7 +66,7 @@ fn env_from(env: Vec<v1::EnvVar>) -> Result<Arc<[(String, String)]>, Error> {
 }
 
 /// What a call asks for, as it travels; none when that is nothing.
-pub(super) fn call_options(options: &CallOptions) -> Option<v1::CallOptions> {
+pub fn call_options(options: &CallOptions) -> Option<v1::CallOptions> {
     let wire = v1::CallOptions {
         name: options.name.clone(),
         returns: returns(options.returns),
@@ -75,7 +78,10 @@ pub(super) fn call_options(options: &CallOptions) -> Option<v1::CallOptions> {
 }
 
 /// What a call asks for, from the wire.
-pub(super) fn call_options_from(options: Option<v1::CallOptions>) -> Result<CallOptions, Error> {
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is missing or out of range.
+pub fn call_options_from(options: Option<v1::CallOptions>) -> Result<CallOptions, Error> {
     let options = options.unwrap_or_default();
     Ok(CallOptions {
         name: options.name,
@@ -117,7 +123,7 @@ fn retries_from(retries: v1::Retries) -> Retries {
     Retries { system: retries.system, application: retries.application, kinds: retries.kinds }
 }
 
-fn placement(placement: &Placement) -> Option<v1::Placement> {
+pub(in crate::convert) fn placement(placement: &Placement) -> Option<v1::Placement> {
     use v1::placement::{InGroup, OnNode, Spread, Strategy as Wire};
     let wire = v1::Placement {
         cpus: placement.cpus.map(|cpus| cpus.0),
@@ -142,7 +148,7 @@ fn placement(placement: &Placement) -> Option<v1::Placement> {
     (wire != v1::Placement::default()).then_some(wire)
 }
 
-fn placement_from(placement: Option<v1::Placement>) -> Result<Placement, Error> {
+pub(in crate::convert) fn placement_from(placement: Option<v1::Placement>) -> Result<Placement, Error> {
     use v1::placement::Strategy as Wire;
     let Some(placement) = placement else { return Ok(Placement::default()) };
     Ok(Placement {

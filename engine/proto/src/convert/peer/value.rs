@@ -9,7 +9,7 @@ use crate::convert::peer::{MakePlace, ReadPlace, id, id_from, read};
 use crate::v1;
 
 /// A handle as it travels.
-pub(super) fn handle(handle: Handle) -> v1::Handle {
+pub fn handle(handle: Handle) -> v1::Handle {
     use v1::handle::Handle as Wire;
     let handle = match handle {
         Handle::Object(object) => Wire::Object(id(object)),
@@ -21,7 +21,10 @@ pub(super) fn handle(handle: Handle) -> v1::Handle {
 }
 
 /// A handle from the wire.
-pub(super) fn handle_from(handle: v1::Handle) -> Result<Handle, Error> {
+///
+/// # Errors
+/// INVALID_ARGUMENT when it is none.
+pub fn handle_from(handle: v1::Handle) -> Result<Handle, Error> {
     use v1::handle::Handle as Wire;
     Ok(match read::required(handle.handle, "Handle.handle")? {
         Wire::Object(object) => Handle::Object(id_from(object)),
@@ -69,7 +72,7 @@ fn parcel_of(value: &Value, owners: &[NodeId], bytes: ReadPlace<'_>) -> v1::Parc
 pub(super) fn parcel_from(parcel: v1::Parcel, place: MakePlace<'_>) -> Result<Parcel, Error> {
     use v1::parcel::Place as Wire;
     let v1::Parcel { codec, handles, owners, place: wire } = parcel;
-    let codec = codec_from(codec)?;
+    let codec = codec_from(codec, "Parcel.codec")?;
     if owners.len() != handles.len() {
         let how = format_args!("has {} entries for {} handles", owners.len(), handles.len());
         return Err(read::wrong("Parcel.owners", how));
@@ -83,10 +86,10 @@ pub(super) fn parcel_from(parcel: v1::Parcel, place: MakePlace<'_>) -> Result<Pa
     Ok(Parcel { value: Value { codec, size, handles, place }, owners })
 }
 
-fn handle_inside(handle: v1::Handle) -> Result<Handle, Error> {
+pub(in crate::convert) fn handle_inside(handle: v1::Handle) -> Result<Handle, Error> {
     match handle_from(handle)? {
         Handle::Stream(task) => {
-            Err(read::wrong("Parcel.handles", format_args!("has the stream of {task}, which is in no value")))
+            Err(read::wrong("handles", format_args!("has the stream of {task}, which is in no value")))
         }
         handle => Ok(handle),
     }
@@ -98,9 +101,9 @@ fn remote_place(remote: &v1::RemoteBytes) -> Result<Place, Error> {
     Ok(RemotePlace { object, holder }.place())
 }
 
-fn codec_from(number: i32) -> Result<Codec, Error> {
-    match read::enumeration(number, "Parcel.codec")? {
-        v1::Codec::Unspecified => Err(read::missing("Parcel.codec")),
+pub(in crate::convert) fn codec_from(number: i32, field: &str) -> Result<Codec, Error> {
+    match read::enumeration(number, field)? {
+        v1::Codec::Unspecified => Err(read::missing(field)),
         v1::Codec::Raw => Ok(Codec::Raw),
         v1::Codec::Msgpack => Ok(Codec::Msgpack),
         v1::Codec::ArrowIpc => Ok(Codec::ArrowIpc),
