@@ -25,7 +25,7 @@ PACKAGE = HERE.parent / "src" / "engine"
 WIT = HERE.parents[2] / "wit" / "compute.wit"
 COMPONENTIZE = "0.25."
 # Not for guests: of clients, or what its import does is not wanted.
-LEFT_OUT = {"_client.py", "_joblib.py", "_native.pyi"}
+LEFT_OUT = {"_client.py", "_joblib.py", "_native.pyi", "cluster_utils.py"}
 # Modules of the standard library whose import fails in WASI, or acts.
 NO_IMPORT = {
     "antigravity",

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import textwrap
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,18 @@ class Ended:
     status: int
     out: str
     err: str
+
+
+PATIENCE = 60.0
+"""Seconds after which something hangs."""
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Waits until this is so."""
+    end = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < end, "it does not come to be so"
+        time.sleep(0.02)
 
 
 def setting(name: str) -> str:

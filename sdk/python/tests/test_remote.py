@@ -68,17 +68,17 @@ def free_port() -> int:
 
 
 class Engine:
-    """`engine up` with these arguments."""
+    """`engine up` with these arguments, or another verb that says this once it is there."""
 
-    def __init__(self, address: str, *arguments: str) -> None:
+    def __init__(self, address: str, *arguments: str, verb: str = "up", says: str = "listening on") -> None:
         self.address = address
-        command = [setting("ENGINE_BIN"), "--address", address, "up", *arguments]
+        command = [setting("ENGINE_BIN"), "--address", address, verb, *arguments]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
         assert self.process.stderr is not None
         self.said: list[str] = []
         for line in self.process.stderr:
             self.said.append(line)
-            if line.startswith("listening on"):
+            if says in line:
                 break
         else:
             pytest.fail("".join(self.said))
@@ -418,6 +418,28 @@ def test_what_keeps_a_session_from_beginning_is_said(one: Engine, tmp_path: Path
     with pytest.raises(exceptions.EngineError, match="credentials cannot be used"):
         engine.init("127.0.0.1:1", credentials=str(tmp_path / "none.pem"))
     assert not engine.is_initialized()
+
+
+def test_a_cluster_with_tls_wants_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, credentials = f"127.0.0.1:{free_port()}", tmp_path / "tls" / "credentials.pem"
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        arguments = ("--tls", "--listen", address, "--data-dir", str(tmp_path))
+        head = Engine(f"{folder}/e.sock", *arguments, verb="head", says="--credentials")
+        stack.callback(head.stop)
+        token = next(word for line in head.said for word in line.split() if word.startswith("ejt"))
+        joins = ("--head", address, "--join-token", token, "--cpus", "1")
+        node = Engine(f"{folder}/n.sock", *joins, verb="agent", says="node-")
+        stack.callback(node.stop)
+        eventually("the node joins", lambda: any(node["state"] == "ALIVE" for node in head.list("nodes")))
+        with pytest.raises(exceptions.NotFoundError, match="TLS"):
+            engine.init(address)
+        with engine.init(address, credentials=str(credentials)):
+            assert engine.get(square.remote(5), timeout=PATIENCE) == 25
+        # By the head's socket, which needs none; the node does.
+        monkeypatch.setenv("ENGINE_CREDENTIALS", str(credentials))
+        with engine.init(head.address):
+            assert engine.get(square.remote(6), timeout=PATIENCE) == 36
 
 
 def test_an_engine_that_is_stopped_leaves_nobody_waiting() -> None:
