@@ -13,6 +13,7 @@ import struct
 import threading
 from typing import Any
 
+from engine import _session
 from engine._backend import Codec, Value
 from engine._serialize import msgpack
 from engine._serialize.pickler import Pickler
@@ -130,8 +131,14 @@ def decode(value: Value) -> Any:
         return bytes(data)
     if codec == Codec.MSGPACK:
         return msgpack.loads(data, handles)
+    backend = _session.current()
+    if backend is not None and backend.is_sandbox:
+        from engine.array import _of_stream
+
+        return _of_stream(data)
     raise TypeError(
-        "this value is an Arrow stream, which this package does not read yet: read it in a Rust task, or return plain data"
+        "this value is an Arrow stream, which is read in tasks: pass its reference on (engine.array.from_ref there), or "
+        "return plain data"
     )
 
 
