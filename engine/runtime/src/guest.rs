@@ -135,6 +135,9 @@ impl Guest {
             logs.lock().begin(serving.task);
         }
         self.limiter.forget_refusal();
+        if self.serving.is_empty() {
+            self.limiter.begin();
+        }
         u32::try_from(self.serving.insert(serving)).unwrap_or(u32::MAX)
     }
 

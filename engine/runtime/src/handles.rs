@@ -3,6 +3,7 @@
 //! The node is told of the first handle that a sandbox has to a thing and of the last; duplicates in
 //! between are counted here, so that they cost no call into the node.
 
+use engine_arrays::Array;
 use engine_core::ids::{IdMap, PlacementGroupId};
 use engine_core::{ActorId, Handle, LaneId, ObjectId, TaskId};
 use slab::Slab;
@@ -11,7 +12,9 @@ use wasmtime::component::Resource;
 use crate::writing::Writing;
 
 #[allow(unreachable_pub)]
-pub use kinds::{ActorHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskHandle, WriterHandle};
+pub use kinds::{
+    ActorHandle, ArrayHandle, GroupHandle, InvocationHandle, ObjectHandle, TaskHandle, WriterHandle,
+};
 
 /// What stands for each WIT resource in the types of the generated code, which re-exports them.
 #[allow(unreachable_pub)]
@@ -26,6 +29,8 @@ mod kinds {
     pub enum GroupHandle {}
     /// The WIT resource `invocation`.
     pub enum InvocationHandle {}
+    /// The WIT resource `array`.
+    pub enum ArrayHandle {}
     /// The WIT resource `writer`.
     pub enum WriterHandle {}
 }
@@ -54,6 +59,7 @@ pub(crate) struct Handles {
     groups: Slab<PlacementGroupId>,
     /// None while a piece is being written.
     writers: Slab<Option<Writing>>,
+    arrays: Slab<Array>,
     counts: IdMap<Handle, u32>,
     /// Given away with a value that the node does not have yet.
     moved: Vec<Handle>,
@@ -76,7 +82,8 @@ fn resource<T: 'static>(index: usize) -> Resource<T> {
 impl Handles {
     /// Handles held, of all kinds.
     pub(crate) fn len(&self) -> usize {
-        self.objects.len() + self.tasks.len() + self.actors.len() + self.groups.len() + self.writers.len()
+        let shared = self.objects.len() + self.tasks.len() + self.actors.len() + self.groups.len();
+        shared + self.writers.len() + self.arrays.len()
     }
 
     /// One more of `handle`: whether it is the first.
@@ -157,6 +164,23 @@ impl Handles {
 
     pub(crate) fn take_group(&mut self, group: &Resource<GroupHandle>) -> wasmtime::Result<PlacementGroupId> {
         self.groups.try_remove(key(group)).ok_or_else(|| stale("a placement group"))
+    }
+
+    /// Arrays held.
+    pub(crate) fn arrays(&self) -> usize {
+        self.arrays.len()
+    }
+
+    pub(crate) fn push_array(&mut self, array: Array) -> Resource<ArrayHandle> {
+        resource(self.arrays.insert(array))
+    }
+
+    pub(crate) fn array(&self, array: &Resource<ArrayHandle>) -> wasmtime::Result<&Array> {
+        self.arrays.get(key(array)).ok_or_else(|| stale("an array"))
+    }
+
+    pub(crate) fn take_array(&mut self, array: &Resource<ArrayHandle>) -> wasmtime::Result<Array> {
+        self.arrays.try_remove(key(array)).ok_or_else(|| stale("an array"))
     }
 
     /// Objects that are being written.

@@ -239,7 +239,7 @@ async fn serve_calls(mut store: Store<Guest>, mut made: Made<'_>, life: Life, mu
         let task = call.task;
         let guest = store.data_mut();
         let index = begin(guest, &call, calls);
-        let (host, from, max) = (guest.host.clone(), guest.caller(), guest.limiter.max);
+        let (host, from, max) = (guest.host.clone(), guest.caller(), guest.limiter.max());
         let served = match arguments_in_memory(&host, &mut call, max).await {
             Err(error) => Served::Alive(Err(error)),
             Ok(()) => match &mut made {
@@ -292,7 +292,7 @@ pub(crate) fn begin(guest: &mut Guest, call: &Call, calls: u64) -> u32 {
 /// Whether a warm sandbox is retired now (contract T3).
 fn is_worn(guest: &Guest, calls: u64) -> bool {
     let options = &guest.runtime.options;
-    calls >= options.warm_calls_max || guest.limiter.used > options.warm_memory_bytes_max
+    calls >= options.warm_calls_max || guest.limiter.used() > options.warm_memory_bytes_max
 }
 
 /// One call into an SDK's component.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use engine_arrays::Budget;
 use wasmtime::ResourceLimiter;
 
 use crate::control::Control;
@@ -12,10 +13,8 @@ pub(crate) const WASM_PAGE_BYTES: u64 = 64 << 10;
 
 /// Counts what a guest's memories take together and refuses what goes beyond the limit.
 pub(crate) struct MemoryLimiter {
-    /// Bytes.
-    pub(crate) max: u64,
-    /// Bytes that the guest's memories have.
-    pub(crate) used: u64,
+    /// Bytes that the guest's memories and its arrays may have together.
+    pub(crate) budget: Arc<Budget>,
     /// Bytes that the guest would have had after the last growth that was refused.
     pub(crate) refused: Option<u64>,
     table_elements_max: usize,
@@ -24,7 +23,28 @@ pub(crate) struct MemoryLimiter {
 
 impl MemoryLimiter {
     pub(crate) fn new(max: u64, table_elements_max: u32, control: Arc<Control>) -> Self {
-        Self { max, used: 0, refused: None, table_elements_max: table_elements_max as usize, control }
+        let budget = Budget::new(max);
+        Self { budget, refused: None, table_elements_max: table_elements_max as usize, control }
+    }
+
+    /// Bytes that the guest may have.
+    pub(crate) fn max(&self) -> u64 {
+        self.budget.max()
+    }
+
+    /// Bytes that it has.
+    pub(crate) fn used(&self) -> u64 {
+        self.budget.used()
+    }
+
+    /// Notes what the guest has, for its calls' usage.
+    pub(crate) fn note(&self) {
+        self.control.memory_bytes.fetch_max(self.used(), Ordering::Relaxed);
+    }
+
+    /// A new call has what there is.
+    pub(crate) fn begin(&self) {
+        self.control.memory_bytes.store(self.used(), Ordering::Relaxed);
     }
 
     /// A new call is not to blame for what an earlier one was refused.
@@ -41,20 +61,22 @@ impl ResourceLimiter for MemoryLimiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
-        let wanted = self.used.saturating_add(more);
-        if wanted > self.max {
-            self.refused = Some(wanted);
-            return Ok(false);
+        match self.budget.try_add(more) {
+            Ok(_) => {
+                self.note();
+                Ok(true)
+            }
+            Err(wanted) => {
+                self.refused = Some(wanted);
+                Ok(false)
+            }
         }
-        self.used = wanted;
-        self.control.memory_bytes.store(wanted, Ordering::Relaxed);
-        Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         // The limit is never above what a memory can be, so only the kernel refuses here. What was
         // counted stays counted: too much is the safe side.
-        self.refused = Some(self.used.saturating_add(WASM_PAGE_BYTES));
+        self.refused = Some(self.used().saturating_add(WASM_PAGE_BYTES));
         Ok(())
     }
 
@@ -79,6 +101,6 @@ mod tests {
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert!(!limiter.memory_growing(60, 61, None).unwrap());
-        assert_eq!((limiter.used, limiter.refused), (100, Some(101)));
+        assert_eq!((limiter.used(), limiter.refused), (100, Some(101)));
     }
 }

@@ -47,6 +47,8 @@ pub struct Options {
     /// Objects that one sandbox may write piece by piece at once: each of those that go to disk
     /// takes some megabytes of the host's memory. Default 64.
     pub writers_per_instance_max: usize,
+    /// Arrays that one sandbox may hold at once. Default 10 000.
+    pub arrays_per_instance_max: usize,
     /// Bytes that one call may return or yield, over all its values. Default 4 GiB.
     pub returned_bytes_per_task_max: u64,
     /// Bytes from which on an object is not copied into the fresh sandbox of a task: its pages are
@@ -96,6 +98,7 @@ impl Default for Options {
             value_bytes_max: 1 << 30,
             writer_memory_bytes_max: 256 << 20,
             writers_per_instance_max: 64,
+            arrays_per_instance_max: 10_000,
             returned_bytes_per_task_max: 4 << 30,
             mapped_object_bytes_min: 1 << 20,
             mapped_objects_max: 64,

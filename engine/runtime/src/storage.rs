@@ -50,6 +50,29 @@ pub async fn value_in_memory(
     timeout: Option<u64>,
     memory_bytes_max: u64,
 ) -> Result<Value, Error> {
+    value_of_size(host, from, object, timeout, memory_bytes_max, memory_bytes_max).await
+}
+
+/// The same for what is read where it lies, of any size; of more than `heap_bytes_max` only what has no
+/// place in memory is refused.
+pub(crate) async fn value_in_place(
+    host: &Arc<dyn Host>,
+    from: Caller,
+    object: ObjectId,
+    timeout: Option<u64>,
+    heap_bytes_max: u64,
+) -> Result<Value, Error> {
+    value_of_size(host, from, object, timeout, u64::MAX, heap_bytes_max).await
+}
+
+async fn value_of_size(
+    host: &Arc<dyn Host>,
+    from: Caller,
+    object: ObjectId,
+    timeout: Option<u64>,
+    memory_bytes_max: u64,
+    heap_bytes_max: u64,
+) -> Result<Value, Error> {
     loop {
         // Waits also for one that is on disk, as long as it can be brought back.
         let is_here = |value: &Value| value.place.residence().is_memory();
@@ -78,6 +101,9 @@ pub async fn value_in_memory(
         // It is known by now where its bytes are: they are waited for in turn.
         if was_pending {
             continue;
+        }
+        if value.size > heap_bytes_max {
+            return Err(too_large_for_guest(&format!("object {object}"), value.size, heap_bytes_max));
         }
         if let Some(value) = read_whole(host, value, Lost::Object(object)).await? {
             return Ok(value);
@@ -149,7 +175,7 @@ impl Guest {
         object: ObjectId,
         timeout: Option<u64>,
     ) -> Result<Value, HostError> {
-        let (host, from, max) = (self.host.clone(), self.caller(), self.limiter.max);
+        let (host, from, max) = (self.host.clone(), self.caller(), self.limiter.max());
         Ok(value_in_memory(&host, from, object, timeout, max).await?)
     }
 

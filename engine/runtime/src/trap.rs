@@ -86,7 +86,7 @@ impl Guest {
             format!(
                 "the guest asked for {} of memory and its limit is {}: raise the `memory` option of the task, actor or job",
                 bytes_text(wanted),
-                bytes_text(self.limiter.max)
+                bytes_text(self.limiter.max())
             ),
         )
     }

@@ -3,9 +3,11 @@
 //!
 //! `engine submit table_stats.wasm -- [ROWS] [TASKS]`
 
+mod native;
 mod product;
 mod sales;
 
+use engine::array::{Array, Dtype};
 use engine::prelude::*;
 use sales::Groups;
 use serde_json::json;
@@ -33,7 +35,17 @@ fn main(args: Vec<String>) -> Result<()> {
         println!("{region:>8}: {:>9} sold, on average for {:.2}", stats.count, stats.mean() / 100.0);
     }
 
-    let product = product::in_bands(tasks)?;
-    println!("{}", json!({ "rows": rows, "tasks": tasks, "regions": groups, "product": product }));
+    // By the host, in a task of little memory: the names are copied out of their dictionary.
+    let native = native::stats::options().memory((32 << 20) + 20 * rows).spawn(vec![sales])?.get()?;
+
+    let (product, native_product) = product::in_bands(tasks)?;
+    let doubled = native::doubled::spawn(Array::sequence(Dtype::I64, 0, 5, 1)?)?.get()?.to_vec::<i64>()?;
+    println!(
+        "{}",
+        json!({
+            "rows": rows, "tasks": tasks, "regions": groups, "product": product,
+            "native": { "regions": native, "product": native_product, "doubled": doubled },
+        })
+    );
     Ok(())
 }

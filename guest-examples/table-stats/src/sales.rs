@@ -28,6 +28,10 @@ pub(crate) struct Stats {
 pub(crate) type Groups = BTreeMap<String, Stats>;
 
 impl Stats {
+    pub(crate) fn new(count: u64, unpriced: u64, cents: i64, lowest: i64, highest: i64) -> Self {
+        Stats { count, unpriced, cents, lowest: Some(lowest), highest: Some(highest) }
+    }
+
     fn add(&mut self, cents: Option<i64>) {
         let Some(cents) = cents else {
             self.unpriced += 1;

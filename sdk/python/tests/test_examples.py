@@ -11,6 +11,7 @@ import pytest
 from conftest import EXAMPLES
 
 WANTED = {
+    "arrays": r"\{'country': \['DK', 'NO', 'SE'\], 'total': \[124916831, 124917348, 124915821\], 'count': \[166667, 166668, 166665\]\}",
     "squares": r"\[0, 1, 4, 9\]",
     "counter": r"1\n2",
     "objects": r"4950\.0\n345\.0",

@@ -11,6 +11,7 @@ wit_bindgen::generate!({
     with: {
         "engine:compute/types@0.1.0": crate::bindings::engine::compute::types,
         "engine:compute/objects@0.1.0": crate::bindings::engine::compute::objects,
+        "engine:compute/arrays@0.1.0": crate::bindings::engine::compute::arrays,
         "engine:compute/tasks@0.1.0": crate::bindings::engine::compute::tasks,
         "engine:compute/actors@0.1.0": crate::bindings::engine::compute::actors,
         "engine:compute/placement-groups@0.1.0": crate::bindings::engine::compute::placement_groups,

@@ -54,6 +54,8 @@
 //! the guest as a whole. In async code a reference is awaited, and [`block_on`] runs such code:
 //! the sandbox sleeps until one of the objects that are waited for is ready.
 //!
+//! Big arrays and tables need not enter the guest at all: [`mod@array`] works on them by handle.
+//!
 //! # Actors
 //! ```
 //! use engine::prelude::*;
@@ -103,6 +105,7 @@ extern crate self as engine;
 mod actor;
 mod actor_options;
 mod argument;
+pub mod array;
 #[cfg(feature = "arrow")]
 pub mod arrow;
 #[doc(hidden)]

@@ -24,6 +24,11 @@ fn table_stats_agrees_with_a_computation_of_our_own() {
     assert_eq!(product_result["rows"], 2000);
     assert_eq!(product_result["sum"].as_f64(), Some(product.iter().sum::<u64>() as f64));
     assert_eq!(product_result["largest"].as_f64(), product.iter().max().map(|largest| *largest as f64));
+    // What the host reckons, with arrays that never enter a sandbox.
+    let native = &result["native"];
+    assert_eq!(native["regions"], result["regions"], "{outcome}");
+    assert_eq!(native["product"], json!([product_result["sum"], product_result["largest"]]));
+    assert_eq!(native["doubled"], json!([0, 2, 4, 6, 8]));
     up.wait_until_idle();
 
     let same = up.place().submit("table-stats", &["600000", "1"]).run().exits(0).last_json();

@@ -3,10 +3,10 @@
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource};
 use wasmtime::{AsContextMut, StoreContextMut};
 
-use crate::bindings::engine::compute::{actors, logging, tasks, types};
+use crate::bindings::engine::compute::{actors, arrays, logging, tasks, types};
 use crate::guest::Guest;
-use crate::handles::ActorHandle;
-use crate::imports::{OBJECTS, TYPES, add_objects, add_types, answer};
+use crate::handles::{ActorHandle, ArrayHandle};
+use crate::imports::{ARRAYS, OBJECTS, TYPES, add_objects, add_types, answer};
 use crate::received::ReceivedView;
 
 /// Makes the call whose guest task is running the one that asks.
@@ -48,6 +48,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
         let put = guest.put_view_now(view);
         answer(guest, put)
     })?;
+    let mut instance = linker.instance(ARRAYS)?;
+    arrays::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
+    shadow_arrays(&mut instance)?;
     let mut instance = linker.instance("engine:compute/logging@0.1.0")?;
     logging::add_to_linker_instance::<Guest, HasSelf<Guest>>(&mut instance, |guest| guest)?;
     instance.func_wrap(
@@ -77,6 +80,27 @@ fn shadow_actors(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<(
             let guest = asking(&mut store)?;
             let created = actors::Host::create(guest, class, arguments, options).await;
             answer(guest, created)
+        })
+    })
+}
+
+fn shadow_arrays(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
+    instance.func_wrap_async(
+        "[method]array.to-object",
+        |mut store, (array,): (Resource<ArrayHandle>,)| {
+            Box::new(async move {
+                let guest = asking(&mut store)?;
+                let put = arrays::HostArray::to_object(guest, array).await;
+                answer(guest, put)
+            })
+        },
+    )?;
+    type Columns = Vec<(String, Resource<ArrayHandle>)>;
+    instance.func_wrap_async("write-table", |mut store, (columns,): (Columns,)| {
+        Box::new(async move {
+            let guest = asking(&mut store)?;
+            let put = arrays::Host::write_table(guest, columns).await;
+            answer(guest, put)
         })
     })
 }

@@ -132,7 +132,7 @@ async fn enter(
     let (index, host, from, max) = accessor.with(|mut access| {
         let guest = access.data_mut();
         let index = begin(guest, &call, calls);
-        (index, guest.host.clone(), guest.caller(), guest.limiter.max)
+        (index, guest.host.clone(), guest.caller(), guest.limiter.max())
     });
     let begun = match arguments_in_memory(&host, &mut call, max).await {
         Ok(()) => accessor.with(|mut access| {

@@ -61,7 +61,7 @@ async fn get(
         attribution::attribute(&mut access.as_context_mut())?;
         let guest = access.data_mut();
         let object = guest.handles.object(&object)?;
-        Ok::<_, HostError>((guest.host.clone(), guest.caller(), object, guest.limiter.max))
+        Ok::<_, HostError>((guest.host.clone(), guest.caller(), object, guest.limiter.max()))
     })?;
     let value = value_in_memory(&host, caller, object, timeout, max).await?;
     accessor.with(|mut access| Ok(access.data_mut().lend(&value)?))

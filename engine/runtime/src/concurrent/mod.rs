@@ -24,6 +24,7 @@ pub(crate) mod bindings {
         with: {
             "engine:compute/types": crate::bindings::engine::compute::types,
             "engine:compute/objects": crate::bindings::engine::compute::objects,
+            "engine:compute/arrays": crate::bindings::engine::compute::arrays,
             "engine:compute/tasks": crate::bindings::engine::compute::tasks,
             "engine:compute/actors": crate::bindings::engine::compute::actors,
             "engine:compute/placement-groups": crate::bindings::engine::compute::placement_groups,

@@ -121,7 +121,7 @@ impl Guest {
             // Only what is asked for is read from disk.
             let offset = offset.min(value.size);
             let length = length.min(value.size - offset);
-            let max = self.limiter.max;
+            let max = self.limiter.max();
             if length > max {
                 return Err(too_large_for_guest(&format!("a part of object {object}"), length, max).into());
             }
@@ -159,7 +159,7 @@ impl Guest {
             return Err(timed_out(&format!("{missing} of {} objects", ids.len()), timeout).into());
         }
         let mut values = Vec::with_capacity(outcomes.len());
-        let (host, from, mut left) = (self.host.clone(), self.caller(), self.limiter.max);
+        let (host, from, mut left) = (self.host.clone(), self.caller(), self.limiter.max());
         for (id, value) in ids.into_iter().zip(outcomes.into_iter().flatten().flatten()) {
             let value = match value.place.residence().is_memory() {
                 true => value,

@@ -1,6 +1,8 @@
 //! The functions of `wit/compute.wit` that the host offers, one file per interface.
 
 mod actors;
+mod array_types;
+mod arrays;
 mod context;
 mod direct;
 mod logging;
@@ -25,6 +27,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 
 /// Names of interfaces.
 pub(crate) const TYPES: &str = "engine:compute/types@0.1.0";
+pub(crate) const ARRAYS: &str = "engine:compute/arrays@0.1.0";
 pub(crate) const OBJECTS: &str = "engine:compute/objects@0.1.0";
 
 pub(crate) use direct::{add_objects, add_types, answer, linked_by_hand};

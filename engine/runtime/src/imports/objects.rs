@@ -26,7 +26,7 @@ impl Guest {
     }
 
     /// Stores an object of one of the calls inside.
-    fn put_value_from(
+    pub(super) fn put_value_from(
         &mut self,
         from: Caller,
         value: engine_core::Value,

@@ -116,6 +116,7 @@ fn other_session() -> Error {
     Error::invalid_argument("the actor's handle is of another session: look the actor up in this one")
 }
 
+// What a session elsewhere does is boxed: here everything is small, and moved about with each call.
 impl Client {
     pub(crate) fn job(&self) -> String {
         match self {
@@ -198,7 +199,9 @@ impl Client {
     pub(crate) async fn put(&self, value: Value) -> Result<Held, Error> {
         match self {
             Self::Here(client) => client.put(value).map(Held::Here),
-            Self::Remote(session) => session.put(leaving(value)).await.map(Held::Remote).map_err(failed),
+            Self::Remote(session) => {
+                Box::pin(session.put(leaving(value))).await.map(Held::Remote).map_err(failed)
+            }
         }
     }
 
@@ -210,7 +213,7 @@ impl Client {
         match self {
             Self::Here(client) => client.get(objects, timeout).await,
             Self::Remote(session) => {
-                let values = session.get(objects, timeout).await.map_err(failed)?;
+                let values = Box::pin(session.get(objects, timeout)).await.map_err(failed)?;
                 Ok(values.into_iter().map(came).collect())
             }
         }
@@ -224,7 +227,7 @@ impl Client {
     ) -> Result<Vec<u32>, Error> {
         match self {
             Self::Here(client) => client.wait(items, num_ready, timeout).await,
-            Self::Remote(session) => session.wait(items, num_ready, timeout).await.map_err(failed),
+            Self::Remote(session) => Box::pin(session.wait(items, num_ready, timeout)).await.map_err(failed),
         }
     }
 
@@ -242,7 +245,9 @@ impl Client {
     ) -> Result<Option<Held>, Error> {
         Ok(match self {
             Self::Here(client) => client.next(stream, timeout).await?.map(Held::Here),
-            Self::Remote(session) => session.next(stream, timeout).await.map_err(failed)?.map(Held::Remote),
+            Self::Remote(session) => {
+                Box::pin(session.next(stream, timeout)).await.map_err(failed)?.map(Held::Remote)
+            }
         })
     }
 
@@ -257,7 +262,10 @@ impl Client {
             Self::Remote(session) => {
                 let (component, name) = named(function)?;
                 let arguments = all_leaving(arguments);
-                session.spawn(component, name, &arguments, &options).await.map(Call::from).map_err(failed)
+                Box::pin(session.spawn(component, name, &arguments, &options))
+                    .await
+                    .map(Call::from)
+                    .map_err(failed)
             }
         }
     }
@@ -279,7 +287,8 @@ impl Client {
             Self::Here(client) => client.create_actor(class, arguments, options).await.map(ActorRef::Here),
             Self::Remote(session) => {
                 let (component, name) = named(class)?;
-                let created = session.create_actor(component, name, &all_leaving(arguments), &options).await;
+                let arguments = all_leaving(arguments);
+                let created = Box::pin(session.create_actor(component, name, &arguments, &options)).await;
                 created.map(ActorRef::Remote).map_err(failed)
             }
         }
@@ -310,7 +319,8 @@ impl Client {
                 client.call_actor(actor, method, arguments, options).map(Call::from)
             }
             (Self::Remote(session), ActorRef::Remote(actor)) => {
-                let called = session.call_actor(actor, method, &all_leaving(arguments), &options).await;
+                let arguments = all_leaving(arguments);
+                let called = Box::pin(session.call_actor(actor, method, &arguments, &options)).await;
                 called.map(Call::from).map_err(failed)
             }
             _ => Err(other_session()),

@@ -9,7 +9,7 @@
     print(engine.get([square.remote(i) for i in range(4)]))
 """
 
-from engine import cross_language, exceptions
+from engine import array, cross_language, exceptions
 from engine._actor import ActorClass, ActorHandle, ActorMethod, method
 from engine._context import (
     RuntimeContext,
@@ -34,6 +34,7 @@ __all__ = [
     "RemoteFunction",
     "RuntimeContext",
     "Session",
+    "array",
     "available_resources",
     "cancel",
     "cluster_resources",

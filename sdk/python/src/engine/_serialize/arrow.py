@@ -6,7 +6,6 @@ points into the value's bytes, and cannot be written. pyarrow is needed only by 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from engine._backend import Codec, Value
@@ -52,7 +51,7 @@ def decode(data: Any) -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise TypeError(_MISSING_IN_SANDBOX if sys.platform == "wasi" else _MISSING) from None
+        raise TypeError("this value is an Arrow table: install pyarrow (`pip install pyarrow`) to read it here") from None
     reader = pyarrow.ipc.open_stream(pyarrow.py_buffer(data))
     kind = (reader.schema.metadata or {}).get(_KIND)
     if kind == b"RecordBatch":
@@ -67,13 +66,6 @@ def decode(data: Any) -> Any:
         return table
     # A block of several columns would be a copy of them.
     return table.to_pandas(split_blocks=True)
-
-
-_MISSING = "this value is an Arrow table: install pyarrow (`pip install pyarrow`) to read it here"
-_MISSING_IN_SANDBOX = (
-    "this value is an Arrow table, and a sandbox has no pyarrow to read it: pass plain data "
-    "(`table.to_pylist()`, `frame.to_dict('list')`), or read it in a Rust component (engine.cross_language)"
-)
 
 
 def _marked(table: Any, kind: bytes) -> Any:

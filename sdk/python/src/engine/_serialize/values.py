@@ -14,6 +14,7 @@ import struct
 import threading
 from typing import Any
 
+from engine import _session
 from engine._backend import Codec, Value
 from engine._serialize import arrow, msgpack
 from engine._serialize.pickler import Pickler
@@ -135,6 +136,11 @@ def decode(value: Value) -> Any:
         return bytes(data)
     if codec == Codec.MSGPACK:
         return msgpack.loads(data, handles)
+    backend = _session.current()
+    if backend is not None and backend.is_sandbox:
+        from engine.array import _of_stream
+
+        return _of_stream(data)
     return arrow.decode(data)
 
 
