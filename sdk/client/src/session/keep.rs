@@ -11,7 +11,7 @@ use engine_proto::v1::client_message::{Attach, Message};
 use engine_proto::v1::client_reply::{Attached, Message as Said};
 use futures::stream;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tonic::Streaming;
 
 use crate::attach::{PAUSE, PAUSE_MAX, UNKNOWN_MAX};
@@ -80,12 +80,12 @@ impl Keeper {
         broke: Option<Error>,
         away_max: Duration,
     ) -> std::result::Result<(Connection, Attached), Over> {
-        let until = Instant::now() + away_max;
+        let since = Instant::now();
         let mut pause = PAUSE;
         self.unknown_since = None;
         loop {
-            let attempt_until = until.min(Instant::now() + ATTEMPT_TIME_MAX);
-            let failed = match timeout_at(attempt_until, self.attach()).await {
+            let time_max = away_max.saturating_sub(since.elapsed()).min(ATTEMPT_TIME_MAX);
+            let failed = match timeout(time_max, self.attach()).await {
                 Ok(Ok(attached)) => return Ok(attached),
                 Ok(Err(error)) => error,
                 Err(_) => self.silent(),
@@ -95,7 +95,7 @@ impl Keeper {
             if !failed.is_unreachable() {
                 return Err(Over::Because(failed.into_engine()));
             }
-            if Instant::now() + pause >= until {
+            if since.elapsed() + pause >= away_max {
                 // Why it broke says more than that nobody listens there now.
                 let error = broke.unwrap_or(failed).into_engine();
                 let said = format!("{}; others were tried for {away_max:?}", error.message());
