@@ -1,8 +1,8 @@
 //! The same once more, with arrays that stay with the host: none of their elements enters the sandbox but
 //! what is asked for in the end.
 use crate::sales::Groups;
-use engine::arrow::{Table as Arrow, Tensor};
 use engine::array::{Array, Reduction, Scalar, Table, group_by};
+use engine::arrow::{Table as Arrow, Tensor};
 use engine::prelude::*;
 
 /// The statistics of the whole table.

@@ -52,13 +52,10 @@ impl Holding {
         drop(last);
     }
 
-    fn holds(&self, handle: Handle) -> bool {
-        self.handles.lock().contains_key(&handle)
-    }
-
     /// The client calls an actor that it holds by another lane; nothing when it does not.
     pub(super) fn open_lane(&self, client: &Client, lane: u64, actor: ActorId) {
-        if self.holds(Handle::Actor(actor)) {
+        let is_called = self.lanes.lock().values().any(|open| open.actor == actor);
+        if is_called || self.handles.lock().contains_key(&Handle::Actor(actor)) {
             self.give_lane(lane, client.hold_actor(actor));
         }
     }
