@@ -44,7 +44,7 @@ pub fn value(codec: Codec, handles: &[Handle], bytes: Came) -> v1::ClientValue {
 pub fn value_from(value: v1::ClientValue) -> Result<(Codec, Vec<Handle>, Came), Error> {
     use v1::client_value::Place as Wire;
     let codec = codec_from(value.codec, "ClientValue.codec")?;
-    let handles = read::all(value.handles, handle_inside)?;
+    let handles = read::all(value.handles, |handle| handle_inside(handle, "ClientValue.handles"))?;
     let bytes = match read::required(value.place, "ClientValue.place")? {
         Wire::Inline(bytes) => Came::Inline(bytes),
         Wire::Pieces(number) => Came::Pieces(number),

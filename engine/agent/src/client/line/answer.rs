@@ -110,7 +110,7 @@ impl Session {
                 done
             }
             Request::CreateGroup(create) => {
-                let strategy = strategy_from(create.strategy)?;
+                let strategy = strategy_from(create.strategy, "CreateGroup.strategy")?;
                 let bundles = create.bundles.into_iter().map(bundle_from).collect::<Result<Vec<_>, _>>()?;
                 self.group(self.client().create_group(bundles, strategy, create.name).await?)
             }

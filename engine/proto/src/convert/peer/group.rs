@@ -45,13 +45,13 @@ impl From<GroupStrategy> for v1::GroupStrategy {
     }
 }
 
-/// How bundles are laid over nodes, from the wire.
+/// How bundles are laid over nodes, from the field of this name.
 ///
 /// # Errors
 /// INVALID_ARGUMENT when it is not said, or not known here.
-pub fn strategy_from(strategy: i32) -> Result<GroupStrategy, Error> {
-    Ok(match read::enumeration(strategy, "GroupStrategy")? {
-        v1::GroupStrategy::Unspecified => return Err(read::missing("GroupStrategy")),
+pub fn strategy_from(strategy: i32, field: &str) -> Result<GroupStrategy, Error> {
+    Ok(match read::enumeration(strategy, field)? {
+        v1::GroupStrategy::Unspecified => return Err(read::missing(field)),
         v1::GroupStrategy::Pack => GroupStrategy::Pack,
         v1::GroupStrategy::Spread => GroupStrategy::Spread,
         v1::GroupStrategy::StrictPack => GroupStrategy::StrictPack,
@@ -102,7 +102,7 @@ pub fn group_spec_from(spec: v1::GroupSpec) -> Result<GroupSpec, Error> {
         owner: read::id(spec.owner, "GroupSpec.owner")?,
         name: spec.name,
         namespace: spec.namespace,
-        strategy: strategy_from(spec.strategy)?,
+        strategy: strategy_from(spec.strategy, "GroupSpec.strategy")?,
         bundles: read::all(spec.bundles, bundle_from)?,
     })
 }

@@ -77,7 +77,7 @@ pub(super) fn parcel_from(parcel: v1::Parcel, place: MakePlace<'_>) -> Result<Pa
         let how = format_args!("has {} entries for {} handles", owners.len(), handles.len());
         return Err(read::wrong("Parcel.owners", how));
     }
-    let handles = read::shared(read::all(handles, handle_inside)?);
+    let handles = read::shared(read::all(handles, |handle| handle_inside(handle, "Parcel.handles"))?);
     let (size, place) = match read::required(wire, "Parcel.place")? {
         Wire::Inline(bytes) => (bytes.len() as u64, place(bytes)?),
         Wire::Remote(remote) => (remote.size, remote_place(&remote)?),
@@ -86,10 +86,10 @@ pub(super) fn parcel_from(parcel: v1::Parcel, place: MakePlace<'_>) -> Result<Pa
     Ok(Parcel { value: Value { codec, size, handles, place }, owners })
 }
 
-pub(in crate::convert) fn handle_inside(handle: v1::Handle) -> Result<Handle, Error> {
+pub(in crate::convert) fn handle_inside(handle: v1::Handle, field: &str) -> Result<Handle, Error> {
     match handle_from(handle)? {
         Handle::Stream(task) => {
-            Err(read::wrong("handles", format_args!("has the stream of {task}, which is in no value")))
+            Err(read::wrong(field, format_args!("has the stream of {task}, which is in no value")))
         }
         handle => Ok(handle),
     }

@@ -270,7 +270,7 @@ fn what_a_value_needs() {
     assert_eq!(damage_parcel(|parcel| parcel.handles[1].handle = None), "Handle.handle is missing");
     let id = v1::Id { high: 1, low: 0 };
     let stream = damage_parcel(|parcel| parcel.handles[1].handle = Some(v1::handle::Handle::Stream(id)));
-    assert!(stream.starts_with("handles has the stream of task-"), "{stream}");
+    assert!(stream.starts_with("Parcel.handles has the stream of task-"), "{stream}");
     let remote = |object, holder| {
         let remote = v1::RemoteBytes { object, holder, size: 1 };
         damage_parcel(move |parcel| parcel.place = Some(Place::Remote(remote)))

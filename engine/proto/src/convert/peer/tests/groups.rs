@@ -153,8 +153,8 @@ fn what_is_missing_is_named() {
         group_message_from(v1::GroupMessage { message }).unwrap_err().message().to_owned()
     };
     assert!(wire(&|spec| spec.group = None).contains("GroupSpec.group"));
-    assert!(wire(&|spec| spec.strategy = 0).contains("GroupStrategy"));
-    assert!(wire(&|spec| spec.strategy = 77).contains("GroupStrategy is 77"));
+    assert!(wire(&|spec| spec.strategy = 0).contains("GroupSpec.strategy"));
+    assert!(wire(&|spec| spec.strategy = 77).contains("GroupSpec.strategy is 77"));
     assert!(wire(&|spec| spec.bundles[0].resources = None).contains("GroupBundle.resources"));
     let too_much = |spec: &mut v1::GroupSpec| spec.bundles[0].resources.as_mut().unwrap().cpus = u64::MAX;
     assert!(wire(&too_much).contains("GroupBundle.resources.cpus"));
