@@ -128,9 +128,11 @@ impl Driver {
         }
         let turn = self.turn.lock();
         drop(node);
-        let mut clients = Vec::new();
+        let (mut clients, mut ends) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
+                // They read the core, whose lock another event may hold that waits for its turn.
+                Effect::JobEnded(..) | Effect::JobForgotten(_) => ends.push(effect),
                 Effect::Stop(instance, _) if let Some(client) = self.attached.leave(instance) => {
                     clients.push(client);
                 }
@@ -138,6 +140,7 @@ impl Driver {
             }
         }
         drop(turn);
+        ends.into_iter().for_each(|end| self.carry_out(end));
         // Nothing runs for a client here that would have to end first.
         clients.into_iter().for_each(|client| self.client_ends(client, SmallVec::new()));
         result
