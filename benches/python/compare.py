@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,10 @@ HERE = Path(__file__).resolve().parent
 SIDE_SECONDS_MAX = 300
 """One side of one round; the longest is Ray's, whose actors come up slowly."""
 RAW_CALLS = 300
+BUSY_MAX = 0.04
+"""Of the processors' time: with less they are quiet."""
+QUIET_SECONDS = 2
+QUIET_SECONDS_MAX = 120
 RAY_IDLE_ACTORS = 20
 """As many processes: more would take the machine's memory and minutes."""
 ENGINE_IDLE_ACTORS = 100
@@ -75,6 +80,7 @@ class Raw:
 
     def measure(self) -> dict[str, float]:
         assert self._process.stdin is not None
+        wait_for_quiet()
         self._process.stdin.write(f"{RAW_CALLS}\n")
         self._process.stdin.flush()
         answer: dict[str, float] = self._answer()
@@ -94,8 +100,28 @@ class Raw:
         self._process.wait()
 
 
+def wait_for_quiet() -> None:
+    """Until what ran before leaves the processors alone: Ray's processes go on ending after it has."""
+    end = time.monotonic() + QUIET_SECONDS_MAX
+    quiet = 0
+    while quiet < QUIET_SECONDS:
+        before = _ticks()
+        time.sleep(1)
+        busy, total = (now - then for now, then in zip(_ticks(), before, strict=True))
+        quiet = quiet + 1 if busy <= BUSY_MAX * total else 0
+        if time.monotonic() > end:
+            sys.exit(f"something else runs on this machine: its processors are not quiet after {QUIET_SECONDS_MAX} s")
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all processors since they began: busy ones, and all."""
+    ticks = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
+
+
 def run_side(python: Path, side: str, *options: str) -> dict[str, Any]:
     """The figures of one side, once."""
+    wait_for_quiet()
     command = [str(python), "-B", str(HERE / "side.py"), side, *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           timeout=SIDE_SECONDS_MAX, env=_environment(), check=False)
