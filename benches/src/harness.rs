@@ -45,7 +45,7 @@ impl Engine {
         let digest = engine_proto::convert::digest(id);
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let spec = v1::JobSpec {
-            components: vec![v1::JobComponent { name: "main".into(), digest }],
+            components: vec![v1::JobComponent { name: "main".into(), digest, on_demand: false }],
             main: "main".into(),
             entry: Some(job_spec::Entry::Run(v1::MainEntry { arguments })),
             ..v1::JobSpec::default()

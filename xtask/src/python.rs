@@ -26,6 +26,18 @@ with engine.init(num_cpus=1):
     assert engine.get(square.remote(7)) == 49
 ";
 
+/// Brings both forms of the runner to be compiled.
+const BOTH_FORMS: &str = "\
+import engine
+
+@engine.remote
+class Nothing:
+    async def nothing(self):
+        pass
+
+engine.get(Nothing.remote().nothing.remote())
+";
+
 /// The versions that the package is for, the newest last.
 const VERSIONS: [&str; 5] = ["3.10", "3.11", "3.12", "3.13", "3.14"];
 
@@ -60,26 +72,33 @@ fn tester(version: &str, python: PathBuf) -> Environment {
     }
 }
 
-/// Makes the component with the interpreter, and gives its path. Quick when nothing has changed.
+/// The component with the interpreter, and its other form, whose actors interleave their calls.
+pub(crate) const RUNNER_FILES: [&str; 2] = ["python.wasm", "python-concurrent.wasm"];
+
+/// Makes the component with the interpreter in both forms, and gives the path of the first; the other lies beside it.
+/// Quick when nothing has changed.
 pub(crate) fn runner() -> Result<PathBuf> {
     let environment = builder().provide()?;
     let folder = target_dir().join("python");
-    let runner = folder.join("python.wasm");
     let script = root().join("sdk/python/runner/build.py");
-    let mut build = Command::new(environment.join("bin/python"));
-    build.arg(script).arg("--quiet").arg("--output").arg(&runner).arg("--cache").arg(folder.join("cache"));
-    succeed(&mut build).context("the Python runner")?;
-    Ok(runner)
+    for (file, form) in RUNNER_FILES.into_iter().zip([None, Some("--concurrent")]) {
+        let mut build = Command::new(environment.join("bin/python"));
+        build.arg(&script).arg("--quiet").arg("--output").arg(folder.join(file));
+        build.arg("--cache").arg(folder.join("cache")).args(form);
+        succeed(&mut build).with_context(|| format!("the Python runner, {file}"))?;
+    }
+    Ok(folder.join(RUNNER_FILES[0]))
 }
 
 /// Puts into the package what it holds beside Python: the runner, and the native module as cargo has built it.
 pub(crate) fn complete_package(native: &Path, runner: &Path) -> Result<()> {
     let package = root().join("sdk/python/src/engine");
-    for (from, name) in [(native, "_native.abi3.so"), (runner, "python.wasm")] {
+    let runners = RUNNER_FILES.map(|file| (runner.with_file_name(file), file));
+    for (from, name) in runners.into_iter().chain([(native.to_owned(), "_native.abi3.so")]) {
         let there = package.join(name);
         // Whoever has the old one loaded keeps it.
         let fresh = there.with_extension("new");
-        fs::copy(from, &fresh).with_context(|| format!("cannot copy {}", from.display()))?;
+        fs::copy(&from, &fresh).with_context(|| format!("cannot copy {}", from.display()))?;
         fs::rename(&fresh, &there).with_context(|| format!("cannot write {}", there.display()))?;
     }
     Ok(())
@@ -138,9 +157,12 @@ pub(crate) fn test() -> Result<()> {
     );
     let engine = target_dir().join("debug/engine");
     // Each test has a bound on its time, and the first that needs it would wait for this.
-    println!("compiling the runner (a minute, once)");
-    let program = ["submit", "--embedded", "--progress", "none"];
-    succeed(Command::new(&engine).args(program).arg(&runner).args(["--", "--script", "nothing.py", "pass"]))?;
+    println!("compiling the runner in both its forms (two minutes, once)");
+    let program = target_dir().join("python/both_forms.py");
+    fs::write(&program, BOTH_FORMS).with_context(|| format!("cannot write {}", program.display()))?;
+    let mut compile = Command::new(&engine);
+    compile.args(["submit", "--embedded", "--progress", "none"]).arg(&program);
+    succeed(compile.env(RUNNER, &runner))?;
     let newest = found.len() - 1;
     let mut pythons = Vec::new();
     for (version, python) in

@@ -12,7 +12,7 @@ use engine_core::{Error, Time};
 use engine_head::Head;
 use engine_objects::Store;
 use engine_runtime::Runtime;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::background::{self, Kind};
@@ -44,9 +44,41 @@ pub(crate) struct Driver {
     /// Those of them that are elsewhere.
     pub(crate) lines: Lines,
     pub(crate) timer: Arc<Timer>,
+    /// Held while a component is loaded on demand.
+    pub(crate) loading: tokio::sync::Mutex<()>,
     /// What goes to disk and comes back does so on threads of this.
     pub(crate) background: tokio::runtime::Handle,
     this: Weak<Self>,
+}
+
+/// The right to carry effects out, one event's after the other's. Whoever has it must not wait for the
+/// core: the next event holds the core while it waits for its turn. Debug builds check that.
+struct Turn<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
+
+#[cfg(debug_assertions)]
+thread_local! {
+    static HAS_TURN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+impl<'a> Turn<'a> {
+    fn take(turn: &'a Mutex<()>) -> Self {
+        let turn = Self(turn.lock());
+        #[cfg(debug_assertions)]
+        HAS_TURN.set(true);
+        turn
+    }
+
+    fn assert_is_elsewhere() {
+        #[cfg(debug_assertions)]
+        assert!(!HAS_TURN.get(), "the core is locked by a thread that carries effects out: a deadlock");
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        HAS_TURN.set(false);
+    }
 }
 
 impl Driver {
@@ -67,6 +99,7 @@ impl Driver {
             attached: Attached::default(),
             lines: Lines::default(),
             timer: Arc::default(),
+            loading: tokio::sync::Mutex::default(),
             background: tokio::runtime::Handle::current(),
             this: this.clone(),
         })
@@ -110,7 +143,7 @@ impl Driver {
     /// Brings an event to the core and carries out what follows.
     pub(crate) fn event<R>(&self, event: impl FnOnce(&mut Node, Time, &mut Effects) -> R) -> R {
         let mut effects = Effects::new();
-        let mut node = self.node.lock();
+        let mut node = self.core();
         let now = self.clock.now();
         let result = event(&mut node, now, &mut effects);
         node.flush(now, &mut effects);
@@ -126,13 +159,13 @@ impl Driver {
                 }
             }
         }
-        let turn = self.turn.lock();
+        let turn = Turn::take(&self.turn);
         drop(node);
         let (mut clients, mut ends) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                // They read the core, whose lock another event may hold that waits for its turn.
-                Effect::JobEnded(..) | Effect::JobForgotten(_) => ends.push(effect),
+                // What is told of a job is read from the core.
+                Effect::JobEnded(..) => ends.push(effect),
                 Effect::Stop(instance, _) if let Some(client) = self.attached.leave(instance) => {
                     clients.push(client);
                 }
@@ -156,7 +189,12 @@ impl Driver {
 
     /// Reads the core's state.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Node) -> R) -> R {
-        read(&self.node.lock())
+        read(&self.core())
+    }
+
+    fn core(&self) -> MutexGuard<'_, Node> {
+        Turn::assert_is_elsewhere();
+        self.node.lock()
     }
 
     /// What the node has free, for the others, and whether it stands still; none while an event is under way.

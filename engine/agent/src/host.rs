@@ -14,7 +14,9 @@ use engine_objects::{Draft, SpillDraft};
 use engine_runtime::host::{
     Bundle, Caller, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo, PlacementGroupId, Wait,
 };
+use engine_runtime::{ComponentWorld, JobComponent};
 
+use crate::backend::load_on_demand;
 use crate::client::ClientWait;
 use crate::cluster;
 use crate::driver::Driver;
@@ -76,7 +78,7 @@ impl Driver {
     /// The component of the guest's job that has this name, or this digest.
     fn component(&self, from: Caller, name: &str) -> Result<ComponentId, Error> {
         let context = self.jobs.context(from.job).ok_or_else(stopped)?;
-        let named = context.components.get(name).copied();
+        let named = context.components.get(name).map(|component| component.id);
         named.or_else(|| by_digest(&context.components, name)).ok_or_else(|| {
             let known: Vec<&str> = context.components.keys().map(String::as_str).collect();
             Error::new(
@@ -97,10 +99,10 @@ impl Driver {
 }
 
 fn by_digest(
-    components: &std::collections::BTreeMap<String, ComponentId>,
+    components: &std::collections::BTreeMap<String, JobComponent>,
     digest: &str,
 ) -> Option<ComponentId> {
-    components.values().copied().find(|id| id.to_string() == digest)
+    components.values().map(|component| component.id).find(|id| id.to_string() == digest)
 }
 
 impl Host for GuestHost {
@@ -110,6 +112,13 @@ impl Host for GuestHost {
 
     fn write(&self, parts: &[&[u8]]) -> Result<Place, Error> {
         self.driver()?.store.write(parts)
+    }
+
+    fn load(&self, component: ComponentId) -> Later<()> {
+        match self.driver() {
+            Ok(driver) => Box::pin(async move { load_on_demand(&driver, component).await.map(drop) }),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn inline_object_bytes_max(&self) -> usize {
@@ -265,14 +274,14 @@ impl Host for GuestHost {
     ) -> Later<ActorId> {
         let prepared = self.driver().and_then(|driver| {
             let class = driver.resolve(from, class)?;
-            self.check_concurrency(&driver, class.component, &options)?;
             let namespace = driver.namespace(from.job, options.namespace.as_deref())?;
             Ok((driver, class, namespace))
         });
         match prepared {
-            Ok((driver, class, namespace)) => {
-                Box::pin(cluster::create_actor(driver, from, namespace, (class, arguments, options)))
-            }
+            Ok((driver, class, namespace)) => Box::pin(async move {
+                check_concurrency(&driver, class.component, &options).await?;
+                cluster::create_actor(driver, from, namespace, (class, arguments, options)).await
+            }),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
@@ -375,28 +384,24 @@ impl Host for GuestHost {
     }
 }
 
-impl GuestHost {
-    /// Calls can only interleave inside a component that was built for it (contract A7).
-    fn check_concurrency(
-        &self,
-        driver: &Driver,
-        component: ComponentId,
-        options: &ActorOptions,
-    ) -> Result<(), Error> {
-        if options.max_concurrency <= 1 && options.concurrency_groups.is_empty() {
-            return Ok(());
-        }
-        let info = driver.runtime()?.component(component);
-        if info.is_some_and(|info| info.world == engine_runtime::ComponentWorld::Concurrent) {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::InvalidComponent,
-            format!(
-                "max_concurrency above 1 and concurrency groups need a component of the world `concurrent-component`, and {component} is not one: build it with the SDK's feature `concurrent`, or leave max_concurrency at 1"
-            ),
-        ))
+/// Calls can only interleave inside a component that was built for it (contract A7).
+async fn check_concurrency(
+    driver: &Arc<Driver>,
+    component: ComponentId,
+    options: &ActorOptions,
+) -> Result<(), Error> {
+    if options.max_concurrency <= 1 && options.concurrency_groups.is_empty() {
+        return Ok(());
     }
+    if load_on_demand(driver, component).await?.world == ComponentWorld::Concurrent {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::InvalidComponent,
+        format!(
+            "max_concurrency above 1 and concurrency groups need a component of the world `concurrent-component`, and {component} is not one: build it with the SDK's feature `concurrent`, or leave max_concurrency at 1"
+        ),
+    ))
 }
 
 fn amounts(resources: &engine_core::resources::Resources) -> Vec<(String, engine_core::resources::Quantity)> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_core::Error;
+use engine_core::{ComponentId, Error};
 
 use engine_core::resources::Resources;
 use engine_head::{Components, Head};
@@ -110,6 +110,14 @@ impl Node {
     /// What the node answers to clients.
     pub fn backend(&self) -> Arc<NodeBackend> {
         self.backend.clone()
+    }
+
+    /// Keeps a component that a job will bring to be loaded on demand.
+    ///
+    /// # Errors
+    /// LIMIT_EXCEEDED when no more are kept.
+    pub fn keep_component(&self, bytes: &[u8]) -> Result<ComponentId, Error> {
+        self.driver.head.components().add(bytes)
     }
 
     /// Starts a job whose root is this program, and attaches it. The components have been uploaded.

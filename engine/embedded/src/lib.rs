@@ -84,7 +84,21 @@ impl Embedded {
         if !backend.missing(vec![id]).await?.is_empty() {
             backend.upload(id, Bytes::from(bytes)).await?;
         }
-        Ok(v1::JobComponent { name: name.to_owned(), digest: engine_proto::convert::digest(id) })
+        let digest = engine_proto::convert::digest(id);
+        Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: false })
+    }
+
+    /// The same for a component that few jobs use: it is looked at, and compiled, when something of it is to start.
+    ///
+    /// # Errors
+    /// LIMIT_EXCEEDED when the node keeps no more.
+    pub fn add_component_on_demand(
+        &self,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<v1::JobComponent, engine_core::Error> {
+        let digest = engine_proto::convert::digest(self.node.keep_component(bytes)?);
+        Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: true })
     }
 
     /// Starts a job whose root is this program.

@@ -254,3 +254,37 @@ async fn stopping_the_job_ends_the_client_and_whatever_it_waits_for() {
     assert_eq!(engine.leftover(), None);
     engine.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_on_demand_is_looked_at_when_something_of_it_starts() {
+    let engine = Embedded::start(options()).await.expect("an engine");
+    let bytes = std::fs::read(engine_tests::guest("selftest")).expect("the guest");
+    let spec = JobSpec {
+        name: "on demand".to_owned(),
+        components: vec![
+            engine.add_component_on_demand("selftest", &bytes).expect("it is kept"),
+            engine
+                .add_component_on_demand("rubbish", b"\0asm, and no more")
+                .expect("it is kept without a look"),
+        ],
+        entry: Some(job_spec::Entry::Client(ClientEntry {})),
+        attached: true,
+        ..JobSpec::default()
+    };
+    let client = engine.attach(spec).await.expect("a place for a client");
+    let arguments = vec![number(&client, 40).await, number(&client, 2).await];
+    let rubbish = FunctionName { component: Some("rubbish".to_owned()), name: "add".to_owned() };
+    let spawned = client.spawn(rubbish.clone(), Vec::new(), TaskOptions::default()).expect("a task");
+    let error = get(&client, &spawned.outputs[0]).await.expect_err("there is nothing to run");
+    assert_eq!(error.code(), ErrorCode::InvalidComponent, "{error}");
+    // Whether an actor's calls may interleave is asked of its component.
+    let many = ActorOptions { max_concurrency: 2, ..ActorOptions::default() };
+    let error = client.create_actor(rubbish, Vec::new(), many.clone()).await.expect_err("it is no component");
+    assert_eq!(error.code(), ErrorCode::InvalidComponent, "{error}");
+    let error = client.create_actor(function("actors::Counter"), Vec::new(), many).await;
+    assert!(error.is_err_and(|error| error.message().contains("concurrent-component")));
+    let call = client.spawn(function("good::add"), arguments, TaskOptions::default()).expect("a task");
+    assert_eq!(get(&client, &call.outputs[0]).await.expect("a sum"), [42]);
+    drop((call, spawned));
+    end(engine, client).await;
+}

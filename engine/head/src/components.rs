@@ -41,6 +41,16 @@ impl Components {
         ComponentId(Sha256::digest(bytes).into())
     }
 
+    /// Keeps a component, and gives its id.
+    ///
+    /// # Errors
+    /// As [`Components::insert`].
+    pub fn add(&self, bytes: &[u8]) -> Result<ComponentId, Error> {
+        let id = Self::id_of(bytes);
+        self.keep(id, bytes)?;
+        Ok(id)
+    }
+
     /// Keeps a component.
     ///
     /// # Errors
@@ -53,6 +63,10 @@ impl Components {
                 "what was uploaded as {id} is {found}: it was damaged on its way, upload it again"
             )));
         }
+        self.keep(id, bytes)
+    }
+
+    fn keep(&self, id: ComponentId, bytes: &[u8]) -> Result<(), Error> {
         let known = self.known.lock();
         if known.by_id.contains_key(&id) {
             return Ok(());

@@ -84,6 +84,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error>;
 
+    /// The same for one that jobs bring to be loaded on demand: it is kept without a look.
+    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+        self.upload(component, bytes).await
+    }
+
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
     /// may be empty. NOT_FOUND when a component was not uploaded.
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error>;

@@ -216,7 +216,11 @@ mod tests {
 
     fn spec() -> JobSpec {
         JobSpec {
-            components: vec![JobComponent { name: "main".into(), digest: format!("sha256:{:064}", 0) }],
+            components: vec![JobComponent {
+                name: "main".into(),
+                digest: format!("sha256:{:064}", 0),
+                on_demand: false,
+            }],
             main: "main".into(),
             entry: Some(job_spec::Entry::Run(MainEntry::default())),
             ..JobSpec::default()

@@ -1,12 +1,12 @@
 //! The state of one sandbox: what its imports see.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine_core::options::Returns;
 use engine_core::resources::Resources;
 use engine_core::{ActorId, Error, ErrorCode, Handle, InstanceId, TaskId};
 use parking_lot::Mutex;
-use slab::Slab;
 use wasmtime::component::{GuestTaskId, ResourceTable};
 use wasmtime_wasi::WasiCtx;
 
@@ -44,8 +44,10 @@ pub(crate) struct Guest {
     pub(crate) arguments: Arc<[String]>,
     pub(crate) limiter: MemoryLimiter,
     pub(crate) handles: Handles,
-    /// The calls inside.
-    pub(crate) serving: Slab<Serving>,
+    /// The calls inside, by the numbers of their invocations. A guest of the concurrent world may keep an invocation
+    /// for longer than its call: no number comes again.
+    pub(crate) serving: BTreeMap<u32, Serving>,
+    pub(crate) invocations: u32,
     /// The call that was entered last.
     pub(crate) task: TaskId,
     /// In the concurrent world: which guest task serves which call.
@@ -138,7 +140,9 @@ impl Guest {
         if self.serving.is_empty() {
             self.limiter.begin();
         }
-        u32::try_from(self.serving.insert(serving)).unwrap_or(u32::MAX)
+        self.invocations = self.invocations.wrapping_add(1);
+        self.serving.insert(self.invocations, serving);
+        self.invocations
     }
 
     /// Another of the calls inside goes on.
@@ -153,7 +157,7 @@ impl Guest {
 
     /// A call has ended.
     pub(crate) fn leave(&mut self, index: u32) {
-        self.serving.try_remove(index as usize);
+        self.serving.remove(&index);
         if let Some(logs) = &self.logs {
             logs.lock().finish();
         }

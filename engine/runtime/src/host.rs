@@ -10,8 +10,8 @@ pub use engine_core::node::{Next, Spawned, Until, Waitable};
 use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
-    ActorId, Argument, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome, Place, TaskId,
-    Value,
+    ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
+    Place, TaskId, Value,
 };
 use engine_objects::{Draft, SpillDraft};
 
@@ -110,6 +110,12 @@ pub trait Host: Send + Sync + 'static {
     /// out of a guest's memory with nothing in between.
     fn write(&self, parts: &[&[u8]]) -> Result<Place, Error> {
         self.place(parts.concat())
+    }
+
+    /// Loads a component that a job brought to be loaded on demand. NOT_FOUND when nobody has it.
+    fn load(&self, component: ComponentId) -> Later<()> {
+        let error = Error::internal(format!("component {component} was started before it was loaded"));
+        Box::pin(std::future::ready(Err(error)))
     }
 
     /// Values above this many bytes do not stay on the heap.

@@ -3,6 +3,7 @@
 // The failure that the generated code returns is large; it is looked at once per call.
 #![allow(clippy::result_large_err)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine_core::options::Returns;
@@ -129,10 +130,19 @@ async fn serve(
     control: Arc<Control>,
 ) -> End {
     let Start { instance, component, env, memory_bytes_max, assigned, life, call, job: _ } = start;
-    let Some(loaded) = runtime.component(component) else {
-        let error = Error::internal(format!("component {component} was started before it was loaded"));
-        let report = CallReport { task: call.task, result: Err(error.clone()), usage: Usage::default() };
-        return End::of_call(report, Some(error));
+    let loaded = match runtime.component(component) {
+        Some(loaded) => Ok(loaded),
+        None => host.load(component).await.and_then(|()| {
+            let missing = || Error::internal(format!("component {component} was loaded, and is not there"));
+            runtime.component(component).ok_or_else(missing)
+        }),
+    };
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let report = CallReport { task: call.task, result: Err(error.clone()), usage: Usage::default() };
+            return End::of_call(report, Some(error));
+        }
     };
     let (actor, was_restarted) = match &life {
         Life::Actor { actor, was_restarted, .. } => (Some(*actor), *was_restarted),
@@ -165,7 +175,8 @@ async fn serve(
         host,
         runtime,
         handles: Handles::default(),
-        serving: slab::Slab::new(),
+        serving: BTreeMap::new(),
+        invocations: 0,
         guest_tasks: Vec::new(),
         panicked: None,
         logs: None,
@@ -394,7 +405,7 @@ impl Guest {
             .with_kind("returns")
             .into());
         }
-        let before = self.serving.get(index as usize).map_or(0, |serving| serving.returned_bytes);
+        let before = self.serving.get(&index).map_or(0, |serving| serving.returned_bytes);
         let bytes = values.iter().fold(before, |sum, value| sum.saturating_add(value.bytes.size));
         let max = self.runtime.options.returned_bytes_per_task_max;
         if bytes > max {

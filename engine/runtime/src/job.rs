@@ -17,11 +17,20 @@ pub struct JobContext {
     /// Where its actors' names are found.
     pub namespace: String,
     /// The components that it brought, by name; the main one under its own name too.
-    pub components: BTreeMap<String, ComponentId>,
+    pub components: BTreeMap<String, JobComponent>,
     /// Environment of every guest.
     pub env: Vec<(String, String)>,
     /// Directories that every guest may open.
     pub directories: Vec<DirectoryGrant>,
+}
+
+/// A component that a job brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobComponent {
+    /// Which it is.
+    pub id: ComponentId,
+    /// Whether it is loaded only when something of it is to start.
+    pub on_demand: bool,
 }
 
 /// A directory that a job's guests may open.

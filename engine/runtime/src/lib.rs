@@ -40,6 +40,6 @@ pub use compile_cache::mapped_component;
 pub use counters::Counters;
 pub use imports::{check_wait, ready_indexes, timed_out};
 pub use info::{ComponentInfo, ComponentWorld, FunctionInfo};
-pub use job::{DirectoryGrant, JobContext};
+pub use job::{DirectoryGrant, JobComponent, JobContext};
 pub use options::Options;
 pub use runtime::Runtime;

@@ -16,7 +16,16 @@ impl Client {
     /// what a job's specification names it by. LIMIT_EXCEEDED when it is too large,
     /// INVALID_COMPONENT when it is none.
     pub async fn upload(&self, component: impl Into<Bytes>) -> Result<ComponentId> {
-        let bytes: Bytes = component.into();
+        self.send(component.into(), false).await
+    }
+
+    /// The same for one that jobs name as `on_demand`: it is looked at, and compiled, when something of it is
+    /// to start.
+    pub async fn upload_on_demand(&self, component: impl Into<Bytes>) -> Result<ComponentId> {
+        self.send(component.into(), true).await
+    }
+
+    async fn send(&self, bytes: Bytes, on_demand: bool) -> Result<ComponentId> {
         let size_bytes = bytes.len() as u64;
         if size_bytes > COMPONENT_BYTES_MAX {
             return Err(EngineError::new(
@@ -31,7 +40,7 @@ impl Client {
         if missing.is_empty() {
             return Ok(id);
         }
-        let header = Part::Header(UploadHeader { digest: digest(id), size_bytes });
+        let header = Part::Header(UploadHeader { digest: digest(id), size_bytes, on_demand });
         let parts = std::iter::once(header).chain(chunks(bytes).map(Part::Chunk));
         let messages = parts.map(|part| UploadRequest { part: Some(part) });
         self.components().upload(tokio_stream::iter(messages)).await.map_err(self.failed())?;

@@ -1,6 +1,9 @@
 """Makes the Python runner: one component with CPython, its standard library and the engine's package.
 
     python sdk/python/runner/build.py --output python.wasm [--cache FOLDER]
+    python sdk/python/runner/build.py --concurrent --output python-concurrent.wasm [--cache FOLDER]
+
+The second form is for actors whose calls interleave: it is of the world `concurrent-component`.
 
 Needs componentize-py 0.25 and cloudpickle in the environment of the Python that runs it, and no network. With
 nothing changed since the last time it takes the component from the cache. `engine build app.py` makes components of
@@ -26,6 +29,8 @@ WIT = HERE.parents[2] / "wit" / "compute.wit"
 COMPONENTIZE = "0.25."
 # Not for guests: of clients, or what its import does is not wanted.
 LEFT_OUT = {"_client.py", "_joblib.py", "_native.pyi", "cluster_utils.py"}
+# Only for the second form.
+CONCURRENT = {"_guest_concurrent.py"}
 # Modules of the standard library whose import fails in WASI, or acts.
 NO_IMPORT = {
     "antigravity",
@@ -53,16 +58,21 @@ NO_IMPORT = {
 }
 
 
-def sources() -> list[Path]:
+def sources(concurrent: bool) -> list[Path]:
     """The files of the package that go into the runner."""
-    files = [path for path in PACKAGE.rglob("*.py") if path.name not in LEFT_OUT]
-    return sorted(files)
+    left_out = LEFT_OUT if concurrent else LEFT_OUT | CONCURRENT
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.name not in left_out)
 
 
-def digest() -> str:
+def program(concurrent: bool) -> Path:
+    """The file of the component's exports."""
+    return HERE / ("program_concurrent.py" if concurrent else "program.py")
+
+
+def digest(concurrent: bool) -> str:
     """Of everything that the component is made of."""
     state = hashlib.sha256()
-    for path in [WIT, Path(__file__), HERE / "program.py", *sources()]:
+    for path in [WIT, Path(__file__), program(concurrent), *sources(concurrent)]:
         state.update(f"{path.name}\0".encode())
         state.update(path.read_bytes())
     for name in ("componentize-py", "cloudpickle"):
@@ -105,7 +115,7 @@ warnings.resetwarnings()
 '''
 
 
-def build(output: Path, quiet: bool) -> None:
+def build(output: Path, concurrent: bool, quiet: bool) -> None:
     """Runs componentize-py."""
     found = importlib.metadata.version("componentize-py")
     if not found.startswith(COMPONENTIZE):
@@ -115,7 +125,7 @@ def build(output: Path, quiet: bool) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for path in sources():
+        for path in sources(concurrent):
             target = root / "engine" / path.relative_to(PACKAGE)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
@@ -123,16 +133,16 @@ def build(output: Path, quiet: bool) -> None:
             Path(cloudpickle.__file__).parent, root / "cloudpickle", ignore=shutil.ignore_patterns("__pycache__")
         )
         (root / "standard_library.py").write_text(stdlib())
-        program = (HERE / "program.py").read_text()
-        imports = ["standard_library", *package_modules()]
-        (root / "program.py").write_text("".join(f"import {name}\n" for name in imports) + program)
+        imports = ["standard_library", *package_modules(concurrent)]
+        exports = program(concurrent).read_text()
+        (root / "program.py").write_text("".join(f"import {name}\n" for name in imports) + exports)
         command = [
             tool(),
             *(["--quiet"] if quiet else []),
             "--wit-path",
             str(WIT),
             "--world",
-            "component",
+            "concurrent-component" if concurrent else "component",
             "componentize",
             "--python-path",
             str(root),
@@ -157,9 +167,9 @@ def check_room(component: bytes) -> None:
         sys.exit("the component has no room for a program, or several: see _guest_program.py")
 
 
-def package_modules() -> list[str]:
+def package_modules(concurrent: bool) -> list[str]:
     """The package's modules, all of which the component must have."""
-    parts = [("engine", *path.relative_to(PACKAGE).with_suffix("").parts) for path in sources()]
+    parts = [("engine", *path.relative_to(PACKAGE).with_suffix("").parts) for path in sources(concurrent)]
     return sorted(".".join(one[:-1] if one[-1] == "__init__" else one) for one in parts)
 
 
@@ -177,17 +187,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True, help="where the component is put")
     parser.add_argument("--cache", type=Path, help="a folder that keeps components by what they are made of")
+    parser.add_argument("--concurrent", action="store_true", help="the form for actors whose calls interleave")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     if options.cache is None:
-        build(options.output, options.quiet)
+        build(options.output, options.concurrent, options.quiet)
         return
     options.cache.mkdir(parents=True, exist_ok=True)
-    kept = options.cache / f"python-{digest()}.wasm"
+    form = "python-concurrent" if options.concurrent else "python"
+    kept = options.cache / f"{form}-{digest(options.concurrent)}.wasm"
     if not kept.exists():
         partial = kept.with_suffix(f".{os.getpid()}.partial")
-        build(partial, options.quiet)
+        build(partial, options.concurrent, options.quiet)
         partial.replace(kept)
     if options.output.exists() and options.output.samefile(kept):
         return

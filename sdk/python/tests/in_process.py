@@ -73,6 +73,7 @@ class InProcess:
 
     is_sandbox = False
     component = "python"
+    concurrent_component = "python-concurrent"
     address = "in-process"
 
     def __init__(self) -> None:

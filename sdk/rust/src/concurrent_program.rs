@@ -19,32 +19,32 @@ use std::time::Instant;
 pub struct ConcurrentProgram;
 
 impl Guest for ConcurrentProgram {
-    async fn main(invocation: &Invocation, arguments: Vec<String>) -> Result<wit::Value, wit::Failure> {
-        serve(invocation, async { run_main(arguments) }).await.map(only)
+    async fn main(invocation: Invocation, arguments: Vec<String>) -> Result<wit::Value, wit::Failure> {
+        serve(&invocation, async { run_main(arguments) }).await.map(only)
     }
 
     async fn run(
-        invocation: &Invocation,
+        invocation: Invocation,
         function: String,
         arguments: Vec<wit::Value>,
     ) -> Result<Vec<wit::Value>, wit::Failure> {
-        serve(invocation, async { run_task(function, arguments) }).await
+        serve(&invocation, async { run_task(function, arguments) }).await
     }
 
     async fn create(
-        invocation: &Invocation,
+        invocation: Invocation,
         class: String,
         arguments: Vec<wit::Value>,
     ) -> Result<(), wit::Failure> {
-        serve(invocation, async { instance::create(&class, arguments) }).await.map(|_| ())
+        serve(&invocation, async { instance::create(&class, arguments) }).await.map(|_| ())
     }
 
     async fn call(
-        invocation: &Invocation,
+        invocation: Invocation,
         method: String,
         arguments: Vec<wit::Value>,
     ) -> Result<Vec<wit::Value>, wit::Failure> {
-        serve(invocation, instance::call(&method, arguments)).await
+        serve(&invocation, instance::call(&method, arguments)).await
     }
 }
 

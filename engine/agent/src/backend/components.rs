@@ -51,6 +51,15 @@ pub(crate) async fn load(driver: &Arc<Driver>, id: ComponentId) -> Result<Compon
     blocking(Kind::Compile, move || runtime.load(&bytes)).await?
 }
 
+/// The same for one that a job brought to be loaded on demand: whoever comes while it is compiled waits for that.
+pub(crate) async fn load_on_demand(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
+    if let Some(info) = driver.runtime()?.component(id) {
+        return Ok(info);
+    }
+    let _one = driver.loading.lock().await;
+    load(driver, id).await
+}
+
 /// Keeps a component that came from the cluster's head; its bytes are those of its id.
 fn fetched(driver: &Driver, id: ComponentId, bytes: &[u8]) -> Result<Arc<[u8]>, Error> {
     let found = engine_head::Components::id_of(bytes);

@@ -20,7 +20,7 @@ use engine_proto::v1;
 use crate::client;
 use crate::driver::Driver;
 
-pub(crate) use components::load as load_component;
+pub(crate) use components::{load as load_component, load_on_demand};
 pub(crate) use jobs::{known as known_jobs, live as job_progress};
 pub(crate) use submit::{start_job, submit as submit_job};
 pub(crate) use watch::logs as follow_logs;
@@ -49,6 +49,11 @@ impl Backend for NodeBackend {
 
     async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
         components::upload(&self.driver, component, bytes).await
+    }
+
+    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+        self.driver.head.components().insert(component, &bytes)?;
+        Ok(engine_proto::convert::kept(component, bytes.len() as u64))
     }
 
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {

@@ -10,7 +10,7 @@ use engine_core::resources::Quantity;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, Time};
 use engine_head::Head;
 use engine_proto::v1::{self, job_spec};
-use engine_runtime::{DirectoryGrant, JobContext};
+use engine_runtime::{DirectoryGrant, JobComponent, JobContext};
 
 use crate::backend::{components, jobs};
 use crate::driver::Driver;
@@ -46,12 +46,15 @@ async fn accept(
     let mut by_name = BTreeMap::new();
     for component in &spec.components {
         let id = engine_proto::convert::component_id(&component.digest)?;
-        components::load(driver, id).await?;
-        by_name.insert(component.name.clone(), id);
+        let on_demand = component.on_demand && component.name != spec.main;
+        if !on_demand {
+            components::load(driver, id).await?;
+        }
+        by_name.insert(component.name.clone(), JobComponent { id, on_demand });
     }
     let main = match spec.entry {
         Some(job_spec::Entry::Client(_)) => ComponentId::NONE,
-        _ => by_name.get(&spec.main).copied().ok_or_else(|| {
+        _ => by_name.get(&spec.main).map(|main| main.id).ok_or_else(|| {
             Error::invalid_argument(format!(
                 "the main component {:?} is not among the job's components",
                 spec.main
@@ -90,7 +93,7 @@ fn start(
     driver: &Arc<Driver>,
     job: JobId,
     spec: v1::JobSpec,
-    components: BTreeMap<String, ComponentId>,
+    components: BTreeMap<String, JobComponent>,
     component: ComponentId,
     directories: Vec<DirectoryGrant>,
 ) -> Result<(), Error> {

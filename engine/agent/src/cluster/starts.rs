@@ -10,7 +10,7 @@ use engine_core::ids::IdMap;
 use engine_core::work::{CallReport, GoneReport, Start, Usage};
 use engine_core::{Error, ErrorCode, InstanceId, JobId};
 use engine_proto::v1;
-use engine_runtime::{DirectoryGrant, JobContext};
+use engine_runtime::{DirectoryGrant, JobComponent, JobContext};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
@@ -113,8 +113,8 @@ async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error>
     let from = from.ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{job} has ended")))?;
     let grants = network.peers.grants(from, job).await?;
     let context = context(driver, job, grants)?;
-    for component in context.components.values() {
-        load_component(driver, *component).await?;
+    for component in context.components.values().filter(|component| !component.on_demand) {
+        load_component(driver, component.id).await?;
     }
     driver.runtime()?.check_directories(&context)?;
     // A job of this node's own may come back, forgotten, with another node's detached actor.
@@ -132,7 +132,8 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
     let mut env: Vec<(String, String)> = grants.env.into_iter().collect();
     env.sort();
     let component = |component: v1::JobComponent| {
-        Ok((component.name, engine_proto::convert::component_id(&component.digest)?))
+        let id = engine_proto::convert::component_id(&component.digest)?;
+        Ok((component.name, JobComponent { id, on_demand: component.on_demand }))
     };
     let directory = |directory: v1::Directory| DirectoryGrant {
         host: directory.host.into(),
@@ -158,9 +159,10 @@ pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
         components: context
             .components
             .iter()
-            .map(|(name, id)| v1::JobComponent {
+            .map(|(name, component)| v1::JobComponent {
                 name: name.clone(),
-                digest: engine_proto::convert::digest(*id),
+                digest: engine_proto::convert::digest(component.id),
+                on_demand: component.on_demand,
             })
             .collect(),
         env: context.env.iter().cloned().collect(),

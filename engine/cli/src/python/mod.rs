@@ -14,6 +14,10 @@ use crate::failure::Failure;
 /// Names the component with the interpreter.
 const RUNNER_VARIABLE: &str = "ENGINE_PYTHON_RUNNER";
 const RUNNER_FILE: &str = "python.wasm";
+/// The runner, as jobs know it.
+pub(crate) const RUNNER: &str = "python";
+/// Its other form, whose actors interleave their calls, as jobs know it.
+pub(crate) const CONCURRENT_RUNNER: &str = "python-concurrent";
 /// Where it may be, from the folder of this binary: beside it, as installed, and as built from source.
 const RUNNER_FOLDERS: [&str; 3] = [".", "../lib/engine", "../python"];
 /// Bytes of a program and its modules together.
@@ -72,6 +76,17 @@ pub(crate) fn runner() -> Result<PathBuf, Failure> {
              python-runner`, or name it by ${RUNNER_VARIABLE}"
         ))
     })
+}
+
+/// The component for those actors of a Python program whose calls interleave, where there is one beside the runner.
+pub(crate) fn concurrent_runner(module: &Path) -> Result<Option<PathBuf>, Failure> {
+    if !is_program(module) {
+        return Ok(None);
+    }
+    let runner = runner()?;
+    let stem = runner.file_stem().unwrap_or_default().to_string_lossy();
+    let concurrent = runner.with_file_name(format!("{stem}-concurrent.wasm"));
+    Ok(concurrent.is_file().then_some(concurrent))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -73,6 +73,11 @@ impl Backend for ClusterBackend {
         }
     }
 
+    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+        self.0.head.components().insert(component, &bytes)?;
+        Ok(engine_proto::convert::kept(component, bytes.len() as u64))
+    }
+
     async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         self.answer(self.0.submit(spec).await).await
     }

@@ -56,11 +56,14 @@ impl NodeClient {
 
     /// Hands over a component.
     pub async fn upload(&self, id: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        let header = Part::Header(v1::UploadHeader { digest: digest(id), size_bytes: bytes.len() as u64 });
+        let header =
+            v1::UploadHeader { digest: digest(id), size_bytes: bytes.len() as u64, on_demand: false };
         let chunks = (0..bytes.len())
             .step_by(UPLOAD_CHUNK_BYTES_MAX)
             .map(move |at| Part::Chunk(bytes.slice(at..(at + UPLOAD_CHUNK_BYTES_MAX).min(bytes.len()))));
-        let parts = std::iter::once(header).chain(chunks).map(|part| v1::UploadRequest { part: Some(part) });
+        let parts = std::iter::once(Part::Header(header))
+            .chain(chunks)
+            .map(|part| v1::UploadRequest { part: Some(part) });
         let parts = futures::stream::iter(parts.collect::<Vec<_>>());
         self.answer(ComponentsClient::new(self.channel.clone()).upload(request(parts)).await)
     }

@@ -53,17 +53,27 @@ impl Components for ComponentsService {
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<ComponentInfo>, Status> {
         let permit = self.uploads.acquire().await;
-        let (id, bytes) = receive(request.into_inner()).await?;
-        let answered = answer(self.backend.upload(id, bytes).await);
+        let Received { id, bytes, on_demand } = receive(request.into_inner()).await?;
+        let kept = match on_demand {
+            true => self.backend.keep(id, bytes).await,
+            false => self.backend.upload(id, bytes).await,
+        };
         drop(permit);
-        answered
+        answer(kept)
     }
+}
+
+/// An upload that is whole.
+struct Received {
+    id: ComponentId,
+    bytes: Bytes,
+    on_demand: bool,
 }
 
 /// The bytes of an upload, which are those of the digest that its header names.
 async fn receive(
     mut parts: impl Stream<Item = Result<UploadRequest, Status>> + Unpin,
-) -> Result<(ComponentId, Bytes), Status> {
+) -> Result<Received, Status> {
     let refuse = |error| status_from_error(&error);
     let header = match next(&mut parts).await? {
         Some(Part::Header(header)) => header,
@@ -99,7 +109,7 @@ async fn receive(
             "the bytes that were uploaded have the digest {found}, announced was {id}"
         ))));
     }
-    Ok((id, bytes.freeze()))
+    Ok(Received { id, bytes: bytes.freeze(), on_demand: header.on_demand })
 }
 
 async fn next(
@@ -140,7 +150,7 @@ mod tests {
 
     fn header(of: &[u8], size_bytes: u64) -> Part {
         let id = ComponentId(Sha256::digest(of).into());
-        Part::Header(UploadHeader { digest: digest(id), size_bytes })
+        Part::Header(UploadHeader { digest: digest(id), size_bytes, on_demand: false })
     }
 
     fn chunk(bytes: &'static [u8]) -> Part {
@@ -150,7 +160,7 @@ mod tests {
     async fn upload(parts: Vec<Part>) -> Result<Bytes, Error> {
         let parts = parts.into_iter().map(|part| Ok(UploadRequest { part: Some(part) }));
         match receive(futures::stream::iter(parts)).await {
-            Ok((_, bytes)) => Ok(bytes),
+            Ok(received) => Ok(received.bytes),
             Err(status) => Err(error_from_status(&status).unwrap()),
         }
     }

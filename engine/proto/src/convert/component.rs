@@ -2,6 +2,8 @@
 
 use engine_core::{ComponentId, Error};
 
+use crate::v1::ComponentInfo;
+
 /// A component's digest as it travels: `sha256:` and 64 hexadecimal digits.
 pub fn digest(id: ComponentId) -> String {
     id.to_string()
@@ -15,6 +17,11 @@ pub fn component_id(digest: &str) -> Result<ComponentId, Error> {
             "{shown:?} is not the digest of a component: expected sha256: and 64 hexadecimal digits"
         ))
     })
+}
+
+/// What is known of a component that is kept without a look.
+pub fn kept(id: ComponentId, size_bytes: u64) -> ComponentInfo {
+    ComponentInfo { digest: digest(id), size_bytes, ..ComponentInfo::default() }
 }
 
 fn parse(digest: &str) -> Option<ComponentId> {

@@ -12,6 +12,6 @@ mod time;
 mod value;
 
 pub use cluster::node_info;
-pub use component::{component_id, digest};
+pub use component::{component_id, digest, kept};
 pub use event::{event_view, newest_first};
 pub use time::{duration, std_duration, system_time, timestamp};

@@ -5,7 +5,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use crate::bindings::engine::compute::{actors, arrays, logging, tasks, types};
 use crate::guest::Guest;
-use crate::handles::{ActorHandle, ArrayHandle};
+use crate::handles::{ActorHandle, ArrayHandle, InvocationHandle};
 use crate::imports::{ARRAYS, OBJECTS, TYPES, add_objects, add_types, answer};
 use crate::received::ReceivedView;
 
@@ -107,9 +107,20 @@ fn shadow_arrays(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<(
 
 fn shadow_types(instance: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Arguments = (Resource<ActorHandle>, String, Vec<types::Argument>, types::CallOptions);
-    instance.func_wrap("[method]actor.call", |mut store, (actor, method, arguments, options): Arguments| {
-        let guest = asking(&mut store)?;
-        let called = types::HostActor::call(guest, actor, method, arguments, options);
-        answer(guest, called)
-    })
+    instance.func_wrap(
+        "[method]actor.call",
+        |mut store, (actor, method, arguments, options): Arguments| {
+            let guest = asking(&mut store)?;
+            let called = types::HostActor::call(guest, actor, method, arguments, options);
+            answer(guest, called)
+        },
+    )?;
+    // What a guest's event loop asks when it turns to another call.
+    instance.func_wrap(
+        "[method]invocation.is-cancelled",
+        |mut store, (invocation,): (Resource<InvocationHandle>,)| {
+            let guest = asking(&mut store)?;
+            Ok((types::HostInvocation::is_cancelled(guest, invocation)?,))
+        },
+    )
 }

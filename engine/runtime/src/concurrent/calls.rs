@@ -144,7 +144,7 @@ async fn enter(
     let (index, served) = match begun {
         Err((index, error)) => (index, error.into()),
         Ok((index, arguments)) => {
-            let invocation = Resource::new_borrow(index);
+            let invocation = Resource::new_own(index);
             let program = Exports::of(program);
             let returned = match &call.entry {
                 Entry::Main(arguments) => {

@@ -11,10 +11,11 @@ use crate::concurrent::attribution;
 use crate::concurrent::bindings::engine::compute::objects_async as wit_async;
 use crate::errors::HostError;
 use crate::guest::Guest;
-use crate::handles::ObjectHandle;
+use crate::handles::{InvocationHandle, ObjectHandle};
 use crate::host::{Caller, Until, Wait, Waitable};
-use crate::imports::{answer, linked_by_hand};
+use crate::imports::{answer, emit, linked_by_hand};
 use crate::lent::LentValue;
+use crate::received::ReceivedView;
 use crate::storage::value_in_memory;
 
 /// Everything that a guest of this world may import.
@@ -31,8 +32,28 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
             accessor.with(|mut access| answer(access.data_mut(), got))
         })
     })?;
+    type Emit = (Resource<InvocationHandle>, ReceivedView);
+    instance.func_wrap_concurrent("emit", |accessor: &Accessor<Guest>, (invocation, view): Emit| {
+        Box::pin(async move {
+            let emitted = yield_item(accessor, invocation, view).await;
+            accessor.with(|mut access| answer(access.data_mut(), emitted))
+        })
+    })?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+async fn yield_item(
+    accessor: &Accessor<Guest>,
+    invocation: Resource<InvocationHandle>,
+    view: ReceivedView,
+) -> Result<(), HostError> {
+    let (host, caller, value) = accessor.with(|mut access| {
+        let guest = access.data_mut();
+        let (caller, value) = guest.item_from_view(invocation, view)?;
+        Ok::<_, HostError>((guest.host.clone(), caller, value))
+    })?;
+    emit(&host, caller, value).await
 }
 
 impl wit_async::Host for Guest {}
@@ -94,8 +115,20 @@ impl wit_async::HostWithStore<Guest> for HasSelf<Guest> {
         Ok(accessor.with(|mut access| access.get().ready_indexes(&waitables, num_ready)))
     }
 
+    async fn emit(
+        _: &Accessor<Guest, Self>,
+        _: Resource<InvocationHandle>,
+        _: wit::ValueView,
+    ) -> Result<(), HostError> {
+        Err(linked_by_hand())
+    }
+
     async fn sleep(_accessor: &Accessor<Guest, Self>, duration: u64) -> wasmtime::Result<()> {
-        tokio::time::sleep(Duration::from_nanos(duration)).await;
+        // Guests wake one another by it: what is ready at once would wake nobody.
+        tokio::task::yield_now().await;
+        if duration > 0 {
+            tokio::time::sleep(Duration::from_nanos(duration)).await;
+        }
         Ok(())
     }
 }

@@ -1,22 +1,23 @@
 //! The functions that values pass through, linked by hand: what the generated code would make of them
 //! holds every byte a second time on its way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::options::Returns;
-use engine_core::{Error, ErrorCode};
+use engine_core::{Error, ErrorCode, Value};
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource};
 
 use crate::bindings::engine::compute::{objects, types};
 use crate::errors::HostError;
 use crate::guest::Guest;
 use crate::handles::{InvocationHandle, ObjectHandle};
-use crate::host::{Caller, Lost, Until, Wait, Waitable};
+use crate::host::{Caller, Host, Lost, Until, Wait, Waitable};
 use crate::imports::waiting::timed_out;
 use crate::imports::{OBJECTS, TYPES, too_much_returned};
 use crate::lent::{LentBytes, LentValue};
 use crate::received::ReceivedView;
-use crate::storage::{too_large_for_guest, value_in_memory};
+use crate::storage::{house, too_large_for_guest, value_in_memory};
 
 /// What a function of the WIT returns that may fail.
 type Answer<T> = wasmtime::Result<(Result<T, types::Error>,)>;
@@ -190,6 +191,16 @@ impl Guest {
         invocation: Resource<InvocationHandle>,
         view: ReceivedView,
     ) -> Result<(), HostError> {
+        let (caller, value) = self.item_from_view(invocation, view)?;
+        emit(&self.host.clone(), caller, value).await
+    }
+
+    /// An item of a stream, and the call that yields it.
+    pub(crate) fn item_from_view(
+        &mut self,
+        invocation: Resource<InvocationHandle>,
+        view: ReceivedView,
+    ) -> Result<(Caller, Value), HostError> {
         let max = self.runtime.options.returned_bytes_per_task_max;
         let serving = self.serving(&invocation)?;
         if let Returns::Fixed(count) = serving.returns {
@@ -204,12 +215,15 @@ impl Guest {
             return Err(too_much_returned(serving.returned_bytes, max).into());
         }
         let caller = Caller { task: serving.task, ..self.caller() };
-        let mut value = self.value_from_view(view)?;
-        self.house(caller, &mut value).await?;
-        let wait = self.host.emit(caller, value)?;
-        if let Wait::Blocked(over) = wait {
-            over.await;
-        }
-        Ok(())
+        Ok((caller, self.value_from_view(view)?))
     }
+}
+
+/// Yields an item; waits while the reader is too far behind.
+pub(crate) async fn emit(host: &Arc<dyn Host>, caller: Caller, mut value: Value) -> Result<(), HostError> {
+    house(host, caller, &mut value).await?;
+    if let Wait::Blocked(over) = host.emit(caller, value)? {
+        over.await;
+    }
+    Ok(())
 }

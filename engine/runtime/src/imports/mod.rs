@@ -30,6 +30,6 @@ pub(crate) const TYPES: &str = "engine:compute/types@0.1.0";
 pub(crate) const ARRAYS: &str = "engine:compute/arrays@0.1.0";
 pub(crate) const OBJECTS: &str = "engine:compute/objects@0.1.0";
 
-pub(crate) use direct::{add_objects, add_types, answer, linked_by_hand};
+pub(crate) use direct::{add_objects, add_types, answer, emit, linked_by_hand};
 pub(crate) use types::too_much_returned;
 pub use waiting::{check_wait, ready_indexes, timed_out};

@@ -248,7 +248,7 @@ impl Guest {
         invocation: &Resource<InvocationHandle>,
     ) -> wasmtime::Result<&mut crate::guest::Serving> {
         self.serving
-            .get_mut(invocation.rep() as usize)
+            .get_mut(&invocation.rep())
             .ok_or_else(|| wasmtime::Error::msg("the guest used the invocation of a call that has ended"))
     }
 }

@@ -9,6 +9,8 @@ use engine_proto::address::CREDENTIALS_VARIABLE;
 use engine_proto::convert::digest;
 use engine_proto::v1;
 
+use crate::session::Part;
+
 /// Which engine, and how.
 pub(crate) struct Elsewhere {
     /// None: the one that $ENGINE_ADDRESS names, else this machine's.
@@ -28,14 +30,18 @@ impl Elsewhere {
     /// of another version; what is wrong with `spec`.
     pub(crate) async fn attach(
         self,
-        components: Vec<(String, Vec<u8>)>,
+        components: Vec<Part<Vec<u8>>>,
         mut spec: v1::JobSpec,
     ) -> Result<(Session, String), Error> {
         let credentials = self.credentials.clone().or_else(credentials_from_env);
         let client = self.connect(credentials.clone()).await?;
-        for (name, bytes) in components {
-            let id = client.upload(bytes).await.map_err(engine_client::Error::into_engine)?;
-            spec.components.push(v1::JobComponent { name, digest: digest(id) });
+        for Part { name, component: bytes, on_demand } in components {
+            let sent = match on_demand {
+                true => client.upload_on_demand(bytes).await,
+                false => client.upload(bytes).await,
+            };
+            let id = sent.map_err(engine_client::Error::into_engine)?;
+            spec.components.push(v1::JobComponent { name, digest: digest(id), on_demand });
         }
         let options = session::Options { reconnect_max: self.reconnect_max, credentials };
         let session = Session::start(&client, spec, options).await;

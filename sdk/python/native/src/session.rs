@@ -78,9 +78,23 @@ impl Owned {
 
 /// What a session is started with.
 struct Asked {
-    components: Vec<(String, PathBuf)>,
+    components: Vec<Part<PathBuf>>,
     spec: v1::JobSpec,
     engine: Engine,
+}
+
+/// A component that the job brings: where it is, or its bytes.
+pub(crate) struct Part<T> {
+    pub(crate) name: String,
+    pub(crate) component: T,
+    /// Whether it is made ready when something of it is to start, and not before.
+    pub(crate) on_demand: bool,
+}
+
+fn parts(components: HashMap<String, PathBuf>, on_demand: &[String]) -> Vec<Part<PathBuf>> {
+    let part =
+        |(name, component): (String, PathBuf)| Part { on_demand: on_demand.contains(&name), name, component };
+    components.into_iter().map(part).collect()
 }
 
 /// Which engine.
@@ -96,7 +110,8 @@ impl Session {
     /// An engine in this process.
     #[staticmethod]
     #[pyo3(signature = (components, *, num_cpus=None, num_gpus=None, resources=None, memory=None,
-        store_memory=None, spill_dir=None, namespace=None, name=None, env=None, task_memory=None, on_log=None))]
+        store_memory=None, spill_dir=None, namespace=None, name=None, env=None, task_memory=None, on_log=None,
+        on_demand=Vec::new()))]
     #[allow(clippy::too_many_arguments)]
     fn embedded(
         py: Python<'_>,
@@ -112,6 +127,7 @@ impl Session {
         env: Option<HashMap<String, String>>,
         task_memory: Option<u64>,
         on_log: Option<Py<PyAny>>,
+        on_demand: Vec<String>,
     ) -> PyResult<Self> {
         let mut options = Options::detect();
         options.data_dir = engine_embedded::data_dir();
@@ -130,13 +146,13 @@ impl Session {
         options.spill_folder = engine_embedded::spill_folder(spill_dir, &options);
         let spec = spec(namespace, name, env, task_memory);
         let engine = Engine::Embedded(Box::new(options));
-        start(py, Asked { components: components.into_iter().collect(), spec, engine }, on_log)
+        start(py, Asked { components: parts(components, &on_demand), spec, engine }, on_log)
     }
 
     /// A job of a running engine.
     #[staticmethod]
     #[pyo3(signature = (components, address=None, *, credentials=None, namespace=None, name=None, env=None,
-        task_memory=None, reconnect_max=30.0, on_log=None))]
+        task_memory=None, reconnect_max=30.0, on_log=None, on_demand=Vec::new()))]
     #[allow(clippy::too_many_arguments)]
     fn connect(
         py: Python<'_>,
@@ -149,16 +165,22 @@ impl Session {
         task_memory: Option<u64>,
         reconnect_max: f64,
         on_log: Option<Py<PyAny>>,
+        on_demand: Vec<String>,
     ) -> PyResult<Self> {
         let reconnect_max = timeout(Some(reconnect_max))?.unwrap_or(Duration::MAX);
         let engine = Engine::At(Elsewhere { address, credentials, reconnect_max });
         let spec = spec(namespace, name, env, task_memory);
-        start(py, Asked { components: components.into_iter().collect(), spec, engine }, on_log)
+        start(py, Asked { components: parts(components, &on_demand), spec, engine }, on_log)
     }
 
     #[classattr]
     fn is_sandbox() -> bool {
         false
+    }
+
+    #[classattr]
+    fn concurrent_component() -> &'static str {
+        "python-concurrent"
     }
 
     #[getter]
@@ -364,7 +386,7 @@ fn waitable(item: &Bound<'_, PyAny>) -> PyResult<Waitable> {
 }
 
 fn start(py: Python<'_>, asked: Asked, on_log: Option<Py<PyAny>>) -> PyResult<Session> {
-    let component = asked.components.iter().find(|(name, _)| name == "python").map(|(name, _)| name.clone());
+    let component = asked.components.iter().find(|part| part.name == "python").map(|part| part.name.clone());
     let built = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(ENGINE_THREADS)
         .thread_name("engine")
@@ -411,14 +433,14 @@ struct Started {
 async fn begin(asked: Asked) -> Result<Started, Error> {
     let Asked { components, spec, engine } = asked;
     let mut read = Vec::with_capacity(components.len());
-    for (name, path) in components {
+    for Part { name, component: path, on_demand } in components {
         let bytes = tokio::fs::read(&path).await.map_err(|error| {
             Error::new(
                 ErrorCode::NotFound,
                 format!("the component {name} cannot be read: {}: {error}", path.display()),
             )
         })?;
-        read.push((name, bytes));
+        read.push(Part { name, component: bytes, on_demand });
     }
     match engine {
         Engine::Embedded(options) => embed(read, spec, *options).await,
@@ -431,7 +453,7 @@ async fn begin(asked: Asked) -> Result<Started, Error> {
 }
 
 async fn embed(
-    components: Vec<(String, Vec<u8>)>,
+    components: Vec<Part<Vec<u8>>>,
     mut spec: v1::JobSpec,
     options: Options,
 ) -> Result<Started, Error> {
@@ -441,8 +463,11 @@ async fn embed(
             Error::new(ErrorCode::NotFound, format!("the engine in this process did not start: {error}"))
         }
     })?;
-    for (name, bytes) in components {
-        spec.components.push(embedded.add_component(&name, bytes).await?);
+    for Part { name, component: bytes, on_demand } in components {
+        spec.components.push(match on_demand {
+            true => embedded.add_component_on_demand(&name, &bytes)?,
+            false => embedded.add_component(&name, bytes).await?,
+        });
     }
     let client = Client::Here(embedded.attach(spec).await?);
     let (address, tenant) = ("embedded".to_owned(), "default".to_owned());

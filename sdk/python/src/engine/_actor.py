@@ -55,10 +55,13 @@ class ClassInfo:
 
     name: str
     methods: Mapping[str, MethodInfo]
+    is_async: bool = False
+    """Whether there are async methods: the calls of its actors interleave."""
 
 
 def _info(cls: type) -> ClassInfo:
     methods: dict[str, MethodInfo] = {}
+    is_async = False
     for name in dir(cls):
         if name.startswith("__") and name != "__call__":
             continue
@@ -70,7 +73,13 @@ def _info(cls: type) -> ClassInfo:
         shape = shape_of(value, f"{cls.__name__}.{name}", skip_self=not isinstance(raw, staticmethod))
         is_stream = inspect.isgeneratorfunction(value) or inspect.isasyncgenfunction(value)
         methods[name] = MethodInfo(shape, is_stream, given)
-    return ClassInfo(cls.__name__, methods)
+        is_async = is_async or inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value)
+    return ClassInfo(cls.__name__, methods, is_async)
+
+
+def _asks_to_interleave(given: Mapping[str, Any]) -> bool:
+    """Whether the options say that calls interleave; async methods alone do where that is possible."""
+    return (given.get("max_concurrency") or 1) > 1 or bool(given.get("concurrency_groups"))
 
 
 class ActorClass(Generic[T]):
@@ -136,12 +145,21 @@ class ActorClass(Generic[T]):
     def _create(self, given: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> ActorHandle:
         self._shape.check(args, kwargs)
         backend = _session.backend()
-        options = _options.actor(given)
+        options = _options.actor(given, self._class_info.is_async)
         arguments = [self._shipped.handle(self._cls, _options.packages(given)), *pack(args, kwargs, 0)]
+        interleaves = options.max_concurrency > 1 or bool(options.concurrency_groups)
+        component = backend.concurrent_component if interleaves else backend.component
         try:
-            handle = backend.create_actor(
-                Function(backend.component, self._cls.__name__), arguments, options
-            )
+            try:
+                handle = backend.create_actor(Function(component, self._cls.__name__), arguments, options)
+            except CallFailed as failed:
+                # A job that was not begun by the Python SDK has one form of the runner.
+                if not interleaves or failed.code != "NOT_FOUND" or _asks_to_interleave(given):
+                    raise
+                options = _options.actor({**given, "max_concurrency": 1})
+                handle = backend.create_actor(
+                    Function(backend.component, self._cls.__name__), arguments, options
+                )
         except CallFailed as failed:
             raise of_call(failed) from None
         return ActorHandle._of(handle, self._class_info)

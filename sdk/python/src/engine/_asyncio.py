@@ -10,6 +10,7 @@ from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 from engine import _session
+from engine._backend import Value
 
 T = TypeVar("T")
 
@@ -18,6 +19,11 @@ def ready(handle: Any) -> Generator[Any, None, None]:
     """Waits in async code until a handle is ready in the sense of `wait`."""
     backend = _session.backend()
     loop = asyncio.get_running_loop()
+    wait = getattr(loop, "wait_for_handle", None)
+    if wait is not None:
+        # The loop of an actor whose calls interleave (`_guest_concurrent`).
+        yield from wait(handle).__await__()
+        return
     future: asyncio.Future[None] = loop.create_future()
     if isinstance(loop, SandboxLoop):
         loop.watch(handle, future)
@@ -36,6 +42,16 @@ def ready(handle: Any) -> Generator[Any, None, None]:
 
         backend.when_ready(handle, wake)
     yield from future
+
+
+def value(handle: Any) -> Generator[Any, None, Value]:
+    """Waits in async code for the value of an object."""
+    fetch = getattr(asyncio.get_running_loop(), "fetch", None)
+    if fetch is not None:
+        got: Value = yield from fetch(handle).__await__()
+        return got
+    yield from ready(handle)
+    return _session.backend().get_many([handle], None)[0]
 
 
 class _Selector:

@@ -17,6 +17,12 @@ QUANTITY = 10_000
 """Ten-thousandths in one CPU, one GPU, one of a custom resource."""
 
 
+RUNNER = "python"
+"""The component that runs Python, as jobs know it."""
+CONCURRENT_RUNNER = "python-concurrent"
+"""Its other form: an actor of it interleaves its calls."""
+
+
 class Codec(enum.IntEnum):
     """How the bytes of a value are read; the numbers are those of `codec` in `compute.wit`."""
 
@@ -281,6 +287,8 @@ class Backend(Protocol):
     is_sandbox: bool
     component: str | None
     """The component that runs Python functions; None: the caller's own."""
+    concurrent_component: str | None
+    """That of actors whose calls interleave."""
 
     def put(self, value: Value) -> ObjectHandle: ...
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-RUNNER = "python"
+from engine._backend import CONCURRENT_RUNNER, RUNNER
+
 _RUNNER_FILE = "python.wasm"
 
 
@@ -41,7 +42,11 @@ def start(
     components: Mapping[str, str],
 ) -> Any:
     """A session of the native module."""
-    parts = {RUNNER: runner_path(), **components}
+    runner = runner_path()
+    parts = {RUNNER: runner, **components}
+    concurrent = Path(runner).with_name(f"{Path(runner).stem}-concurrent.wasm")
+    if concurrent.is_file():
+        parts.setdefault(CONCURRENT_RUNNER, str(concurrent))
     try:
         from engine import _native
     except ImportError as error:
@@ -56,6 +61,7 @@ def start(
         "env": env,
         "task_memory": task_memory,
         "on_log": show if show_logs else None,
+        "on_demand": [CONCURRENT_RUNNER],
     }
     if address is None:
         address = os.environ.get("ENGINE_ADDRESS") or None

@@ -16,10 +16,10 @@ from componentize_py_types import Err  # type: ignore[import-not-found,unused-ig
 
 from engine import _guest_limits, _guest_program, _session
 from engine._actor import ActorClass
-from engine._backend import Codec, Value
+from engine._backend import CallFailed, Codec, Value
 from engine._calls import unpack
 from engine._function import RemoteFunction
-from engine._sandbox import Sandbox, lowered, owned, raised
+from engine._sandbox import Sandbox, failed, lowered, owned, raised
 from engine._serialize import modules, msgpack
 from engine._serialize.source import forget
 from engine._serialize.values import decode, encode
@@ -27,6 +27,14 @@ from engine._trouble import failure_of
 
 _backend = Sandbox()
 _session.install(_backend)
+
+
+def use(backend: Sandbox) -> None:
+    """Puts another backend in the place of the first."""
+    global _backend
+    _backend = backend
+    _session.install(backend)
+
 
 _FUNCTIONS_MAX = 1024
 _functions: dict[Any, Any] = {}
@@ -70,10 +78,11 @@ def _serving(invocation: Any, serve: Callable[[], Any]) -> Any:
         raise Err(failure_of(error)) from None
     finally:
         _backend.invocation = before
-        _flush()
+        flush()
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Hands on what was printed."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -86,12 +95,62 @@ def run(invocation: Any, function: str, arguments: list[Any]) -> list[Any]:
     return list(_serving(invocation, lambda: _run(invocation, function, arguments)))
 
 
+class Called:
+    """What a function gave, maybe a coroutine or a generator, and what is to be made of it."""
+
+    __slots__ = ("is_foreign", "name", "num_returns", "result")
+
+    def __init__(self, result: Any, num_returns: int | None, name: str, is_foreign: bool) -> None:
+        self.result = result
+        self.num_returns = num_returns
+        """None: a stream."""
+        self.name = name
+        self.is_foreign = is_foreign
+        """Another language calls: MessagePack goes in and out, and a generator is a stream."""
+
+    @property
+    def is_async_stream(self) -> bool:
+        """Whether its items come from an async generator."""
+        return inspect.isasyncgen(self.result) and (self.is_foreign or self.num_returns is None)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the result is what a coroutine gives."""
+        return inspect.iscoroutine(self.result) and (self.is_foreign or self.num_returns is not None)
+
+    def encoded(self, item: Any) -> Value:
+        """One value of it."""
+        return _plain(item) if self.is_foreign else encode(item)
+
+
 def _run(invocation: Any, function: str, arguments: list[Any]) -> Iterable[Any]:
+    return _settled(invocation, run_called(function, arguments))
+
+
+def run_called(function: str, arguments: list[Any]) -> Called:
+    """Calls the function of a task."""
     if _is_foreign(arguments):
-        return _foreign(invocation, _named(function), arguments)
+        return _foreign(_named(function), arguments, function)
     target = _shipped(arguments[0])
     num_returns, args, kwargs = unpack([raised(value) for value in arguments[1:]])
-    return _results(invocation, target(*args, **kwargs), num_returns, function)
+    return Called(target(*args, **kwargs), num_returns, function, False)
+
+
+def _settled(invocation: Any, called: Called) -> Iterable[Any]:
+    """Runs what is async to its end, and gives what the task or call returns."""
+    if called.is_async_stream or called.is_awaited:
+        from engine._asyncio import run as run_async
+
+        if called.is_async_stream:
+
+            async def every() -> None:
+                async for item in called.result:
+                    _emit_one(invocation, called, item)
+
+            run_async(every())
+            return ()
+        called.result = run_async(called.result)
+    return results(invocation, called)
 
 
 def _is_foreign(arguments: list[Any]) -> bool:
@@ -99,18 +158,8 @@ def _is_foreign(arguments: list[Any]) -> bool:
     return not arguments or arguments[0].codec.value != Codec.PYTHON
 
 
-def _foreign(invocation: Any, target: Any, arguments: list[Any]) -> Iterable[Any]:
-    """A call from another language: MessagePack goes in and out. A generator is a stream."""
-    result = target(*(decode(raised(value)) for value in arguments))
-    if inspect.iscoroutine(result):
-        from engine._asyncio import run as run_async
-
-        result = run_async(result)
-    if inspect.isgenerator(result):
-        for item in result:
-            _emit_one(invocation, result, _plain(item))
-        return ()
-    return (owned(_plain(result)),)
+def _foreign(target: Any, arguments: list[Any], name: str) -> Called:
+    return Called(target(*(decode(raised(value)) for value in arguments)), 1, name, True)
 
 
 def _plain(value: Any) -> Value:
@@ -188,10 +237,11 @@ def _shipped(value: Any) -> Any:
 
 def create(invocation: Any, class_: str, arguments: list[Any]) -> None:
     """Makes the actor."""
-    _serving(invocation, lambda: _create(class_, arguments))
+    _serving(invocation, lambda: make_actor(class_, arguments))
 
 
-def _create(class_: str, arguments: list[Any]) -> None:
+def make_actor(class_: str, arguments: list[Any]) -> None:
+    """Makes this instance the actor."""
     global _actor
     if _is_foreign(arguments):
         _actor = _named(class_)(*(decode(raised(value)) for value in arguments))
@@ -207,16 +257,21 @@ def call(invocation: Any, method: str, arguments: list[Any]) -> list[Any]:
 
 
 def _call(invocation: Any, method: str, arguments: list[Any]) -> Iterable[Any]:
+    return _settled(invocation, method_called(method, arguments))
+
+
+def method_called(method: str, arguments: list[Any]) -> Called:
+    """Calls the method of the actor."""
     if _is_foreign(arguments):
-        return _foreign(invocation, _method(method), arguments)
+        return _foreign(_method(method), arguments, method)
     num_returns, args, kwargs = unpack([raised(value) for value in arguments])
     if method == "__ray_terminate__":
         _backend.context().actor.kill(False)
-        return _results(invocation, None, num_returns, method)
+        return Called(None, num_returns, method, False)
     if method == "__ray_ready__":
-        return _results(invocation, True, num_returns, method)
+        return Called(True, num_returns, method, False)
     name = f"{type(_actor).__name__}.{method}"
-    return _results(invocation, _method(method)(*args, **kwargs), num_returns, name)
+    return Called(_method(method)(*args, **kwargs), num_returns, name, False)
 
 
 def _method(name: str) -> Any:
@@ -226,14 +281,19 @@ def _method(name: str) -> Any:
     return target
 
 
-def _results(invocation: Any, result: Any, num_returns: int | None, name: str) -> Iterable[Any]:
+def results(invocation: Any, called: Called) -> Iterable[Any]:
+    """What a task or call returns, when nothing of it is async any more."""
+    result, num_returns, name = called.result, called.num_returns, called.name
+    if called.is_foreign:
+        if inspect.isgenerator(result):
+            _emit(invocation, called)
+            return ()
+        return (owned(called.encoded(result)),)
     if num_returns is None:
-        _emit(invocation, result, name)
+        if inspect.iscoroutine(result) or not hasattr(result, "__iter__"):
+            raise TypeError(f"{name} streams its results, and so must be a generator; it returned a {type(result)!r}")
+        _emit(invocation, called)
         return ()
-    if inspect.iscoroutine(result):
-        from engine._asyncio import run as run_async
-
-        result = run_async(result)
     if num_returns == 1:
         if inspect.isgenerator(result) or inspect.isasyncgen(result):
             raise TypeError(
@@ -252,31 +312,21 @@ def _results(invocation: Any, result: Any, num_returns: int | None, name: str) -
     return [owned(encode(part)) for part in parts]
 
 
-def _emit(invocation: Any, result: Any, name: str) -> None:
-    if inspect.isasyncgen(result):
-        from engine._asyncio import run as run_async
-
-        async def every() -> None:
-            async for item in result:
-                invocation.emit(lowered(encode(item)))
-
-        run_async(every())
-        return
-    if inspect.iscoroutine(result) or not hasattr(result, "__iter__"):
-        raise TypeError(f"{name} streams its results, and so must be a generator; it returned a {type(result)!r}")
-    for item in result:
-        _emit_one(invocation, result, encode(item))
+def _emit(invocation: Any, called: Called) -> None:
+    for item in called.result:
+        try:
+            _emit_one(invocation, called, item)
+        except CallFailed:
+            close = getattr(called.result, "close", None)
+            if close is not None:
+                close()
+            raise
 
 
-def _emit_one(invocation: Any, stream: Any, item: Value) -> None:
+def _emit_one(invocation: Any, called: Called, item: Any) -> None:
     try:
-        invocation.emit(lowered(item))
+        invocation.emit(lowered(called.encoded(item)))
     except Err as error:
-        close = getattr(stream, "close", None)
-        if close is not None:
-            close()
-        from engine._sandbox import failed
-
         raise failed(error.value) from None
 
 

@@ -45,6 +45,7 @@ class PlacementGroup:
 class Session:
     is_sandbox: bool  # False
     component: str | None  # "python", set by the package
+    concurrent_component: str | None  # "python-concurrent"
     address: str  # of the engine: `embedded`, or as connected
 
     @staticmethod
@@ -62,8 +63,10 @@ class Session:
         env: Mapping[str, str] | None = None,
         task_memory: int | None = None,
         on_log: Callable[[list[LogLine]], None] | None = None,
+        on_demand: Sequence[str] = (),
     ) -> Session:
-        """An engine in this process. `components`: path by name; compiled ones are kept in the user's cache.
+        """An engine in this process. `components`: path by name; compiled ones are kept in the user's cache, those
+        named by `on_demand` when they are first used.
         `on_log` is called from a thread of the session's, with what came since the last call."""
 
     @staticmethod
@@ -78,6 +81,7 @@ class Session:
         task_memory: int | None = None,
         reconnect_max: float = 30.0,
         on_log: Callable[[list[LogLine]], None] | None = None,
+        on_demand: Sequence[str] = (),
     ) -> Session:
         """A job of the engine at this address; None: the one that `$ENGINE_ADDRESS` names, else this machine's.
         Raises CallFailed: NOT_FOUND when there is none, UNAUTHENTICATED when it wants credentials, UNSUPPORTED when it

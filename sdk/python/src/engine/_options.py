@@ -320,7 +320,11 @@ def call(options: Mapping[str, Any], default_returns: int | None) -> b.CallOptio
     )
 
 
-def actor(options: Mapping[str, Any]) -> b.ActorOptions:
+ASYNC_CONCURRENCY = 1000
+"""`max_concurrency` of a class with async methods, as in Ray."""
+
+
+def actor(options: Mapping[str, Any], is_async: bool = False) -> b.ActorOptions:
     """Options of an actor, checked."""
     lifetime = options.get("lifetime")
     if lifetime not in (None, "job", "non_detached", "detached"):
@@ -338,8 +342,12 @@ def actor(options: Mapping[str, Any]) -> b.ActorOptions:
         placement=placement(options),
         max_restarts=_whole(options.get("max_restarts", 0), -1, "max_restarts"),
         max_task_retries=_whole(options.get("max_task_retries", 0), -1, "max_task_retries"),
-        max_concurrency=_whole(options.get("max_concurrency") or 1, 1, "max_concurrency"),
-        concurrency_groups=tuple((str(group), int(limit)) for group, limit in dict(groups).items()),
+        max_concurrency=_whole(
+            options.get("max_concurrency") or (ASYNC_CONCURRENCY if is_async else 1), 1, "max_concurrency"
+        ),
+        concurrency_groups=tuple(
+            (str(group), _whole(limit, 1, f"concurrency_groups[{group!r}]")) for group, limit in dict(groups).items()
+        ),
         max_pending_calls=None if pending is None or pending < 0 else pending,
         env=environment(options),
     )

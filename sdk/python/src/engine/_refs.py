@@ -67,10 +67,14 @@ class ObjectRef(Awaitable[T_co], Generic[T_co]):
         return result
 
     def __await__(self) -> Generator[Any, None, T_co]:
-        from engine._asyncio import ready
+        from engine._asyncio import value
 
-        yield from ready(self._handle)
-        return self._value()
+        try:
+            got = yield from value(self._handle)
+        except CallFailed as failed:
+            raise of_call(failed) from None
+        result: T_co = decode(got)
+        return result
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectRef) and self.hex() == other.hex()

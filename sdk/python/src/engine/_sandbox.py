@@ -233,6 +233,7 @@ class Sandbox:
 
     is_sandbox = True
     component: str | None = None
+    concurrent_component: str | None = b.CONCURRENT_RUNNER
 
     def __init__(self) -> None:
         self.invocation: Any = None

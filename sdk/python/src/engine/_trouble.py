@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import traceback
 from typing import Any
 
@@ -36,6 +37,9 @@ def failure_of(error: BaseException) -> Any:
     elif isinstance(error, MemoryError) and not isinstance(error, EngineError):
         message = "the interpreter was refused more memory: raise the `memory` option of the task or actor"
         cause = wit.Error(wit.ErrorCode.OUT_OF_MEMORY, kind, message, [], _backtrace(error), None)
+    elif isinstance(error, asyncio.CancelledError):
+        message = "the call was cancelled while it waited"
+        cause = wit.Error(wit.ErrorCode.TASK_CANCELLED, kind, message, [], _backtrace(error), None)
     payload = None
     if cause is None:
         payload = _payload(error)
@@ -88,7 +92,13 @@ def _strip(shown: Any) -> None:
         shown = shown.__context__
 
 
-_OWN = ("/engine/_guest.py", "/engine/_asyncio.py", "/engine/_calls.py", "/program.py")
+_OWN = (
+    "/engine/_guest.py",
+    "/engine/_guest_concurrent.py",
+    "/engine/_asyncio.py",
+    "/engine/_calls.py",
+    "/program.py",
+)
 
 
 def _is_own(filename: str) -> bool:

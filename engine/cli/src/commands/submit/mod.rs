@@ -7,8 +7,9 @@ mod spec;
 
 pub(crate) use args::Submit;
 
-use engine_client::messages::JobView;
+use engine_client::messages::{JobComponent, JobView};
 use engine_client::{Address, Client, EngineError, Job};
+use engine_proto::convert::digest;
 
 use crate::connect;
 use crate::failure::Failure;
@@ -52,9 +53,13 @@ pub(crate) async fn run(args: Submit, address: Option<Address>) -> Result<(), Fa
 async fn submit(client: &Client, args: &Submit, modules: Vec<module::Module>) -> Result<Job, Failure> {
     let mut components = Vec::new();
     for module in modules {
-        components.push((module.name, client.upload(module.bytes).await?));
+        let id = match module.on_demand {
+            true => client.upload_on_demand(module.bytes).await?,
+            false => client.upload(module.bytes).await?,
+        };
+        components.push(JobComponent { name: module.name, digest: digest(id), on_demand: module.on_demand });
     }
-    Ok(client.submit(spec::spec(args, &components)?).await?)
+    Ok(client.submit(spec::spec(args, components)?).await?)
 }
 
 fn started(job: &Job, format: RunFormat) -> Result<(), Failure> {

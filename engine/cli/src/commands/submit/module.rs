@@ -17,6 +17,8 @@ pub(super) const MAIN: &str = "main";
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
+    /// Whether it is compiled only when something of it is to start.
+    pub(super) on_demand: bool,
 }
 
 /// The main component and those that it comes with.
@@ -31,14 +33,18 @@ pub(super) fn load_all(args: &Submit) -> Result<Vec<Module>, Failure> {
         true => load(&python::runner()?)?,
         false => load(&args.module)?,
     };
-    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: main }];
+    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: main, on_demand: false }];
+    if let Some(concurrent) = python::concurrent_runner(&args.module)? {
+        let name = python::CONCURRENT_RUNNER.to_owned();
+        modules.push(Module { name, bytes: load(&concurrent)?, on_demand: true });
+    }
     for (name, path) in &args.with {
         if modules.iter().any(|module| module.name == *name) {
             return Err(Failure::Usage(format!(
                 "two components are named {name}: name them apart ({MAIN} is the one that is started)"
             )));
         }
-        modules.push(Module { name: name.clone(), bytes: load(Path::new(path))? });
+        modules.push(Module { name: name.clone(), bytes: load(Path::new(path))?, on_demand: false });
     }
     Ok(modules)
 }

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use engine_client::ComponentId;
 use engine_client::messages::{Directory, JobComponent, JobLimits, JobSpec, MainEntry, job_spec};
-use engine_proto::convert::{digest, duration};
+use engine_proto::convert::duration;
 
 use super::Submit;
 use super::module::MAIN;
@@ -13,7 +12,7 @@ use crate::parse::DirectoryArg;
 use crate::python;
 
 /// The specification of the job, whose components were uploaded.
-pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Result<JobSpec, Failure> {
+pub(super) fn spec(args: &Submit, mut components: Vec<JobComponent>) -> Result<JobSpec, Failure> {
     let entry = match &args.invoke {
         Some(expression) => job_spec::Entry::Invoke(expression.clone()),
         None if python::is_program(&args.module) => {
@@ -21,10 +20,11 @@ pub(super) fn spec(args: &Submit, components: &[(String, ComponentId)]) -> Resul
         }
         None => job_spec::Entry::Run(MainEntry { arguments: args.arguments.clone() }),
     };
-    let components = components
-        .iter()
-        .map(|(name, id)| JobComponent { name: name.clone(), digest: digest(*id) })
-        .collect();
+    if python::is_program(&args.module)
+        && let Some(main) = components.iter().find(|component| component.name == MAIN)
+    {
+        components.push(JobComponent { name: python::RUNNER.to_owned(), ..main.clone() });
+    }
     Ok(JobSpec {
         submission_id: args.submission_id.clone().unwrap_or_default(),
         name: args.name.clone().unwrap_or_else(|| name_of(&args.module)),
@@ -75,8 +75,9 @@ mod tests {
             "dir/count.wasm --dir {}::/data:ro --env A=1 --cpus 2 --deadline 1500ms -- x y",
             temp.path().display()
         );
-        let components = [(MAIN.to_owned(), ComponentId([1; 32]))];
-        let spec = spec(&parse(&line).unwrap(), &components).unwrap();
+        let main = JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), on_demand: false };
+        let spec = spec(&parse(&line).unwrap(), vec![main.clone()]).unwrap();
+        assert_eq!(spec.components, [main]);
         assert_eq!(spec.name, "count");
         assert_eq!(spec.directories[0].host, temp.path().canonicalize().unwrap().to_str().unwrap());
         assert_eq!((spec.directories[0].guest.as_str(), spec.directories[0].read_only), ("/data", true));
@@ -88,9 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn the_runner_of_a_python_program_is_known_by_its_name_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let program = temp.path().join("app.py");
+        std::fs::write(&program, "print(1)\n").unwrap();
+        let main = JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), on_demand: false };
+        let spec = spec(&parse(program.to_str().unwrap()).unwrap(), vec![main.clone()]).unwrap();
+        assert_eq!(spec.components, [main.clone(), JobComponent { name: "python".to_owned(), ..main }]);
+    }
+
+    #[test]
     fn a_directory_that_is_not_there_is_refused() {
         let line = "count.wasm --dir /nowhere/at/all::/data";
-        let Err(Failure::Usage(text)) = spec(&parse(line).unwrap(), &[]) else { panic!("it was granted") };
+        let Err(Failure::Usage(text)) = spec(&parse(line).unwrap(), Vec::new()) else {
+            panic!("it was granted")
+        };
         assert!(text.starts_with("--dir /nowhere/at/all:"), "{text}");
     }
 }
