@@ -103,7 +103,14 @@ impl Guest {
 /// Whether this is how a guest ends that cannot get memory: by `unreachable` in its allocator's abort,
 /// or by using what it did not get.
 fn is_of_allocation(trap: Trap) -> bool {
-    matches!(trap, Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds | Trap::AllocationTooLarge)
+    // The last is how the panic of componentize-py's runtime ends: by a handler that is not there.
+    matches!(
+        trap,
+        Trap::UnreachableCodeReached
+            | Trap::MemoryOutOfBounds
+            | Trap::AllocationTooLarge
+            | Trap::IndirectCallToNull
+    )
 }
 
 /// Whether the kernel refused memory or a mapping.

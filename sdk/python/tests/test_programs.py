@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from conftest import submit
@@ -383,6 +384,40 @@ def test_what_a_sandbox_has_not_is_said_with_what_to_do(run: Any) -> None:
     assert "calls itself without end" in said["deep"]
     assert "value['a'][0] cannot travel (it is a _thread.lock)" in said["lock"]
     assert out.endswith("fine\n")
+
+
+# contract: L3
+def test_results_that_are_too_large_are_refused_with_their_limit(run: Any) -> None:
+    out = run("""
+        import engine
+
+        @engine.remote
+        def large(n):
+            return bytes(n)
+
+        @engine.remote
+        def many(n):
+            for _ in range(3):
+                yield bytes(n)
+
+        def why(f):
+            try:
+                f()
+            except engine.exceptions.EngineError as error:
+                print(error.code, "`memory`" in str(error), "value_bytes_max" in str(error))
+
+        why(lambda: engine.get(large.remote(1 << 30)))
+        why(lambda: engine.get(large.options(memory=3 << 30).remote((1 << 30) + 1)))
+        why(lambda: [engine.get(ref) for ref in many.remote(80 << 20)])
+        print(len(engine.get(large.remote(1 << 20))))
+    """)
+    assert out == "OUT_OF_MEMORY True False\nLIMIT_EXCEEDED False True\nOUT_OF_MEMORY True False\n1048576\n"
+
+
+def test_the_readmes_program(run: Any) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    [program] = [block.split("```")[0] for block in readme.split("```python\n")[1:] if "def square" in block]
+    assert run(program, name="squares.py") == "285\n"
 
 
 def test_prints_come_out_and_are_marked(run: Any) -> None:

@@ -106,7 +106,7 @@ impl TaskOptions {
         self
     }
 
-    /// The most CPU time of one attempt; then OUT_OF_FUEL.
+    /// The most CPU time of one attempt; then DEADLINE_EXCEEDED.
     pub fn cpu_time(mut self, cpu_time: Duration) -> Self {
         self.cpu_time = Some(cpu_time);
         self
@@ -193,7 +193,7 @@ macro_rules! __task_setters {
             retry_on_any();
             /// The longest time from submission to end; then DEADLINE_EXCEEDED.
             deadline(deadline: ::core::time::Duration);
-            /// The most CPU time of one attempt; then OUT_OF_FUEL.
+            /// The most CPU time of one attempt; then DEADLINE_EXCEEDED.
             cpu_time(cpu_time: ::core::time::Duration);
             /// A variable of the task's environment; may be given several times.
             env(key: impl ::core::convert::Into<::std::string::String>, value: impl ::core::convert::Into<::std::string::String>);

@@ -74,6 +74,16 @@ fn count(directory: &Path) -> BTreeMap<String, u64> {
 }
 
 #[test]
+fn the_readmes_program_is_this_one_and_adds_up_its_squares() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(root.join("README.md")).expect("the README");
+    let program = fs::read_to_string(root.join("guest-examples/squares/src/lib.rs")).expect("the example");
+    assert!(readme.contains(&format!("```rust\n{program}```\n")), "the README shows another program");
+    let outcome = Up::start().place().submit("squares", &[]).run().exits(0);
+    assert_eq!(outcome.stdout, "285\n", "{outcome}");
+}
+
+#[test]
 fn pi_is_about_right_and_always_the_same() {
     let up = Up::start();
     let run = || up.place().submit("pi", &["2000000", "20"]).run().exits(0);

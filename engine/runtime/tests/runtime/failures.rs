@@ -86,10 +86,17 @@ fn each_kind_of_trap_is_named() {
 fn memory_is_bounded_and_the_limit_named() {
     let bench = Bench::new();
     // Allocates as a guest does that aborts when there is no more.
-    let body = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) unreachable";
-    let error = error_of(&bench, &guests::program("", "", body));
-    assert_eq!(error.code(), ErrorCode::OutOfMemory);
-    assert!(error.message().contains("limit is 64 MiB") && error.message().contains("`memory`"), "{error}");
+    let full = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))";
+    let items = "(type $nothing (func)) (table 1 funcref)";
+    // The second calls a handler of such failures, and there is none.
+    for end in ["unreachable", "(call_indirect (type $nothing) (i32.const 0)) call $none"] {
+        let error = error_of(&bench, &guests::program("", items, &format!("{full} {end}")));
+        assert_eq!(error.code(), ErrorCode::OutOfMemory, "{error}");
+        assert!(
+            error.message().contains("limit is 64 MiB") && error.message().contains("`memory`"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
