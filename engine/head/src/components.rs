@@ -41,13 +41,16 @@ impl Components {
         ComponentId(Sha256::digest(bytes).into())
     }
 
-    /// Keeps a component, and gives its id.
+    /// Keeps a component that may never be asked for, and gives its id: not in memory when its file is there.
     ///
     /// # Errors
     /// As [`Components::insert`].
     pub fn add(&self, bytes: &[u8]) -> Result<ComponentId, Error> {
         let id = Self::id_of(bytes);
-        self.keep(id, bytes)?;
+        let file = self.path(id).and_then(|path| std::fs::metadata(path).ok());
+        if file.is_none_or(|file| file.len() != bytes.len() as u64) {
+            self.keep(id, bytes)?;
+        }
         Ok(id)
     }
 
@@ -105,9 +108,13 @@ impl Components {
         if let Some(bytes) = self.known.lock().by_id.get(&id) {
             return Some(bytes.clone());
         }
-        let bytes = std::fs::read(self.path(id)?).ok()?;
+        let path = self.path(id)?;
+        let bytes = std::fs::read(&path).ok()?;
         // A file that was damaged is as good as none.
         if Self::id_of(&bytes) != id {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a damaged component cannot be removed");
+            }
             return None;
         }
         let bytes: Arc<[u8]> = bytes.into();
@@ -165,5 +172,21 @@ mod tests {
         assert_eq!(again.get(id).as_deref(), Some(b"hello".as_slice()), "it outlives the process");
         std::fs::write(again.path(id).expect("a path"), b"jello").expect("written");
         assert_eq!(Components::new(Some(folder.path().to_owned()), 10).get(id), None);
+    }
+
+    #[test]
+    fn what_may_never_be_asked_for_is_written_once_and_not_kept_in_memory() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let of_folder = || Components::new(Some(folder.path().to_owned()), 10);
+        let id = of_folder().add(b"hello").expect("room");
+        let again = of_folder();
+        assert_eq!((again.add(b"hello").expect("known"), again.known.lock().bytes), (id, 0));
+        assert_eq!(again.get(id).as_deref(), Some(b"hello".as_slice()));
+
+        std::fs::write(again.path(id).expect("a path"), b"jello").expect("damaged");
+        assert_eq!(of_folder().get(id), None);
+        let mended = of_folder();
+        mended.add(b"hello").expect("room");
+        assert_eq!(of_folder().get(id).as_deref(), Some(b"hello".as_slice()), "it is written anew");
     }
 }

@@ -82,7 +82,20 @@ def _set(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class SandboxLoop(asyncio.BaseEventLoop):
+class ThreadlessLoop(asyncio.BaseEventLoop):
+    """What the event loops of sandboxes have in common."""
+
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override,unused-ignore]
+        """There are no threads: it runs now."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - handed on
+            future.set_exception(error)
+        return future
+
+
+class SandboxLoop(ThreadlessLoop):
     """An event loop for a sandbox: timers and references."""
 
     def __init__(self) -> None:
@@ -108,15 +121,6 @@ class SandboxLoop(asyncio.BaseEventLoop):
     def close(self) -> None:
         self._selector.close()
         super().close()
-
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override,unused-ignore]
-        """There are no threads: it runs now."""
-        future = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - handed on
-            future.set_exception(error)
-        return future
 
 
 class SandboxPolicy(asyncio.AbstractEventLoopPolicy):

@@ -26,6 +26,7 @@ from wit_world.imports import (  # type: ignore[import-not-found,unused-ignore]
 )
 
 from engine import _guest
+from engine._asyncio import ThreadlessLoop
 from engine._backend import RUNNER
 from engine._sandbox import Sandbox, failed, lowered, raised
 from engine._trouble import failure_of
@@ -69,7 +70,7 @@ class Call:
         """Who has taken over what it left behind."""
 
 
-class ConcurrentLoop(asyncio.BaseEventLoop):
+class ConcurrentLoop(ThreadlessLoop):
     """An event loop that is polled by the host, call by call."""
 
     def __init__(self) -> None:
@@ -130,15 +131,6 @@ class ConcurrentLoop(asyncio.BaseEventLoop):
             timers[:] = [timer for timer in timers if not timer.cancelled()]
             heapq.heapify(timers)
             self._cancelled_timers = 0
-
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override,unused-ignore]
-        """There are no threads: it runs now."""
-        future = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - handed on
-            future.set_exception(error)
-        return future
 
     # What `engine._asyncio` asks.
 
