@@ -90,11 +90,10 @@ impl Driver {
         })
     }
 
+    /// A namespace of the job's tenant, as it is named among those of all.
     fn namespace(&self, job: JobId, given: Option<&str>) -> Result<String, Error> {
-        match given {
-            Some(namespace) => Ok(namespace.to_owned()),
-            None => Ok(self.jobs.context(job).ok_or_else(stopped)?.namespace.clone()),
-        }
+        let context = self.jobs.context(job).ok_or_else(stopped)?;
+        Ok(context.tenant.scoped(given.unwrap_or(&context.namespace)))
     }
 }
 

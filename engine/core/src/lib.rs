@@ -12,6 +12,7 @@ pub mod ids;
 pub mod node;
 pub mod options;
 pub mod resources;
+pub mod tenant;
 pub mod time;
 pub mod transfer;
 pub mod value;
@@ -22,5 +23,6 @@ pub use ids::{
     ActorId, ComponentId, EventId, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId, TaskId,
     WaitId,
 };
+pub use tenant::TenantName;
 pub use time::Time;
 pub use value::{Argument, Codec, Handle, Outcome, Place, Residence, Value};

@@ -2,7 +2,8 @@
 
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted};
 use engine_core::node::JobEnd;
-use engine_core::{ActorId, Error, JobId, NodeId, Time};
+use engine_core::tenant::unscoped;
+use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
@@ -75,8 +76,8 @@ impl Head {
     }
 
     /// The job that has this submission id.
-    pub fn job_by_submission(&self, submission_id: &str) -> Result<JobRecord, Error> {
-        self.state.lock().job_by_submission(submission_id).cloned()
+    pub fn job_by_submission(&self, tenant: &TenantName, submission_id: &str) -> Result<JobRecord, Error> {
+        self.state.lock().job_by_submission(tenant, submission_id).cloned()
     }
 
     /// All jobs, the newest first.
@@ -107,6 +108,6 @@ impl Head {
 
     /// The namespace of a named actor.
     pub fn namespace_of(&self, actor: ActorId) -> Option<String> {
-        self.state.lock().name_of(actor).map(|(namespace, _)| namespace.to_owned())
+        self.state.lock().name_of(actor).map(|(namespace, _)| unscoped(namespace).1.to_owned())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use engine_core::{ComponentId, JobId, NodeId};
+use engine_core::{ComponentId, JobId, NodeId, TenantName};
 
 /// The job of an instance: fixed for the instance's life.
 #[derive(Debug, Clone)]
@@ -13,7 +13,7 @@ pub struct JobContext {
     /// The node that this is.
     pub node: NodeId,
     /// The tenant that the job belongs to.
-    pub tenant: String,
+    pub tenant: TenantName,
     /// Where its actors' names are found.
     pub namespace: String,
     /// The components that it brought, by name; the main one under its own name too.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine_core::head::JobRecord;
 use engine_core::node::{Progress, TaskState};
-use engine_core::{Error, JobId};
+use engine_core::{Error, JobId, TenantName};
 use engine_net::JobKey;
 use engine_proto::convert::timestamp;
 use engine_proto::v1::{self, node_request};
@@ -14,7 +14,7 @@ use crate::driver::Driver;
 pub(super) fn record(driver: &Driver, job: &JobKey) -> Result<JobRecord, Error> {
     match job {
         JobKey::Id(id) => driver.head.job(*id),
-        JobKey::Submission(text) => driver.head.job_by_submission(text),
+        JobKey::Submission(text) => driver.head.job_by_submission(&TenantName::default(), text),
     }
 }
 
@@ -146,7 +146,7 @@ pub(super) fn view_of(driver: &Driver, record: &JobRecord) -> v1::JobView {
         submission_id: record.submission.submission_id.clone(),
         name: record.submission.name.clone(),
         namespace: entry.as_ref().map(|entry| entry.context.namespace.clone()).unwrap_or_default(),
-        tenant: record.submission.tenant.clone(),
+        tenant: record.submission.tenant.to_string(),
         state: v1::JobState::from(record.state).into(),
         error: record.error.as_deref().map(Into::into),
         result,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
 use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -66,7 +66,7 @@ impl Backend for NodeBackend {
                 ),
             ));
         }
-        submit::submit(&self.driver, spec).await
+        submit::submit(&self.driver, TenantName::default(), spec).await
     }
 
     async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use engine_core::head::{Submission, Submitted};
 use engine_core::node::{JobEnd, JobSpec, Progress, RootEntry};
 use engine_core::resources::Quantity;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, Time};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName, Time};
 use engine_head::Head;
 use engine_proto::v1::{self, job_spec};
 use engine_runtime::{DirectoryGrant, JobComponent, JobContext};
@@ -16,17 +16,20 @@ use crate::backend::{components, jobs};
 use crate::driver::Driver;
 use crate::jobs::NewEntry;
 
-/// The tenant of every job until there are others.
-const TENANT: &str = "default";
-
-pub(crate) async fn submit(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
-    accept(driver, spec, |head, now, submission| head.submit(now, submission)).await
+/// Starts a job of a tenant's.
+pub(crate) async fn submit(
+    driver: &Arc<Driver>,
+    tenant: TenantName,
+    spec: v1::JobSpec,
+) -> Result<v1::JobView, Error> {
+    accept(driver, tenant, spec, |head, now, submission| head.submit(now, submission)).await
 }
 
 /// Starts a run of a job that the cluster's head has accepted.
 pub(crate) async fn start_job(
     driver: &Arc<Driver>,
     job: JobId,
+    tenant: TenantName,
     spec: v1::JobSpec,
 ) -> Result<v1::JobView, Error> {
     let adopt = |head: &Head, now, submission| {
@@ -35,11 +38,12 @@ pub(crate) async fn start_job(
             false => Submitted::Known(job),
         })
     };
-    accept(driver, spec, adopt).await
+    accept(driver, tenant, spec, adopt).await
 }
 
 async fn accept(
     driver: &Arc<Driver>,
+    tenant: TenantName,
     spec: v1::JobSpec,
     enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
 ) -> Result<v1::JobView, Error> {
@@ -67,7 +71,7 @@ async fn accept(
         digest: engine_head::spec_digest(&spec),
         name: spec.name.clone(),
         namespace: spec.namespace.clone(),
-        tenant: TENANT.to_owned(),
+        tenant: tenant.clone(),
         retries: spec.job_retries,
     };
     let now = driver.clock().now();
@@ -75,7 +79,7 @@ async fn accept(
         Submitted::Known(job) => return jobs::view(driver, job),
         Submitted::New(run) => run,
     };
-    let started = start(driver, job, spec, by_name, main, directories);
+    let started = start(driver, (job, tenant), spec, by_name, main, directories);
     if let Err(error) = started {
         let end =
             JobEnd { result: Err(Arc::new(error.clone())), stopped: false, progress: Progress::default() };
@@ -91,7 +95,7 @@ async fn accept(
 
 fn start(
     driver: &Arc<Driver>,
-    job: JobId,
+    (job, tenant): (JobId, TenantName),
     spec: v1::JobSpec,
     components: BTreeMap<String, JobComponent>,
     component: ComponentId,
@@ -104,7 +108,7 @@ fn start(
     let context = JobContext {
         job,
         node: driver.read(|node| node.id()),
-        tenant: TENANT.to_owned(),
+        tenant: tenant.clone(),
         // As in Ray, a job that names no namespace has one of its own. All of its runs have the same.
         namespace: if spec.namespace.is_empty() { job.job().to_string() } else { spec.namespace },
         components,
@@ -143,6 +147,7 @@ fn start(
         task_memory_bytes: limits.task_memory_bytes,
         deadline,
         is_attached: spec.attached,
+        tenant,
     };
     driver.event(|node, now, fx| {
         let root = node.submit_job(now, node_spec, fx)?;

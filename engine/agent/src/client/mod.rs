@@ -13,7 +13,8 @@ use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::value::no_handles;
 use engine_core::work::{CallReport, Usage};
 use engine_core::{
-    ActorId, Argument, Codec, Error, ErrorCode, Handle, JobId, NodeId, ObjectId, Place, TaskId, Value,
+    ActorId, Argument, Codec, Error, ErrorCode, Handle, JobId, NodeId, ObjectId, Place, TaskId, TenantName,
+    Value,
 };
 use engine_net::{JobKey, LogsQuery, Replies};
 use engine_proto::v1;
@@ -68,7 +69,7 @@ impl Drop for Inner {
 impl Client {
     pub(crate) async fn attach(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<Self, Error> {
         engine_net::check_job_spec(&spec)?;
-        let view = submit_job(driver, spec).await?;
+        let view = submit_job(driver, TenantName::default(), spec).await?;
         let job: JobId = view.job_id.parse().map_err(|_| Error::internal("a job came with no id"))?;
         Self::take(driver, job).ok_or_else(|| {
             Error::invalid_argument(format!(
@@ -123,7 +124,7 @@ impl Client {
     /// To whom its job belongs.
     pub fn tenant(&self) -> String {
         let context = self.inner.driver.jobs.context(self.job());
-        context.map(|context| context.tenant.clone()).unwrap_or_default()
+        context.map(|context| context.tenant.to_string()).unwrap_or_default()
     }
 
     /// Ends the job in order, and waits until nothing of it is left. Nothing when it has ended.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine_core::{Error, ErrorCode, JobId, TaskId};
+use engine_core::{Error, ErrorCode, JobId, TaskId, TenantName};
 use engine_net::cluster::PeerBackend;
 use engine_proto::convert::peer;
 use engine_proto::v1;
@@ -70,7 +70,12 @@ impl PeerBackend for NodePeer {
         job_progress(&self.driver, job).unwrap_or_default()
     }
 
-    async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
-        start_job(&self.driver, job, spec).await
+    async fn start_job(
+        &self,
+        job: JobId,
+        tenant: TenantName,
+        spec: v1::JobSpec,
+    ) -> Result<v1::JobView, Error> {
+        start_job(&self.driver, job, tenant, spec).await
     }
 }

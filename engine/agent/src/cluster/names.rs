@@ -5,6 +5,7 @@ use std::sync::Arc;
 use engine_core::head::Claim;
 use engine_core::node::ActorCreation;
 use engine_core::options::{ActorOptions, Function};
+use engine_core::tenant::unscoped;
 use engine_core::{ActorId, Argument, Error, NodeId};
 use engine_proto::v1::{self, node_request};
 use engine_runtime::host::Caller;
@@ -32,7 +33,7 @@ impl Drop for Claimed<'_> {
 impl Network {
     /// The namespace of a named actor of this node.
     pub(crate) fn namespace_of(&self, actor: ActorId) -> Option<String> {
-        self.named.lock().get(&actor).map(|name| name.namespace.clone())
+        self.named.lock().get(&actor).map(|name| unscoped(&name.namespace).1.to_owned())
     }
 
     /// Tells the head that a name is free again.

@@ -143,7 +143,7 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
     Ok(Arc::new(JobContext {
         job,
         node: driver.read(|node| node.id()),
-        tenant: grants.tenant,
+        tenant: engine_proto::convert::tenant(&grants.tenant, "JobGrants.tenant")?,
         namespace: grants.namespace,
         components: grants.components.into_iter().map(component).collect::<Result<_, Error>>()?,
         env,
@@ -154,7 +154,7 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
 /// What a job's guests are granted, for another node.
 pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
     v1::JobGrants {
-        tenant: context.tenant.clone(),
+        tenant: context.tenant.to_string(),
         namespace: context.namespace.clone(),
         components: context
             .components

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorCode};
 use crate::head::{Head, Record};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{JobEnd, Progress};
+use crate::tenant::TenantName;
 use crate::time::Time;
 use crate::value::{Outcome, Value};
 
@@ -61,9 +62,16 @@ pub struct Submission {
     /// Where its actors' names are found.
     pub namespace: String,
     /// Who submits.
-    pub tenant: String,
+    pub tenant: TenantName,
     /// How often it is run again when the node of its root task dies.
     pub retries: u32,
+}
+
+impl Submission {
+    /// What makes it one with others: each tenant has submission ids of its own.
+    pub(super) fn key(&self) -> (TenantName, String) {
+        (self.tenant.clone(), self.submission_id.clone())
+    }
 }
 
 /// A run of a job that was lost with the node of its root task.
@@ -141,7 +149,7 @@ impl Head {
         ] {
             self.check_name(what, text)?;
         }
-        if let Some(known) = self.by_submission.get(&submission.submission_id) {
+        if let Some(known) = self.by_submission.get(&submission.key()) {
             let same = self.jobs.get(known).is_some_and(|job| job.submission.digest == submission.digest);
             if same {
                 return Ok(Submitted::Known(*known));
@@ -201,7 +209,7 @@ impl Head {
     fn enter_job(&mut self, now: Time, run: JobId, submission: Submission) {
         let id = run.job();
         if !submission.submission_id.is_empty() {
-            self.by_submission.insert(submission.submission_id.clone(), id);
+            self.by_submission.insert(submission.key(), id);
         }
         let record = JobRecord {
             id,
@@ -349,7 +357,7 @@ impl Head {
 
     fn forget_job(&mut self, id: JobId) {
         if let Some(job) = self.jobs.remove(&id) {
-            self.by_submission.remove(&job.submission.submission_id);
+            self.by_submission.remove(&job.submission.key());
             self.jobs_changed.note(id);
         }
     }
@@ -370,9 +378,9 @@ impl Head {
         })
     }
 
-    /// The job that has this submission id.
-    pub fn job_by_submission(&self, submission_id: &str) -> Result<&JobRecord, Error> {
-        match self.by_submission.get(submission_id) {
+    /// The job of a tenant that has this submission id.
+    pub fn job_by_submission(&self, tenant: &TenantName, submission_id: &str) -> Result<&JobRecord, Error> {
+        match self.by_submission.get(&(tenant.clone(), submission_id.to_owned())) {
             Some(id) => self.job(*id),
             None => Err(Error::new(
                 ErrorCode::NotFound,
@@ -425,7 +433,7 @@ mod tests {
             digest: [digest; 32],
             name: "n".to_owned(),
             namespace: "default".to_owned(),
-            tenant: "default".to_owned(),
+            tenant: TenantName::default(),
             retries: 0,
         }
     }
@@ -487,8 +495,8 @@ mod tests {
         assert_eq!(head.job_ended(Time(2), a, end(Ok(Value::empty()), false)), None);
         assert_eq!(head.job_ended(Time(3), b, end(Ok(Value::empty()), false)), Some(a));
         assert_eq!(head.job(a).expect_err("forgotten").code(), ErrorCode::NotFound);
-        assert!(head.job_by_submission("a").is_err());
-        assert_eq!(head.job_by_submission("b").expect("there").id, b);
+        assert!(head.job_by_submission(&TenantName::default(), "a").is_err());
+        assert_eq!(head.job_by_submission(&TenantName::default(), "b").expect("there").id, b);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::events::Events;
 use crate::ids::{ActorId, IdGenerator, IdMap, JobId, NodeId};
+use crate::tenant::TenantName;
 
 /// What the head's tables are bounded by.
 #[derive(Debug, Clone)]
@@ -69,7 +70,7 @@ pub struct Head {
     limits: Limits,
     ids: IdGenerator,
     jobs: IdMap<JobId, JobRecord>,
-    by_submission: BTreeMap<String, JobId>,
+    by_submission: BTreeMap<(TenantName, String), JobId>,
     /// Jobs that have ended, in the order in which they did.
     ended: VecDeque<JobId>,
     /// Jobs of which a run was lost and the next was not started, and the nodes that have yet to say that

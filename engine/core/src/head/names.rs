@@ -3,6 +3,7 @@
 use crate::error::{Error, ErrorCode};
 use crate::head::{Head, NameRecord, Record};
 use crate::ids::{ActorId, NodeId};
+use crate::tenant::unscoped;
 
 /// The answer to a claim of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Claim {
 
 impl Head {
     /// Claims a name for an actor that is about to be created on a node. Claiming it again for the same
-    /// actor is safe.
+    /// actor is safe. `namespace`: as [`TenantName::scoped`](crate::TenantName::scoped) has it.
     pub fn claim_name(
         &mut self,
         namespace: &str,
@@ -36,7 +37,8 @@ impl Head {
                 return Err(Error::new(
                     ErrorCode::AlreadyExists,
                     format!(
-                        "{existing} has the name {name:?} in the namespace {namespace:?}: use another name, or get_if_exists to use that actor"
+                        "{existing} has the name {name:?} in the namespace {:?}: use another name, or get_if_exists to use that actor",
+                        unscoped(namespace).1
                     ),
                 ));
             }
@@ -88,7 +90,7 @@ impl Head {
         self.names.get(&(namespace.to_owned(), name.to_owned())).copied().ok_or_else(|| {
             Error::new(
                 ErrorCode::NotFound,
-                format!("no actor has the name {name:?} in the namespace {namespace:?}"),
+                format!("no actor has the name {name:?} in the namespace {:?}", unscoped(namespace).1),
             )
         })
     }

@@ -28,7 +28,7 @@ impl Head {
             match record {
                 Record::Job(job) => {
                     if !job.submission.submission_id.is_empty() {
-                        head.by_submission.insert(job.submission.submission_id.clone(), job.id);
+                        head.by_submission.insert(job.submission.key(), job.id);
                     }
                     head.jobs.insert(job.id, *job);
                 }

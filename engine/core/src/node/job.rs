@@ -11,6 +11,7 @@ use crate::node::task::Kind;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
 use crate::options::{Function, Placement, Retries, TaskOptions};
 use crate::resources::Quantity;
+use crate::tenant::TenantName;
 use crate::time::Time;
 use crate::value::Outcome;
 use crate::work::{Entry, StopReason};
@@ -36,6 +37,8 @@ pub struct JobSpec {
     pub deadline: Option<std::time::Duration>,
     /// Whether it is stopped when no client is attached to it for `client_grace`.
     pub is_attached: bool,
+    /// To whom it belongs.
+    pub tenant: TenantName,
 }
 
 impl JobSpec {
@@ -51,6 +54,7 @@ impl JobSpec {
             task_memory_bytes: None,
             deadline: None,
             is_attached: false,
+            tenant: TenantName::default(),
         }
     }
 

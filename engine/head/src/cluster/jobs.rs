@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine_core::head::{Effect, JobRecord, JobState, LostRun, Submission, Submitted};
 use engine_core::node::{JobEnd, Progress};
-use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, Time};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TenantName, Time};
 use engine_net::cluster::NodeClient;
 use engine_net::{JobKey, LogsQuery, Replies, WatchQuery};
 use engine_proto::convert::timestamp;
@@ -23,14 +23,11 @@ use crate::cluster::{Clock, ClusterHead, merge};
 
 mod follow;
 
-/// The tenant of every job until there are others.
-const TENANT: &str = "default";
-
 impl ClusterHead {
     pub(super) fn record(&self, job: &JobKey) -> Result<JobRecord, Error> {
         match job {
             JobKey::Id(id) => self.head.job(*id),
-            JobKey::Submission(text) => self.head.job_by_submission(text),
+            JobKey::Submission(text) => self.head.job_by_submission(&TenantName::default(), text),
         }
     }
 
@@ -64,7 +61,7 @@ impl ClusterHead {
             digest: crate::spec_digest(spec),
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
-            tenant: TENANT.to_owned(),
+            tenant: TenantName::default(),
             retries: spec.job_retries,
         };
         self.event(|core, now, _| {
@@ -124,7 +121,8 @@ impl ClusterHead {
 
     async fn start_at(&self, home: NodeId, run: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         let client = self.client(home)?;
-        let view = client.start_job(run, spec).await?;
+        let tenant = self.head.job(run)?.submission.tenant;
+        let view = client.start_job(run, &tenant, spec).await?;
         self.event(|core, now, _| core.job_started(now, run));
         self.news.send_modify(|news| *news += 1);
         let record = self.head.job(run)?;
@@ -330,7 +328,7 @@ impl ClusterHead {
             submission_id: record.submission.submission_id.clone(),
             name: record.submission.name.clone(),
             namespace: record.submission.namespace.clone(),
-            tenant: record.submission.tenant.clone(),
+            tenant: record.submission.tenant.to_string(),
             state: v1::JobState::from(record.state).into(),
             error: record.error.as_deref().map(Into::into),
             start_time: record.started.map(wall),

@@ -64,7 +64,7 @@ impl ClusterHead {
             digest,
             name: view.name.clone(),
             namespace: view.namespace.clone(),
-            tenant: view.tenant.clone(),
+            tenant: engine_proto::convert::tenant(&view.tenant, "JobView.tenant")?,
             retries: view.job_retries,
         };
         if is_back && self.head.job(run).is_err() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use engine_core::events::EventKind;
 use engine_core::head::{JobState, Limits, Watch};
-use engine_core::{ActorId, Error, ErrorCode, JobId};
+use engine_core::{ActorId, Error, ErrorCode, JobId, TenantName};
 use engine_net::{Backend, JobKey, StateKey};
 use engine_proto::v1::{self, node_reply, node_request};
 use futures::FutureExt;
@@ -410,8 +410,8 @@ async fn a_head_whose_store_fails_ends_and_keeps_what_it_has_said() {
     assert!(line.reply(1).now_or_never().is_none());
     head.close();
     let head = start(folder.path());
-    assert_eq!(head.head.job_by_submission("kept").expect("it was said").id, job);
-    assert!(head.head.job_by_submission("lost").is_err());
+    assert_eq!(head.head.job_by_submission(&TenantName::default(), "kept").expect("it was said").id, job);
+    assert!(head.head.job_by_submission(&TenantName::default(), "lost").is_err());
     head.close();
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine_core::{ComponentId, Error, ErrorCode, JobId};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
 use engine_tls::{Expected, Identity, Peer};
@@ -47,8 +47,13 @@ pub trait PeerBackend: Send + Sync + 'static {
     /// What the tasks of a job that this node owns are doing.
     fn progress(&self, job: JobId) -> v1::JobProgress;
 
-    /// Starts a job with its root task on this node. The specification was checked.
-    async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error>;
+    /// Starts a tenant's job with its root task on this node. The specification was checked.
+    async fn start_job(
+        &self,
+        job: JobId,
+        tenant: TenantName,
+        spec: v1::JobSpec,
+    ) -> Result<v1::JobView, Error>;
 }
 
 /// What a head offers to nodes, as `service Cluster` documents it.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use engine_core::{ComponentId, Error, JobId, NodeId};
+use engine_core::{ComponentId, Error, JobId, NodeId, TenantName};
 use engine_proto::convert::digest;
 use engine_proto::limits::{MESSAGE_BYTES_MAX, UPLOAD_CHUNK_BYTES_MAX};
 use engine_proto::v1;
@@ -68,10 +68,16 @@ impl NodeClient {
         self.answer(ComponentsClient::new(self.channel.clone()).upload(request(parts)).await)
     }
 
-    /// Starts a job there.
-    pub async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    /// Starts a tenant's job there.
+    pub async fn start_job(
+        &self,
+        job: JobId,
+        tenant: &TenantName,
+        spec: v1::JobSpec,
+    ) -> Result<v1::JobView, Error> {
         let mut client = PeerClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let start = v1::StartJobRequest { job_id: job.to_string(), spec: Some(spec) };
+        let start =
+            v1::StartJobRequest { job_id: job.to_string(), spec: Some(spec), tenant: tenant.to_string() };
         self.answer(client.start(request(start)).await)
     }
 

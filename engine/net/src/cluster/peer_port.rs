@@ -165,7 +165,12 @@ mod tests {
             v1::JobProgress::default()
         }
 
-        async fn start_job(&self, _job: JobId, _spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        async fn start_job(
+            &self,
+            _job: JobId,
+            _tenant: engine_core::TenantName,
+            _spec: v1::JobSpec,
+        ) -> Result<v1::JobView, Error> {
             Err(Error::internal("not asked"))
         }
     }

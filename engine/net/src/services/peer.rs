@@ -26,10 +26,11 @@ impl Peer for PeerService {
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
         let start = async {
-            let StartJobRequest { job_id, spec } = request.into_inner();
+            let StartJobRequest { job_id, spec, tenant } = request.into_inner();
             let spec = spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
             check::job_spec(&spec)?;
-            self.backend.start_job(check::id(&job_id)?, spec).await
+            let tenant = engine_proto::convert::tenant(&tenant, "StartJobRequest.tenant")?;
+            self.backend.start_job(check::id(&job_id)?, tenant, spec).await
         };
         answer(start.await)
     }

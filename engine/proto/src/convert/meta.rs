@@ -16,6 +16,7 @@ use crate::convert::node_info;
 use crate::convert::peer::group::state_from;
 use crate::convert::peer::read::{self, missing, wrong};
 use crate::convert::peer::{group_spec, group_spec_from, id, id_from};
+use crate::convert::tenant::{tenant, tenant_text};
 use crate::v1::{self, meta_record};
 
 /// What is stored beside a record of the core.
@@ -151,7 +152,7 @@ fn job(job: &JobRecord, beside: Beside) -> v1::MetaJob {
         digest: job.submission.digest.to_vec(),
         name: job.submission.name.clone(),
         namespace: job.submission.namespace.clone(),
-        tenant: job.submission.tenant.clone(),
+        tenant: tenant_text(&job.submission.tenant),
         state: v1::JobState::from(job.state).into(),
         submitted_ns: job.submitted.0,
         home: job.home.map(id),
@@ -213,7 +214,7 @@ fn job_from(job: v1::MetaJob) -> Result<JobRecord, Error> {
             digest: digest.map_err(|_| wrong("MetaJob.digest", "has not 32 bytes"))?,
             name: job.name,
             namespace: job.namespace,
-            tenant: job.tenant,
+            tenant: tenant(&job.tenant, "MetaJob.tenant")?,
             retries: job.job_retries,
         },
         state,
@@ -302,7 +303,7 @@ mod tests {
                 digest: [9; 32],
                 name: "n".to_owned(),
                 namespace: "x".to_owned(),
-                tenant: "t".to_owned(),
+                tenant: "t".parse().expect("a name"),
                 retries: 2,
             },
             run: 1,

@@ -8,10 +8,12 @@ mod event;
 pub mod meta;
 pub mod peer;
 mod resources;
+mod tenant;
 mod time;
 mod value;
 
 pub use cluster::node_info;
 pub use component::{component_id, digest, kept};
 pub use event::{event_view, newest_first};
+pub use tenant::tenant;
 pub use time::{duration, std_duration, system_time, timestamp};

@@ -171,7 +171,7 @@ pub(crate) fn node_with(
     let job = Arc::new(JobContext {
         job: ids.job(),
         node: ids.node(),
-        tenant: String::new(),
+        tenant: engine_core::TenantName::default(),
         namespace: String::new(),
         components: Default::default(),
         env: Vec::new(),

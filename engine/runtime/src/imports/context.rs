@@ -24,7 +24,7 @@ impl wit::Host for Guest {
     }
 
     fn tenant(&mut self) -> wasmtime::Result<String> {
-        Ok(self.job.tenant.clone())
+        Ok(self.job.tenant.to_string())
     }
 
     fn namespace(&mut self) -> wasmtime::Result<String> {

@@ -57,7 +57,7 @@ impl Bench {
         let mut job = JobContext {
             job: ids.job(),
             node: ids.node(),
-            tenant: "default".to_owned(),
+            tenant: engine_core::TenantName::default(),
             namespace: "default".to_owned(),
             components: Default::default(),
             env: Vec::new(),

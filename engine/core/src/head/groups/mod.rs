@@ -24,6 +24,7 @@ use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice};
 use crate::ids::{NodeId, PlacementGroupId};
 use crate::resources::Resources;
+use crate::tenant::unscoped;
 use crate::time::Time;
 
 pub(in crate::head) use happened::Happened;
@@ -214,7 +215,7 @@ impl Head {
                 ErrorCode::AlreadyExists,
                 format!(
                     "{other} has the name {name:?} in the namespace {:?}: use another name, or look that group up",
-                    spec.namespace
+                    unscoped(&spec.namespace).1
                 ),
             )),
             None => Ok(()),

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorCode};
 use crate::group::{GroupSpec, GroupState};
 use crate::head::Head;
 use crate::ids::{NodeId, PlacementGroupId};
+use crate::tenant::unscoped;
 use crate::time::Time;
 
 /// What bounds groups, and how they are tried.
@@ -80,6 +81,7 @@ impl Head {
     /// NOT_FOUND.
     pub fn lookup_group(&self, namespace: &str, name: &str) -> Result<PlacementGroupId, Error> {
         self.groups.names.get(&(namespace.to_owned(), name.to_owned())).copied().ok_or_else(|| {
+            let namespace = unscoped(namespace).1;
             let message = format!("no placement group has the name {name:?} in the namespace {namespace:?}");
             Error::new(ErrorCode::NotFound, message)
         })

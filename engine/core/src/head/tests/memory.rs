@@ -39,7 +39,7 @@ fn submission(id: &str) -> Submission {
         digest: [7; 32],
         name: "n".to_owned(),
         namespace: "default".to_owned(),
-        tenant: "default".to_owned(),
+        tenant: Default::default(),
         retries: 0,
     }
 }

@@ -83,6 +83,7 @@ impl Node {
         let spec = JobSpec {
             unfinished_tasks_max: job.unfinished_tasks_max,
             task_memory_bytes: job.task_memory_bytes,
+            tenant: job.tenant.clone(),
             ..JobSpec::new(job.id, component, RootEntry::Main(Vec::new()))
         };
         let mut new = Job::new(spec);

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::ids::{ActorId, ComponentId, JobId, LaneId, NodeId, ObjectId, TaskId};
 use crate::options::{CallOptions, Function, TaskOptions};
 use crate::resources::{Quantity, Resources};
+use crate::tenant::TenantName;
 use crate::value::{Handle, Place, Residence, Value};
 use crate::work::{Entry, StopReason};
 
@@ -250,6 +251,8 @@ pub struct RemoteJob {
     pub unfinished_tasks_max: Option<usize>,
     /// Guest memory of its tasks that do not say.
     pub task_memory_bytes: Option<u64>,
+    /// To whom it belongs.
+    pub tenant: TenantName,
 }
 
 /// An argument that travels with its task.

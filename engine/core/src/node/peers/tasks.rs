@@ -78,6 +78,7 @@ impl Node {
             home: job.and_then(|job| job.home).unwrap_or(self.id),
             unfinished_tasks_max: job.and_then(|job| job.spec.unfinished_tasks_max),
             task_memory_bytes: job.and_then(|job| job.spec.task_memory_bytes),
+            tenant: job.map(|job| job.spec.tenant.clone()).unwrap_or_default(),
         }
     }
 

@@ -46,7 +46,12 @@ impl PeerBackend for Served {
         v1::JobProgress::default()
     }
 
-    async fn start_job(&self, job: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    async fn start_job(
+        &self,
+        job: JobId,
+        _tenant: engine_core::TenantName,
+        spec: v1::JobSpec,
+    ) -> Result<v1::JobView, Error> {
         let mut jobs = self.1.lock();
         if let Some(error) = jobs.refusal.clone() {
             jobs.refusals += 1;

@@ -9,6 +9,7 @@ use engine_core::{Error, LaneId};
 
 use crate::convert::peer::value::{parcel, parcel_from};
 use crate::convert::peer::{MakePlace, ReadPlace, id, options, read};
+use crate::convert::tenant::{tenant, tenant_text};
 use crate::v1;
 
 /// A task as it travels.
@@ -118,6 +119,7 @@ fn job(job: &RemoteJob) -> v1::RemoteJob {
         home: Some(id(job.home)),
         unfinished_tasks_max: job.unfinished_tasks_max.map(|max| max as u64),
         task_memory_bytes: job.task_memory_bytes,
+        tenant: tenant_text(&job.tenant),
     }
 }
 
@@ -131,6 +133,7 @@ fn job_from(job: &v1::RemoteJob) -> Result<RemoteJob, Error> {
         home: read::id(job.home, "RemoteJob.home")?,
         unfinished_tasks_max: job.unfinished_tasks_max.map(count).transpose()?,
         task_memory_bytes: job.task_memory_bytes,
+        tenant: tenant(&job.tenant, "RemoteJob.tenant")?,
     })
 }
 

@@ -147,6 +147,8 @@ fn what_a_task_needs() {
     assert_eq!(damage_task(|task| task.job = None), "RemoteTask.job is missing");
     assert_eq!(damage_task(|task| task.job.as_mut().unwrap().id = None), "RemoteJob.id is missing");
     assert_eq!(damage_task(|task| task.job.as_mut().unwrap().home = None), "RemoteJob.home is missing");
+    let error = damage_task(|task| task.job.as_mut().unwrap().tenant = "a/b".to_owned());
+    assert!(error.starts_with("RemoteJob.tenant: \"a/b\" is no name of a tenant"), "{error}");
     assert_eq!(damage_task(|task| task.function = None), "RemoteTask.function is missing");
     assert_eq!(damage_task(|task| task.entry = None), "RemoteTask.entry is missing");
     let short = damage_task(|task| task.function.as_mut().unwrap().component.truncate(31));

@@ -92,6 +92,7 @@ fn remote_job() -> RemoteJob {
         home: node(8),
         unfinished_tasks_max: Some(1_000),
         task_memory_bytes: Some(64 << 20),
+        tenant: "team-7".parse().expect("a name"),
     }
 }
 
@@ -195,7 +196,12 @@ fn remote_call() -> RemoteCall {
 pub fn small_task(argument: Vec<u8>) -> RemoteTask {
     RemoteTask {
         attempt: 0,
-        job: RemoteJob { unfinished_tasks_max: None, task_memory_bytes: None, ..remote_job() },
+        job: RemoteJob {
+            unfinished_tasks_max: None,
+            task_memory_bytes: None,
+            tenant: Default::default(),
+            ..remote_job()
+        },
         arguments: vec![RemoteArgument::Value(plain(argument))],
         name: None,
         read: 0,

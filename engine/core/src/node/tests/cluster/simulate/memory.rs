@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Simulation;
 use crate::head::{self, Change, Head, Key, Record, Submission, Submitted};
 use crate::ids::{ActorId, IdGenerator, JobId, NodeId};
+use crate::tenant::TenantName;
 use crate::time::Time;
 
 /// What leaves the head, once all that it follows from is committed.
@@ -258,7 +259,7 @@ impl Simulation {
             }
         }
         for (id, job) in &self.memory.jobs {
-            let found = self.head.job_by_submission(id).map(|record| record.id);
+            let found = self.head.job_by_submission(&TenantName::default(), id).map(|record| record.id);
             assert_eq!(found.ok(), Some(*job), "{id} was accepted");
             self.memory.counted_on += 1;
         }

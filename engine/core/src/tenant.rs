@@ -1,0 +1,120 @@
+//! Tenants: who a job belongs to. Nothing of one tenant is visible to another.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// Bytes of a tenant's name: as many as a DNS label has.
+pub const TENANT_NAME_BYTES_MAX: usize = 63;
+
+/// A tenant's name: lower-case letters, digits and hyphens, neither first nor last a hyphen. Cheap to clone.
+///
+/// There is always one, `default`: that of jobs whose submitter is of no tenant.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TenantName(Arc<str>);
+
+impl TenantName {
+    /// The name as it is printed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is the tenant that is always there.
+    pub fn is_default(&self) -> bool {
+        &*self.0 == DEFAULT
+    }
+
+    /// How a namespace of this tenant is named among those of all: namespaces of different tenants are
+    /// different ones, whatever their names.
+    pub fn scoped(&self, namespace: &str) -> String {
+        format!("{self}/{namespace}")
+    }
+}
+
+const DEFAULT: &str = "default";
+
+/// The tenant and the namespace that [`TenantName::scoped`] has made one of; the tenant is `default`
+/// where none is said.
+pub fn unscoped(namespace: &str) -> (&str, &str) {
+    namespace.split_once('/').unwrap_or((DEFAULT, namespace))
+}
+
+impl Default for TenantName {
+    fn default() -> Self {
+        Self(Arc::from(DEFAULT))
+    }
+}
+
+impl FromStr for TenantName {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let ends = bytes.first().zip(bytes.last());
+        let is_one = bytes.len() <= TENANT_NAME_BYTES_MAX
+            && ends.is_some_and(|(first, last)| is_plain(*first) && is_plain(*last))
+            && bytes.iter().all(|byte| is_plain(*byte) || *byte == b'-');
+        match is_one {
+            true => Ok(Self(Arc::from(text))),
+            false => Err(Error::invalid_argument(format!(
+                "{:?} is no name of a tenant: use 1 to {TENANT_NAME_BYTES_MAX} lower-case letters, digits and \
+                 hyphens, with no hyphen at either end",
+                text.chars().take(TENANT_NAME_BYTES_MAX + 1).collect::<String>()
+            ))),
+        }
+    }
+}
+
+impl Borrow<str> for TenantName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TenantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorCode;
+
+    #[test]
+    fn names_are_those_of_dns_labels() {
+        for good in ["a", "a-b", "0", "team-7", &"x".repeat(63)] {
+            assert_eq!(good.parse::<TenantName>().expect(good).as_str(), good);
+        }
+        for bad in ["", "-", "a-", "-a", "A", "a/b", "a b", "ä", "a\n", &"x".repeat(64)] {
+            let error = bad.parse::<TenantName>().expect_err(bad);
+            assert_eq!(error.code(), ErrorCode::InvalidArgument);
+        }
+        assert!(TenantName::default().is_default());
+        assert_eq!(
+            TenantName::default().as_str().parse::<TenantName>().expect("a name"),
+            TenantName::default()
+        );
+    }
+
+    #[test]
+    fn namespaces_of_different_tenants_are_different_ones() {
+        let (a, b): (TenantName, TenantName) = ("a".parse().expect("a"), "b".parse().expect("b"));
+        assert_ne!(a.scoped("x"), b.scoped("x"));
+        // A namespace that looks like another tenant's is not.
+        assert_ne!(a.scoped("b/x"), b.scoped("x"));
+        assert_eq!(unscoped(&a.scoped("b/x")), ("a", "b/x"));
+        assert_eq!(unscoped("old"), ("default", "old"));
+    }
+}
