@@ -87,6 +87,26 @@ impl fmt::Debug for TenantName {
     }
 }
 
+/// What a tenant may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantSpec {
+    /// Who it is.
+    pub name: TenantName,
+    /// Its part of what several tenants want, in relation to the weights of the others: 1 to
+    /// [`WEIGHT_MAX`].
+    pub weight: u32,
+}
+
+/// The largest weight of a tenant.
+pub const WEIGHT_MAX: u32 = 1_000;
+
+impl TenantSpec {
+    /// A tenant with the defaults of all that may be left out.
+    pub fn new(name: TenantName) -> Self {
+        Self { name, weight: 1 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

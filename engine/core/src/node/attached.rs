@@ -42,11 +42,14 @@ impl Node {
         task.started = now;
         task.instance = Some(id);
         let job = task.job;
-        let held = self.classes[task.class].needs.clone();
+        let class = &self.classes[task.class];
+        let (held, tenant) = (class.needs.clone(), class.tenant);
+        self.tenants.takes(tenant, &held);
         self.instances.insert(
             id,
             Instance {
                 job,
+                tenant,
                 component: None,
                 scope: None,
                 role: Role::Client,

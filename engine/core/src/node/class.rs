@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{ActorId, JobId, PlacementGroupId};
 use crate::node::instance::{ReuseKey, ReuseKind};
 use crate::node::peers::Ahead;
-use crate::node::{ClassKey, Node, TaskKey};
+use crate::node::{ClassKey, Node, TaskKey, TenantKey};
 use crate::options::{Function, Retries, Returns, Reuse, TaskOptions};
 use crate::resources::{Quantity, Resources};
 
@@ -22,6 +22,8 @@ pub(super) struct ClassSpec {
 
 pub(super) struct Class {
     pub spec: Arc<ClassSpec>,
+    /// Whose job it is of.
+    pub tenant: TenantKey,
     pub needs: Arc<Resources>,
     pub reuse: Option<ReuseKey>,
     /// The placement group that its tasks run in, and which bundle of it; no bundle: any.
@@ -83,9 +85,14 @@ impl Node {
                 memory: needs.memory,
             })
         });
+        let tenant = match self.jobs.get(&spec.job) {
+            Some(job) => job.tenant,
+            None => self.tenants.of_default(),
+        };
         let spec = Arc::new(spec);
         let key = self.classes.insert(Class {
             spec: spec.clone(),
+            tenant,
             needs,
             reuse,
             group,

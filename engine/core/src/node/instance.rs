@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::group::BundleId;
 use crate::ids::{ActorId, ComponentId, IdMap, InstanceId, JobId, PlacementGroupId, WaitId};
-use crate::node::{Effect, Effects, Node, TaskKey};
+use crate::node::{Effect, Effects, Node, TaskKey, TenantKey};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::Handle;
@@ -19,6 +19,7 @@ use crate::work::StopReason;
 /// A sandbox, or what stands in its place: a client outside.
 pub(super) struct Instance {
     pub job: JobId,
+    pub tenant: TenantKey,
     /// What runs in it; none: it is a client.
     pub component: Option<ComponentId>,
     pub scope: Option<ActorId>,
@@ -190,13 +191,19 @@ impl Node {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let lent = instance.lent_cpus.min(keeps.cpus);
         let lent_before = std::mem::replace(&mut instance.lent_cpus, lent);
-        let bundle = instance.bundle;
+        let (bundle, tenant) = (instance.bundle, instance.tenant);
         let keeps = Arc::new(keeps);
         let held = std::mem::replace(&mut instance.held, keeps.clone());
         self.give_resources(bundle, &held);
         self.take_resources(bundle, &keeps);
         let cpus = self.free_cpus_of(bundle);
         cpus.0 = cpus.0 + lent.0 - lent_before.0;
+        if bundle.is_none() {
+            self.tenants.cpus_change(tenant, Quantity::ZERO, lent_before);
+            self.tenants.gives(tenant, &held);
+            self.tenants.takes(tenant, &keeps);
+            self.tenants.cpus_change(tenant, lent, Quantity::ZERO);
+        }
     }
 
     /// Has a warm sandbox wait for work.
@@ -259,20 +266,26 @@ impl Node {
         let all_blocked = !instance.calls.is_empty() && instance.blocked == instance.calls.len();
         if all_blocked && instance.lent_cpus == Quantity::ZERO {
             instance.lent_cpus = instance.held.cpus;
-            let (bundle, lent) = (instance.bundle, instance.lent_cpus);
+            let (bundle, lent, tenant) = (instance.bundle, instance.lent_cpus, instance.tenant);
             self.free_cpus_of(bundle).0 += lent.0;
+            if bundle.is_none() {
+                self.tenants.cpus_change(tenant, lent, Quantity::ZERO);
+            }
         }
     }
 
     /// Takes back what [`Self::lend_cpus`] gave; false when it is not there.
     pub(super) fn reclaim_cpus(&mut self, id: InstanceId) -> bool {
         let Some(instance) = self.instances.get(&id) else { return true };
-        let lent = instance.lent_cpus;
-        let free = self.free_cpus_of(instance.bundle);
+        let (lent, bundle, tenant) = (instance.lent_cpus, instance.bundle, instance.tenant);
+        let free = self.free_cpus_of(bundle);
         if *free < lent {
             return false;
         }
         free.0 -= lent.0;
+        if bundle.is_none() {
+            self.tenants.cpus_change(tenant, Quantity::ZERO, lent);
+        }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.lent_cpus = Quantity::ZERO;
         }
@@ -283,6 +296,10 @@ impl Node {
     pub(super) fn return_resources(&mut self, instance: &Instance) {
         self.give_resources(instance.bundle, &instance.held);
         self.free_cpus_of(instance.bundle).0 -= instance.lent_cpus.0;
+        if instance.bundle.is_none() {
+            self.tenants.cpus_change(instance.tenant, Quantity::ZERO, instance.lent_cpus);
+            self.tenants.gives(instance.tenant, &instance.held);
+        }
         self.leave_sandbox(instance.bundle);
     }
 }

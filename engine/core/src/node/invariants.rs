@@ -17,6 +17,7 @@ impl Node {
     pub fn broken_invariant(&self) -> Option<String> {
         self.broken_edges()
             .or_else(|| self.broken_ledger())
+            .or_else(|| self.broken_tenants())
             .or_else(|| self.broken_counts())
             .or_else(|| self.misplaced_sandbox())
             .or_else(|| self.broken_sent())
@@ -131,8 +132,11 @@ impl Node {
             return Some(format!("{running} calls are running and the books say {}", self.active_calls));
         }
         let queued: usize = self.classes.values().map(|class| class.queue.len() - class.ended_in_queue).sum();
-        if queued != self.ready.tasks {
-            return Some(format!("{queued} tasks are in line and the books say {}", self.ready.tasks));
+        if queued != self.tenants.tasks_in_line {
+            return Some(format!(
+                "{queued} tasks are in line and the books say {}",
+                self.tenants.tasks_in_line
+            ));
         }
         for (id, instance) in &self.instances {
             let blocked =
@@ -260,7 +264,7 @@ impl Node {
             ("stored objects", self.storage.len()),
             ("objects that are to come here", self.storage.moves.len()),
             ("records of lineage", self.lineage.len()),
-            ("tasks in line", self.ready.tasks),
+            ("tasks in line", self.tenants.tasks_in_line),
             ("deadlines and timeouts", self.timers.pending()),
             ("kinds of warm sandboxes", self.warm.keys()),
             ("sandboxes that are ending", self.stopping.sandboxes),

@@ -8,7 +8,7 @@ use crate::ids::{ActorId, ComponentId, JobId, NodeId, TaskId};
 use crate::node::class::ClassSpec;
 use crate::node::spawn::NewTask;
 use crate::node::task::Kind;
-use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
+use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState, TenantKey};
 use crate::options::{Function, Placement, Retries, TaskOptions};
 use crate::resources::Quantity;
 use crate::tenant::TenantName;
@@ -115,6 +115,7 @@ impl Progress {
 
 pub(super) struct Job {
     pub spec: JobSpec,
+    pub tenant: TenantKey,
     pub by_state: [u64; TaskState::COUNT],
     /// Those among them that other nodes own, which count them.
     pub foreign: [u64; TaskState::COUNT],
@@ -147,9 +148,10 @@ pub(super) struct Job {
 
 impl Job {
     /// One of which nothing is here yet.
-    pub fn new(spec: JobSpec) -> Self {
+    pub fn new(spec: JobSpec, tenant: TenantKey) -> Self {
         Self {
             spec,
+            tenant,
             by_state: [0; TaskState::COUNT],
             foreign: [0; TaskState::COUNT],
             away: 0,
@@ -238,7 +240,8 @@ impl Node {
         };
         let function = Function { component: spec.component, name };
         let (deadline, is_attached) = (spec.deadline, spec.is_attached || is_client);
-        self.jobs.insert(id, Job::new(spec));
+        let tenant = self.tenants.job_comes(&spec.tenant);
+        self.jobs.insert(id, Job::new(spec, tenant));
         let memory = self.limits.root_memory_bytes_default.min(self.total.memory);
         let class = self.class_of(ClassSpec { job: id, scope: None, function, options }, memory);
         let new = NewTask {
@@ -434,12 +437,14 @@ impl Node {
                 self.ended_jobs.push(id);
             }
             let classes = job.recent_classes;
+            let tenant = job.tenant;
             self.jobs.remove(&id);
             fx.push(Effect::JobForgotten(id));
             self.look_at_retained();
             for class in classes {
                 self.forget_class_if_unused(class);
             }
+            self.tenants.job_goes(tenant);
         }
     }
 }

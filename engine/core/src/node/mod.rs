@@ -25,6 +25,7 @@ mod invariants;
 mod job;
 mod kill;
 mod limits;
+mod line;
 mod lineage;
 mod moves;
 mod peers;
@@ -36,6 +37,7 @@ mod standstill;
 mod storage;
 mod stream;
 mod task;
+mod tenants;
 mod timers;
 mod view;
 mod wait;
@@ -85,6 +87,8 @@ new_key_type! {
     struct TaskKey;
     /// A scheduling class in the node's table.
     struct ClassKey;
+    /// A tenant in the node's table.
+    struct TenantKey;
 }
 
 /// What the outside must do, in this order.
@@ -167,7 +171,7 @@ pub struct Node {
     task_index: IdMap<TaskId, TaskKey>,
     classes: SlotMap<ClassKey, class::Class>,
     class_by_spec: HashMap<Arc<class::ClassSpec>, ClassKey, BuildHasherDefault<DefaultHasher>>,
-    ready: schedule::Ready,
+    tenants: tenants::Tenants,
     objects: IdMap<ObjectId, edges::Object>,
     streams: IdMap<TaskId, stream::Stream>,
     actors: IdMap<ActorId, actor::Actor>,
@@ -230,7 +234,7 @@ impl Node {
             task_index: IdMap::default(),
             classes: SlotMap::with_key(),
             class_by_spec: HashMap::default(),
-            ready: schedule::Ready::default(),
+            tenants: tenants::Tenants::default(),
             objects: IdMap::default(),
             streams: IdMap::default(),
             actors: IdMap::default(),

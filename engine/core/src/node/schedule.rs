@@ -1,7 +1,6 @@
-//! What starts next: among the classes of ready tasks by priority, then by age, whatever fits.
+//! What starts next: of the tenant whose turn it is, among its classes of ready tasks by priority, then by
+//! age, whatever fits.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -10,123 +9,41 @@ use crate::error::{Error, ErrorCode};
 use crate::ids::{IdMap, PlacementGroupId};
 use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
+use crate::node::line::At;
 use crate::node::peers::{BEFORE_MAX, Before, Where};
 use crate::node::standstill::Extent;
 use crate::node::task::Kind;
-use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState};
+use crate::node::tenants::Turn;
+use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState, TenantKey};
 use crate::options::{Reuse, Strategy};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Value};
 use crate::work::{Call, Life, Start, StopReason};
 
-/// Classes with ready tasks, in the order in which they are tried: higher priority first, then the
-/// class whose head has waited for longest.
+/// What one look through the lines has found so far.
 #[derive(Default)]
-pub(super) struct Ready {
-    pub order: BTreeMap<(Reverse<i32>, u64), ClassKey>,
-    /// How many of these classes need so many CPUs.
-    by_cpus: BTreeMap<Quantity, usize>,
-    pub tasks: usize,
+struct Look {
+    /// Groups in which a task that was passed too often waits for room in a bundle.
+    held_up: Vec<PlacementGroupId>,
+    /// Classes that found no room and may run elsewhere.
+    before: Before,
+    /// Tenants of whom nothing more can be started.
+    passed: SmallVec<[TenantKey; 4]>,
 }
 
-impl Ready {
-    fn insert(&mut self, at: (Reverse<i32>, u64), class: ClassKey, cpus: Quantity) {
-        self.order.insert(at, class);
-        *self.by_cpus.entry(cpus).or_insert(0) += 1;
-    }
-
-    fn remove(&mut self, at: (Reverse<i32>, u64), cpus: Quantity) {
-        self.order.remove(&at);
-        if let Some(count) = self.by_cpus.get_mut(&cpus) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_cpus.remove(&cpus);
-            }
-        }
-    }
-
-    /// Whether every class needs more CPUs than these: nothing can start, however many wait.
-    fn all_need_more_than(&self, cpus: Quantity) -> bool {
-        self.by_cpus.first_key_value().is_none_or(|(least, _)| *least > cpus)
-    }
+/// What became of a tenant's turn.
+enum Next {
+    Started,
+    NothingFits,
+    /// A class was passed over too often: what comes free is for it.
+    HoldsOthersUp,
 }
 
 impl Node {
-    /// Puts a task whose arguments are there in line. `again`: it was in line before, and keeps its
-    /// place among those of its class.
-    pub(super) fn enqueue(&mut self, key: TaskKey, again: bool) {
-        self.set_state(key, TaskState::PendingPlacement);
-        let class_key = self.tasks[key].class;
-        let sequence = self.sequence();
-        let class = &mut self.classes[class_key];
-        let priority = Reverse(class.spec.options.placement.priority);
-        let cpus = class.node_cpus();
-        let head = class.queue.front().map(|(sequence, _)| *sequence);
-        if again && let Some(head) = head {
-            class.queue.push_front((head, key));
-        } else {
-            class.queue.push_back((sequence, key));
-        }
-        if head.is_none() {
-            class.passed_over = 0;
-            self.ready.insert((priority, sequence), class_key, cpus);
-        }
-        self.ready.tasks += 1;
-    }
-
-    /// Takes the head of a class out of the line.
-    pub(super) fn dequeue(&mut self, class_key: ClassKey) -> Option<TaskKey> {
-        let class = &mut self.classes[class_key];
-        let (sequence, task) = class.queue.pop_front()?;
-        while class.queue.front().is_some_and(|(_, task)| !self.tasks.contains_key(*task)) {
-            class.queue.pop_front();
-            class.ended_in_queue -= 1;
-        }
-        let (priority, cpus) = (Reverse(class.spec.options.placement.priority), class.node_cpus());
-        match class.queue.front() {
-            Some((next, _)) if *next == sequence => {}
-            Some((next, _)) => {
-                self.ready.order.remove(&(priority, sequence));
-                self.ready.order.insert((priority, *next), class_key);
-            }
-            None => self.ready.remove((priority, sequence), cpus),
-        }
-        self.ready.tasks -= 1;
-        Some(task)
-    }
-
-    /// Takes a task that ends before it ran out of the line.
-    pub(super) fn remove_from_line(&mut self, key: TaskKey) {
-        let class_key = self.tasks[key].class;
-        let class = &mut self.classes[class_key];
-        if class.queue.front().is_some_and(|(_, head)| *head == key) {
-            self.dequeue(class_key);
-            return;
-        }
-        // Looking for it would take as long as the line is: its entry stays until there are many such.
-        self.ready.tasks -= 1;
-        class.ended_in_queue += 1;
-        if class.ended_in_queue > class.queue.len() / 2 {
-            class.queue.retain(|(_, task)| *task != key && self.tasks.contains_key(*task));
-            class.ended_in_queue = 0;
-        }
-    }
-
-    /// Takes a task that goes on waiting out of the line.
-    pub(super) fn take_out_of_line(&mut self, key: TaskKey) {
-        let class_key = self.tasks[key].class;
-        let class = &mut self.classes[class_key];
-        if class.queue.front().is_some_and(|(_, head)| *head == key) {
-            self.dequeue(class_key);
-        } else {
-            class.queue.retain(|(_, task)| *task != key);
-            self.ready.tasks -= 1;
-        }
-    }
-
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
+        self.tenants.settle(now, &self.total);
         self.free_cycles(now, fx);
         self.serve_moves();
         loop {
@@ -142,62 +59,79 @@ impl Node {
         }
     }
 
+    /// Starts what is in line and fits: of each tenant in turn one task.
     fn start_ready(&mut self, now: Time, fx: &mut Effects) {
-        let mut after = None;
-        // Groups in which a task that was passed too often waits for room in a bundle.
-        let mut held_up: Vec<PlacementGroupId> = Vec::new();
-        let mut before = Before::new();
-        while !self.ready.order.is_empty()
-            && (!self.peers.is_empty() || !self.ready.all_need_more_than(self.free.cpus))
-        {
-            let next = match after {
-                None => self.ready.order.first_key_value(),
+        if self.tenants.tasks_in_line == 0 {
+            return;
+        }
+        let mut turns = self.tenants.turns(now, &self.total);
+        let mut look = Look::default();
+        while let Some(mut turn) = turns.pop() {
+            let cpus = self.free.cpus;
+            if self.peers.is_empty() && self.tenants.lines().all(|line| line.all_need_more_than(cpus)) {
+                return;
+            }
+            match self.start_next(now, &mut turn, &mut look, fx) {
+                Next::Started => {
+                    self.tenants.served(now, &self.total, &mut turn);
+                    turns.push(turn);
+                }
+                Next::NothingFits => look.passed.push(turn.tenant),
+                Next::HoldsOthersUp => return,
+            }
+        }
+    }
+
+    /// Starts the first task of a tenant that fits, from where its line was left.
+    fn start_next(&mut self, now: Time, turn: &mut Turn, look: &mut Look, fx: &mut Effects) -> Next {
+        loop {
+            let line = &self.tenants.get(turn.tenant).line;
+            let next = match turn.after {
+                None => line.order.first_key_value(),
                 Some(at) => {
-                    self.ready.order.range((std::ops::Bound::Excluded(at), std::ops::Bound::Unbounded)).next()
+                    line.order.range((std::ops::Bound::Excluded(at), std::ops::Bound::Unbounded)).next()
                 }
             };
-            let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { break };
-            if self.classes[class_key].group.is_some_and(|(group, _)| held_up.contains(&group)) {
-                after = Some(at);
+            let Some((at, class_key)) = next.map(|(at, key)| (*at, *key)) else { return Next::NothingFits };
+            if self.classes[class_key].group.is_some_and(|(group, _)| look.held_up.contains(&group)) {
+                turn.after = Some(at);
                 continue;
             }
-            match self.place(class_key, &before, fx) {
+            let place = self.place(class_key, &look.before, fx);
+            match place {
                 Where::Here if self.next_lacks_arguments(class_key) => {
                     if self.storage.fetching_tasks >= self.limits.fetching_tasks_max {
-                        after = Some(at);
+                        turn.after = Some(at);
                     } else if let Some(task) = self.dequeue(class_key) {
                         self.fetch_arguments(now, task, fx);
                         self.serve_storage(now, fx);
                     }
                 }
                 Where::Here => {
-                    let Some(task) = self.dequeue(class_key) else { break };
+                    let Some(task) = self.dequeue(class_key) else { return Next::NothingFits };
                     self.classes[class_key].passed_over = 0;
                     self.start(now, task, fx);
-                    self.note_passed_over(at);
+                    self.note_passed_over(turn.tenant, at, look);
+                    return Next::Started;
                 }
-                Where::There(node) => {
-                    let Some(task) = self.dequeue(class_key) else { break };
+                Where::There(node) | Where::InLine(node) => {
+                    let Some(task) = self.dequeue(class_key) else { return Next::NothingFits };
                     self.classes[class_key].passed_over = 0;
-                    self.run_there(now, task, node, false);
-                }
-                Where::InLine(node) => {
-                    let Some(task) = self.dequeue(class_key) else { break };
-                    self.classes[class_key].passed_over = 0;
-                    self.run_there(now, task, node, true);
+                    self.run_there(now, task, node, matches!(place, Where::InLine(_)));
+                    return Next::Started;
                 }
                 Where::Nowhere => {
                     let class = &self.classes[class_key];
                     if class.group.is_some() {
-                        held_up.extend(self.holds_group_up(class_key));
+                        look.held_up.extend(self.holds_group_up(class_key));
                     } else if class.passed_over >= self.limits.passed_over_max && self.will_have(&class.needs)
                     {
-                        break;
+                        return Next::HoldsOthersUp;
                     }
-                    if self.wants_others(class_key) && before.len() < BEFORE_MAX {
-                        before.push(class_key);
+                    if self.wants_others(class_key) && look.before.len() < BEFORE_MAX {
+                        look.before.push(class_key);
                     }
-                    after = Some(at);
+                    turn.after = Some(at);
                 }
             }
         }
@@ -207,10 +141,13 @@ impl Node {
         self.classes[class].queue.front().is_some_and(|(_, task)| self.lacks_arguments(*task))
     }
 
-    /// Counts a start against the classes that were before it in the order and could not be started.
-    fn note_passed_over(&mut self, started: (Reverse<i32>, u64)) {
-        let Self { ready, classes, .. } = self;
-        for (_, class) in ready.order.range(..started) {
+    /// Counts a start against the classes whose turn was before it and that could not be started.
+    fn note_passed_over(&mut self, tenant: TenantKey, started: At, look: &Look) {
+        let Self { tenants, classes, .. } = self;
+        for (_, class) in tenants.get(tenant).line.order.range(..started) {
+            classes[*class].passed_over += 1;
+        }
+        for class in look.passed.iter().flat_map(|passed| tenants.get(*passed).line.order.values()) {
             classes[*class].passed_over += 1;
         }
     }
@@ -268,7 +205,7 @@ impl Node {
         }
         let class = &self.classes[task.class];
         let needs = class.needs.clone();
-        let spec = class.spec.clone();
+        let (spec, tenant) = (class.spec.clone(), class.tenant);
         let mut call = Call {
             task: task.id,
             attempt: task.attempt,
@@ -283,6 +220,7 @@ impl Node {
         {
             let without_memory = Resources { memory: 0, ..Resources::clone(&needs) };
             self.free.take(&without_memory);
+            self.tenants.takes(tenant, &without_memory);
             call.assigned = Some(needs.clone());
             task.instance = Some(id);
             if let Some(instance) = self.instances.get_mut(&id) {
@@ -296,6 +234,9 @@ impl Node {
         let class_key = task.class;
         let bundle = self.bundle_here(class_key);
         self.take_resources(bundle, &needs);
+        if bundle.is_none() {
+            self.tenants.takes(tenant, &needs);
+        }
         self.enter_bundle(bundle);
         let task = &mut self.tasks[key];
         if let Some(bundle) = bundle {
@@ -330,6 +271,7 @@ impl Node {
             id,
             Instance {
                 job: spec.job,
+                tenant,
                 component: Some(spec.function.component),
                 scope: spec.scope,
                 role,
@@ -414,9 +356,7 @@ impl Node {
             self.end_now(now, task, error, StopReason::Cancelled, fx);
             return true;
         }
-        let Some((_, class_key)) = self.ready.order.first_key_value().map(|(at, key)| (*at, *key)) else {
-            return false;
-        };
+        let Some(class_key) = self.first_in_line() else { return false };
         let head = self.classes[class_key].queue.front().map(|(_, key)| *key);
         let others_may_help =
             || self.waits_for_group(class_key) || head.is_some_and(|key| self.any_peer_could_run(key));

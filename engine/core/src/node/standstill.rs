@@ -53,7 +53,7 @@ impl Node {
     /// What the first in line needs, when any node will do for it.
     #[cfg(test)]
     pub(super) fn first_that_fits_anywhere(&self) -> Option<std::sync::Arc<crate::resources::Resources>> {
-        let class = &self.classes[*self.ready.order.first_key_value()?.1];
+        let class = &self.classes[self.first_in_line()?];
         let placement = &class.spec.options.placement;
         let is_anywhere = class.group.is_none()
             && placement.labels.is_empty()
@@ -63,7 +63,7 @@ impl Node {
     }
 
     pub(super) fn has_waiting_work(&self) -> bool {
-        self.ready.tasks > 0 || !self.resuming.is_empty()
+        self.tenants.tasks_in_line > 0 || !self.resuming.is_empty()
     }
 
     /// Whether a call runs, a sandbox ends, bytes move or a deadline comes.

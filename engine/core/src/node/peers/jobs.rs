@@ -79,14 +79,14 @@ impl Node {
         self.jobs.insert(job.id, new);
     }
 
-    fn foreign_job(&self, job: &RemoteJob, component: ComponentId) -> Job {
+    fn foreign_job(&mut self, job: &RemoteJob, component: ComponentId) -> Job {
         let spec = JobSpec {
             unfinished_tasks_max: job.unfinished_tasks_max,
             task_memory_bytes: job.task_memory_bytes,
             tenant: job.tenant.clone(),
             ..JobSpec::new(job.id, component, RootEntry::Main(Vec::new()))
         };
-        let mut new = Job::new(spec);
+        let mut new = Job::new(spec, self.tenants.job_comes(&job.tenant));
         new.home = (job.home != self.id).then_some(job.home);
         new
     }

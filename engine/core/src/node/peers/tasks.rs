@@ -14,10 +14,11 @@ use crate::node::peers::message::{
     ActorPart, Failure, Held, Incarnation, Message, Parcel, RemoteJob, RemotePlace, RemoteTask,
 };
 use crate::node::spawn::NewTask;
-use crate::node::task::{Kind, Telling};
+use crate::node::task::{Kind, Task, Telling};
 use crate::node::{ClassKey, Effects, Node, TaskKey, TaskState};
 use crate::options::{Retries, Returns, Strategy, TaskOptions};
 use crate::resources::Resources;
+use crate::tenant::TenantName;
 use crate::time::Time;
 use crate::value::{Argument, Value};
 use crate::work::StopReason;
@@ -58,6 +59,12 @@ impl Node {
         }
     }
 
+    /// Whether a task holds, on another node, what counts as its tenant's here.
+    pub(in crate::node) fn is_held_away(&self, task: &Task) -> bool {
+        let is_task = matches!(task.kind, Kind::Function) && task.owner().is_none();
+        is_task && task.away().is_some() && self.classes[task.class].group.is_none()
+    }
+
     /// A task is given to another node.
     pub(super) fn go_away(&mut self, now: Time, key: TaskKey, to: NodeId) {
         self.set_state(key, TaskState::Submitted);
@@ -65,6 +72,11 @@ impl Node {
         (task.started, task.emitted) = (now, 0);
         task.extra().away = Some(to);
         self.peers.away += 1;
+        if self.is_held_away(&self.tasks[key]) {
+            let class = &self.classes[self.tasks[key].class];
+            self.tenants.takes(class.tenant, &class.needs);
+        }
+        let task = &self.tasks[key];
         if let Some(job) = self.jobs.get_mut(&task.job) {
             job.spread.insert(to);
             job.away += u64::from(task.is_counted_away());
@@ -91,6 +103,10 @@ impl Node {
 
     /// The task is not at another node any more.
     pub(in crate::node) fn come_back(&mut self, key: TaskKey) {
+        if self.is_held_away(&self.tasks[key]) {
+            let class = &self.classes[self.tasks[key].class];
+            self.tenants.gives(class.tenant, &class.needs);
+        }
         let task = &mut self.tasks[key];
         let is_counted = u64::from(task.is_counted_away());
         let Some(extra) = &mut task.extra else { return };
@@ -214,7 +230,7 @@ impl Node {
         };
         let refuse = match self.check_foreign(from, &job, id, scope.is_some()) {
             Err(error) => Some(Some(error)),
-            Ok(()) => (!self.takes_foreign(&options, may_wait)).then_some(None),
+            Ok(()) => (!self.takes_foreign(&job.tenant, &options, may_wait)).then_some(None),
         };
         match (&refuse, scope) {
             (None, None) => self.know_job(&job, function.component),
@@ -314,7 +330,7 @@ impl Node {
     }
 
     /// Whether a task of another node's may come here: it fits now, or few enough are in line.
-    fn takes_foreign(&self, options: &TaskOptions, may_wait: bool) -> bool {
+    fn takes_foreign(&self, tenant: &TenantName, options: &TaskOptions, may_wait: bool) -> bool {
         if self.is_draining() {
             return false;
         }
@@ -324,9 +340,10 @@ impl Node {
         }
         let (begin, left) = self.about_to_begin();
         let ahead = self.peers.ahead_in_line;
+        let waiting = self.tenants.in_line_of(tenant);
         let has_place = match may_wait {
             true => ahead < self.limits.ahead_in_line_max,
-            false => self.ready.tasks - ahead < self.limits.foreign_tasks_in_line_max + begin,
+            false => waiting.saturating_sub(ahead) < self.limits.foreign_tasks_in_line_max + begin,
         };
         // Those before it in line may have come in the same packet, and nothing of them runs yet.
         let in_line = has_place && (self.free.covers(&needs) || self.will_have(&needs));
@@ -341,7 +358,7 @@ impl Node {
     fn about_to_begin(&self) -> (usize, Resources) {
         let mut left = self.free.clone();
         let mut begin = 0;
-        for (at, class) in self.ready.order.values().map(|class| &self.classes[*class]).enumerate() {
+        for (at, class) in self.classes_in_line().map(|class| &self.classes[class]).enumerate() {
             if at == BEFORE_MAX {
                 return (begin, Resources::default());
             }
@@ -360,14 +377,14 @@ impl Node {
     /// When nothing here will ever make room for a task of another node's that is in line, its owner finds
     /// another node for it. False when there is none.
     pub(in crate::node) fn give_back_foreign(&mut self, now: Time, fx: &mut Effects) -> bool {
-        let head = |class: &ClassKey| {
-            let (_, key) = self.classes[*class].queue.front()?;
+        let head = |class: ClassKey| {
+            let (_, key) = self.classes[class].queue.front()?;
             let owner = self.tasks.get(*key)?.owner()?;
             // One in a bundle is where it must be.
-            let is_free = self.classes[*class].group.is_none();
-            (is_free && !self.free.covers(&self.classes[*class].needs)).then_some((*class, owner))
+            let is_free = self.classes[class].group.is_none();
+            (is_free && !self.free.covers(&self.classes[class].needs)).then_some((class, owner))
         };
-        let Some((class, owner)) = self.ready.order.values().find_map(head) else { return false };
+        let Some((class, owner)) = self.classes_in_line().find_map(head) else { return false };
         let Some(key) = self.dequeue(class) else { return false };
         self.hand_back(now, key, owner, fx);
         true

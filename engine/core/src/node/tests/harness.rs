@@ -74,6 +74,8 @@ pub struct World {
     pub asks_for_loads: Vec<bool>,
     /// What the head said to groups that were asked for.
     pub answered: BTreeMap<PlacementGroupId, Result<(), Error>>,
+    /// Jobs are of one of so many tenants, by their ids.
+    pub tenants: u64,
     /// Bytes that are to come from other nodes.
     pub fetches: Vec<(ObjectId, RemotePlace)>,
     ids: IdGenerator,
@@ -182,6 +184,7 @@ impl World {
             runs_gone: Vec::new(),
             asks_for_loads: Vec::new(),
             answered: BTreeMap::new(),
+            tenants: 1,
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
         }
@@ -400,10 +403,22 @@ impl World {
         self.caller(root)
     }
 
+    /// Starts a job of a tenant's whose root task takes no CPUs.
+    pub fn job_of_tenant(&mut self, tenant: &str) -> Caller {
+        let spec = JobSpec { tenant: tenant.parse().expect("a name"), ..Self::spec_of(self.ids.job()) };
+        let root = self.submit_spec(spec);
+        self.caller(root)
+    }
+
     /// Starts a job; its root task.
     pub fn submit(&mut self, cpus: Quantity, unfinished_tasks_max: Option<usize>) -> TaskId {
         let job = self.ids.job();
-        self.submit_spec(Self::spec(job, cpus, unfinished_tasks_max))
+        let mut spec = Self::spec(job, cpus, unfinished_tasks_max);
+        if self.tenants > 1 {
+            let which = job.bits().1 % self.tenants;
+            spec.tenant = format!("t{which}").parse().expect("a name");
+        }
+        self.submit_spec(spec)
     }
 
     /// A job of no CPUs.

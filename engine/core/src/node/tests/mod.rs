@@ -28,6 +28,7 @@ mod retry;
 pub mod simulate;
 mod spill;
 mod streams;
+mod tenants;
 mod trace;
 mod waiting;
 mod warm;

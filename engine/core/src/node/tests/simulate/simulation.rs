@@ -68,6 +68,7 @@ impl Simulation {
             ..Limits::default()
         };
         let mut world = World::new(total.clone(), limits);
+        world.tenants = 3;
         world.slow_stops = true;
         world.slow_disk = true;
         Self {

@@ -189,7 +189,7 @@ impl Simulation {
         totals[0].cpus = Quantity::units(1);
         let mut cluster = Cluster::of(&totals, &limits);
         let slow_stops = random.once_in(3);
-        cluster.worlds.iter_mut().for_each(|world| world.slow_stops = slow_stops);
+        cluster.worlds.iter_mut().for_each(|world| (world.slow_stops, world.tenants) = (slow_stops, 3));
         let watch = Watch {
             silence_max: Duration::from_millis(200),
             reconnect_max: Duration::from_millis(60),
@@ -360,7 +360,7 @@ impl Simulation {
         let index = self.cluster.worlds.len();
         let mut world = World::with_key(index as u8 + 1, total, self.limits.clone());
         world.now = self.now;
-        world.slow_stops = self.cluster.worlds[0].slow_stops;
+        (world.slow_stops, world.tenants) = (self.cluster.worlds[0].slow_stops, 3);
         world.trace.clone_from(&self.trace);
         if let Some(bug) = self.planted {
             world.plant(bug);

@@ -1,0 +1,349 @@
+//! Tenants on this node: what each of them holds, and whose turn it is.
+//!
+//! Weighted dominant-resource fair queueing (Ghodsi and others, "Dominant Resource Fairness", NSDI 2011, and
+//! "Multi-Resource Fair Queueing", SIGCOMM 2012). A tenant's *share* is the part of the node that it holds,
+//! of the resource of which it holds the largest part. What it has *used* is its share over time, divided by
+//! its weight. Of the tenants that have tasks in line, the one that has used least is served next; what its
+//! tasks hold counts as if they held it for [`HORIZON`] more, so that room that comes free at once is shared
+//! too.
+//!
+//! Only who waits is compared: a tenant that comes with its first task begins where the least served of
+//! those that wait is ([`Tenants::floor`]), so that it is next in line at once, and has no credit for the
+//! time in which it wanted nothing. Nor does it pay for what it used while nobody else wanted it, beyond
+//! [`DEBT_MAX`].
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use slotmap::SlotMap;
+
+use crate::node::line::{At, Line};
+use crate::node::{Effects, Node, TenantKey};
+use crate::resources::{Quantity, Resources};
+use crate::tenant::{TenantName, TenantSpec, WEIGHT_MAX};
+use crate::time::Time;
+
+/// For how long what a tenant holds is thought to be held when it is compared with others.
+const HORIZON: Used = 100_000_000;
+/// How far behind others a tenant that waits can fall by what it has used before: as much as a second of the
+/// whole node.
+const DEBT_MAX: Used = 1_000_000_000 * SHARE_ONE as Used * WEIGHT_PARTS as Used;
+/// The share of a tenant that holds all there is.
+const SHARE_ONE: u64 = 1 << 20;
+/// So that dividing by a weight leaves something.
+const WEIGHT_PARTS: u64 = 1_000;
+/// Tenants without jobs here whose use is remembered: the one that has used least is forgotten first.
+const IDLE_TENANTS_MAX: usize = 1_000;
+
+/// A share divided by a weight, over nanoseconds.
+type Used = u128;
+
+/// All tenants that have something here, or had.
+#[derive(Default)]
+pub(super) struct Tenants {
+    table: SlotMap<TenantKey, Tenant>,
+    by_name: BTreeMap<TenantName, TenantKey>,
+    /// What the head has said of them; of others the defaults hold.
+    specs: BTreeMap<TenantName, TenantSpec>,
+    /// Tasks in line, of all of them.
+    pub tasks_in_line: usize,
+    /// What the least served of those that wait had used, when that was last looked at.
+    floor: Used,
+    /// Those whose share has changed since what they have used was reckoned up.
+    changed: Vec<TenantKey>,
+    /// Counts turns.
+    turns: u64,
+}
+
+/// A tenant.
+pub(super) struct Tenant {
+    pub name: TenantName,
+    /// How much more than others it is served: twice the weight, twice the share.
+    weight: u64,
+    /// Its jobs here.
+    jobs: usize,
+    /// What its sandboxes hold here, but for those in placement groups, and what its tasks hold that run on
+    /// other nodes.
+    held: Resources,
+    /// Its tasks in line.
+    pub line: Line,
+    used: Used,
+    /// Its share divided by its weight, as it was at `since`.
+    rate: u64,
+    since: Time,
+    is_changed: bool,
+    /// It had tasks in line when turns were last given.
+    waits: bool,
+    /// When it was last served.
+    last_turn: u64,
+}
+
+impl Tenant {
+    fn new(spec: TenantSpec) -> Self {
+        Self {
+            name: spec.name,
+            weight: u64::from(spec.weight.clamp(1, WEIGHT_MAX)),
+            jobs: 0,
+            held: Resources::default(),
+            line: Line::default(),
+            used: 0,
+            rate: 0,
+            since: Time(0),
+            is_changed: false,
+            waits: false,
+            last_turn: 0,
+        }
+    }
+
+    /// Reckons up what it has used until now, and goes on with its share as it is now.
+    fn settle(&mut self, now: Time, total: &Resources) {
+        self.used = self.used_at(now);
+        self.since = now;
+        self.rate = share(&self.held, total).saturating_mul(WEIGHT_PARTS) / self.weight;
+    }
+
+    fn used_at(&self, now: Time) -> Used {
+        self.used + Used::from(self.rate) * now.since(self.since).as_nanos()
+    }
+
+    fn score(&self) -> Used {
+        self.used + Used::from(self.rate) * HORIZON
+    }
+}
+
+/// The part of `total` that is held, of the kind of which it is the largest.
+fn share(held: &Resources, total: &Resources) -> u64 {
+    let part = |held: u64, total: u64| match total {
+        0 => 0,
+        total => (u128::from(held) * u128::from(SHARE_ONE) / u128::from(total)) as u64,
+    };
+    let custom = held.custom().iter().map(|(name, held)| part(held.0, total.get_custom(name).0));
+    [part(held.cpus.0, total.cpus.0), part(held.gpus.0, total.gpus.0), part(held.memory, total.memory)]
+        .into_iter()
+        .chain(custom)
+        .max()
+        .unwrap_or(0)
+}
+
+/// A tenant's turn, and how far down its line it was looked.
+pub(super) struct Turn {
+    pub tenant: TenantKey,
+    pub after: Option<At>,
+    order: (Used, u64),
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Turn {}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Turn {
+    /// The greatest is the next.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (Reverse(self.order), Reverse(self.tenant)).cmp(&(Reverse(other.order), Reverse(other.tenant)))
+    }
+}
+
+impl Tenants {
+    /// A job of a tenant's comes: whose it is.
+    pub fn job_comes(&mut self, name: &TenantName) -> TenantKey {
+        let key = match self.by_name.get(name) {
+            Some(key) => *key,
+            None => {
+                self.forget_idle();
+                let spec = self.specs.get(name).cloned();
+                let spec = spec.unwrap_or_else(|| TenantSpec::new(name.clone()));
+                let key = self.table.insert(Tenant::new(spec));
+                self.by_name.insert(name.clone(), key);
+                key
+            }
+        };
+        self.table[key].jobs += 1;
+        key
+    }
+
+    /// What a tenant may have from now on.
+    fn set(&mut self, spec: TenantSpec) {
+        if let Some(key) = self.by_name.get(&spec.name).copied() {
+            self.changes(key).weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
+        }
+        self.specs.insert(spec.name.clone(), spec);
+    }
+
+    /// The tenant that is always there.
+    pub fn of_default(&mut self) -> TenantKey {
+        let key = self.job_comes(&TenantName::default());
+        self.job_goes(key);
+        key
+    }
+
+    /// A job of it is forgotten here.
+    pub fn job_goes(&mut self, key: TenantKey) {
+        self.table[key].jobs -= 1;
+    }
+
+    fn forget_idle(&mut self) {
+        let idle = self.table.iter().filter(|(_, tenant)| tenant.jobs == 0 && !tenant.name.is_default());
+        if self.table.len() >= IDLE_TENANTS_MAX
+            && let Some((key, _)) = idle.min_by_key(|(_, tenant)| tenant.used)
+            && let Some(tenant) = self.table.remove(key)
+        {
+            self.by_name.remove(&tenant.name);
+            self.changed.retain(|other| *other != key);
+        }
+    }
+
+    pub fn get(&self, key: TenantKey) -> &Tenant {
+        &self.table[key]
+    }
+
+    pub fn get_mut(&mut self, key: TenantKey) -> &mut Tenant {
+        &mut self.table[key]
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (TenantKey, &Tenant)> {
+        self.table.iter()
+    }
+
+    /// Jobs of all of them here.
+    pub fn jobs(&self) -> usize {
+        self.table.values().map(|tenant| tenant.jobs).sum()
+    }
+
+    fn changes(&mut self, key: TenantKey) -> &mut Tenant {
+        let tenant = &mut self.table[key];
+        if !std::mem::replace(&mut tenant.is_changed, true) {
+            self.changed.push(key);
+        }
+        tenant
+    }
+
+    /// A tenant holds so much more.
+    pub fn takes(&mut self, key: TenantKey, needs: &Resources) {
+        self.changes(key).held.give(needs);
+    }
+
+    /// A tenant holds so much less.
+    pub fn gives(&mut self, key: TenantKey, had: &Resources) {
+        self.changes(key).held.take(had);
+    }
+
+    /// What a tenant holds of CPUs changes from one to the other.
+    pub fn cpus_change(&mut self, key: TenantKey, from: Quantity, to: Quantity) {
+        let held = &mut self.changes(key).held.cpus;
+        held.0 = held.0 + to.0 - from.0;
+    }
+
+    /// Reckons up what those have used whose shares have changed. Called whenever turns are given, so that
+    /// nothing is held between two events that is not counted.
+    pub fn settle(&mut self, now: Time, total: &Resources) {
+        if self.table.len() < 2 {
+            return;
+        }
+        let Self { table, changed, .. } = self;
+        for key in changed.drain(..) {
+            if let Some(tenant) = table.get_mut(key) {
+                tenant.is_changed = false;
+                tenant.settle(now, total);
+            }
+        }
+    }
+
+    /// The tenants that have tasks in line, in turn.
+    pub fn turns(&mut self, now: Time, total: &Resources) -> BinaryHeap<Turn> {
+        if self.table.len() > 1 {
+            self.settle(now, total);
+            self.raise_to_floor(now);
+        }
+        let waiting = self.table.iter().filter(|(_, tenant)| !tenant.line.is_empty());
+        waiting.map(|(key, tenant)| Turn { tenant: key, after: None, order: tenant.order() }).collect()
+    }
+
+    /// Lets who has begun to wait begin with the least served of those that waited before.
+    fn raise_to_floor(&mut self, now: Time) {
+        let waited = self.table.values().filter(|tenant| tenant.waits && !tenant.line.is_empty());
+        let least = waited.map(|tenant| tenant.used_at(now)).min();
+        self.floor = least.unwrap_or(self.floor);
+        for tenant in self.table.values_mut() {
+            tenant.waits = !tenant.line.is_empty();
+            if tenant.waits {
+                tenant.used = tenant.used_at(now).clamp(self.floor, self.floor + DEBT_MAX);
+                tenant.since = now;
+            }
+        }
+    }
+
+    /// A tenant was served: when its next turn is.
+    pub fn served(&mut self, now: Time, total: &Resources, turn: &mut Turn) {
+        self.turns += 1;
+        let turns = self.turns;
+        let is_alone = self.table.len() == 1;
+        let tenant = &mut self.table[turn.tenant];
+        tenant.last_turn = turns;
+        if !is_alone {
+            tenant.settle(now, total);
+            turn.order = tenant.order();
+        }
+    }
+
+    /// Tasks in line of a tenant.
+    pub fn in_line_of(&self, name: &TenantName) -> usize {
+        self.by_name.get(name).map_or(0, |key| self.table[*key].line.tasks)
+    }
+
+    /// The lines of all of them, in no order.
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.table.values().map(|tenant| &tenant.line)
+    }
+}
+
+impl Tenant {
+    fn order(&self) -> (Used, u64) {
+        (self.score(), self.last_turn)
+    }
+}
+
+impl Node {
+    /// The head has said what a tenant may have.
+    pub fn set_tenant(&mut self, now: Time, spec: TenantSpec, fx: &mut Effects) {
+        self.tenants.set(spec);
+        self.schedule(now, fx);
+    }
+
+    /// What a tenant holds, recomputed from who holds it.
+    pub(super) fn broken_tenants(&self) -> Option<String> {
+        let mut held: BTreeMap<TenantKey, Resources> = BTreeMap::new();
+        for instance in self.instances.values().filter(|instance| instance.bundle.is_none()) {
+            let mut its = Resources::clone(&instance.held);
+            its.cpus.0 -= instance.lent_cpus.0;
+            held.entry(instance.tenant).or_default().give(&its);
+        }
+        for task in self.tasks.values().filter(|task| self.is_held_away(task)) {
+            let class = &self.classes[task.class];
+            held.entry(class.tenant).or_default().give(&class.needs);
+        }
+        let jobs = self.jobs.len();
+        if jobs != self.tenants.jobs() {
+            return Some(format!("{jobs} jobs are here and their tenants say {}", self.tenants.jobs()));
+        }
+        for (key, tenant) in self.tenants.all() {
+            let holds = held.remove(&key).unwrap_or_default();
+            if holds != tenant.held {
+                return Some(format!(
+                    "{:?} holds {holds:?} and the books say {:?}",
+                    tenant.name, tenant.held
+                ));
+            }
+        }
+        held.keys().next().map(|key| format!("{key:?} holds something and is no tenant"))
+    }
+}
