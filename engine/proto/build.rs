@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "clients",
     "cluster",
     "common",
@@ -15,6 +15,7 @@ const FILES: [&str; 12] = [
     "nodes",
     "state",
     "peer",
+    "tenants",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

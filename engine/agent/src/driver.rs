@@ -240,6 +240,10 @@ impl Driver {
                 Some(network) => network.requests.tell_of_groups(&message),
                 None => self.groups.tell_own_head(*message),
             },
+            Effect::TellLedger(report) => match self.network.get() {
+                Some(network) => network.requests.tell_ledger(&report),
+                None => self.groups.tell_own_ledger(report),
+            },
             Effect::AskForLoads(wants) => {
                 if let Some(network) = self.network.get() {
                     network.requests.ask_for_loads(wants);

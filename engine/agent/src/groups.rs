@@ -9,6 +9,7 @@ use engine_core::group::GroupMessage;
 use engine_core::head::{Effect, Notice};
 use engine_core::ids::PlacementGroupId;
 use engine_core::node::{GroupRequest, Load, NodeInfo};
+use engine_core::quota::LedgerReport;
 use engine_core::{Error, ErrorCode, Time};
 use engine_proto::v1::{self, node_request};
 use engine_runtime::host::Caller;
@@ -32,6 +33,7 @@ type Answer = Result<(), Error>;
 /// What a head inside this process is told and asked, in this order.
 enum Word {
     Message(GroupMessage),
+    Ledger(LedgerReport),
     Lookup { namespace: String, name: String, answer: oneshot::Sender<Result<PlacementGroupId, Error>> },
 }
 
@@ -55,6 +57,11 @@ impl Groups {
     pub(crate) fn tell_own_head(&self, message: GroupMessage) {
         // It only ends with the node.
         drop(self.to_own_head.unbounded_send(Word::Message(message)));
+    }
+
+    /// Tells the head inside this process what is used and wanted of quotas.
+    pub(crate) fn tell_own_ledger(&self, report: LedgerReport) {
+        drop(self.to_own_head.unbounded_send(Word::Ledger(report)));
     }
 
     /// The head has accepted a group, or has not.
@@ -121,6 +128,7 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
         });
         let joined = driver.head.event(|head, fx| head.node_joins(driver.clock().now(), info, fx)).0;
         joined.unwrap_or_else(|error| tracing::error!(%error, "the node is none of its own head"));
+        driver.event(|node, _, _| node.leases_anew());
         driver.groups.own_head.lock().take()
     });
     let Some(mut words) = words else { return };
@@ -141,6 +149,7 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
             }
             match word {
                 Some(Word::Message(message)) => head.group_message(now, id, message, fx),
+                Some(Word::Ledger(report)) => head.ledger_report(id, &report, fx),
                 Some(Word::Lookup { namespace, name, answer }) => {
                     // Whoever asked may be gone.
                     drop(answer.send(head.lookup_group(&namespace, &name)));
@@ -156,6 +165,9 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
             match effect {
                 Effect::Tell(_, Notice::Group(notice)) => {
                     driver.event(|node, now, fx| node.group_notice(now, notice, fx));
+                }
+                Effect::Tell(_, Notice::Tenant(news)) => {
+                    driver.event(|node, now, fx| node.tenant_news(now, *news, fx));
                 }
                 Effect::ArmTimer(next) => at = (next != NEVER).then_some(next),
                 // There is no other node, and no job begins or ends here.

@@ -11,6 +11,7 @@ pub mod head;
 pub mod ids;
 pub mod node;
 pub mod options;
+pub mod quota;
 pub mod resources;
 pub mod tenant;
 pub mod time;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::quota::Quotas;
 
 /// Bytes of a tenant's name: as many as a DNS label has.
 pub const TENANT_NAME_BYTES_MAX: usize = 63;
@@ -95,6 +96,8 @@ pub struct TenantSpec {
     /// Its part of what several tenants want, in relation to the weights of the others: 1 to
     /// [`WEIGHT_MAX`].
     pub weight: u32,
+    /// What it may have at once, over all nodes.
+    pub quotas: Quotas,
 }
 
 /// The largest weight of a tenant.
@@ -103,7 +106,7 @@ pub const WEIGHT_MAX: u32 = 1_000;
 impl TenantSpec {
     /// A tenant with the defaults of all that may be left out.
     pub fn new(name: TenantName) -> Self {
-        Self { name, weight: 1 }
+        Self { name, weight: 1, quotas: Quotas::default() }
     }
 }
 

@@ -236,6 +236,10 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             Ok(notice) => driver.event(|node, now, fx| node.group_notice(now, notice, fx)),
             Err(error) => nonsense(error),
         },
+        Some(head_message::Message::Tenant(news)) => match engine_proto::convert::tenant_news_from(news) {
+            Ok(news) => driver.event(|node, now, fx| node.tenant_news(now, news, fx)),
+            Err(error) => nonsense(error),
+        },
         Some(head_message::Message::BreakDeadlock(still)) => {
             driver.event(|node, now, fx| node.break_standstill(now, still.changes, fx));
         }

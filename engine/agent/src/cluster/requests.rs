@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use engine_core::group::GroupMessage;
 use engine_core::ids::PlacementGroupId;
 use engine_core::node::Standstill;
+use engine_core::quota::LedgerReport;
 use engine_core::{ActorId, Error, ErrorCode, JobId, NodeId};
 use engine_proto::convert::peer;
 use engine_proto::v1::{self, node_message, node_reply, node_request};
@@ -27,6 +28,8 @@ struct State {
     line: Option<UnboundedSender<v1::NodeMessage>>,
     /// What is told of placement groups goes out, as the line has the node's report.
     groups_are_reported: bool,
+    /// The whole of what is used of quotas was told on this line.
+    ledger_is_reported: bool,
 }
 
 struct Pending {
@@ -59,7 +62,7 @@ impl Requests {
             say(node_message::Message::Request(pending.request.clone()));
         }
         state.line = Some(line);
-        state.groups_are_reported = false;
+        (state.groups_are_reported, state.ledger_is_reported) = (false, false);
         messages
     }
 
@@ -104,6 +107,17 @@ impl Requests {
         state.groups_are_reported |= matches!(message, GroupMessage::Report { .. });
         if let (Some(line), true) = (&state.line, state.groups_are_reported) {
             let message = node_message::Message::Group(peer::group_message(message));
+            drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
+        }
+    }
+
+    /// Tells the head what is used and wanted of quotas. Without a line, and before the whole of it was told
+    /// on a new one, nothing is said: that comes first.
+    pub(crate) fn tell_ledger(&self, report: &LedgerReport) {
+        let mut state = self.0.lock();
+        state.ledger_is_reported |= report.is_whole;
+        if let (Some(line), true) = (&state.line, state.ledger_is_reported) {
+            let message = node_message::Message::Ledger(engine_proto::convert::ledger_report(report));
             drop(line.unbounded_send(v1::NodeMessage { message: Some(message) }));
         }
     }

@@ -566,6 +566,7 @@ impl Cluster {
             }
             // Nothing of these happens here.
             Notice::Group(_)
+            | Notice::Tenant(_)
             | Notice::EndRun(_)
             | Notice::Draining(..)
             | Notice::Left(..)

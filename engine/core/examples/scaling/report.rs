@@ -14,6 +14,7 @@ pub fn bytes_of(notice: &Notice) -> u64 {
         Notice::Dead(..) => 95,
         Notice::Loads(loads) => 52 * loads.len() as u64,
         Notice::Group(_)
+        | Notice::Tenant(_)
         | Notice::EndRun(_)
         | Notice::Draining(..)
         | Notice::Left(..)

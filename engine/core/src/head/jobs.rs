@@ -149,6 +149,7 @@ impl Head {
         ] {
             self.check_name(what, text)?;
         }
+        self.check_tenant(&submission.tenant)?;
         if let Some(known) = self.by_submission.get(&submission.key()) {
             let same = self.jobs.get(known).is_some_and(|job| job.submission.digest == submission.digest);
             if same {

@@ -6,6 +6,7 @@ mod drain;
 mod events;
 mod groups;
 mod jobs;
+mod ledger;
 mod names;
 mod news;
 mod nodes;
@@ -19,6 +20,7 @@ mod tests;
 pub use drain::Drain;
 pub use groups::{GroupLimits, GroupView};
 pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted};
+pub use ledger::TenantView;
 pub use names::Claim;
 pub use nodes::{Effect, NodeStanding, Notice, Watch};
 pub use record::{Change, DeadRecord, GroupRecord, Key, MemberRecord, NameRecord, Record};
@@ -40,6 +42,8 @@ pub struct Limits {
     pub job_retries_max: u32,
     /// Names of actors.
     pub names_max: usize,
+    /// Tenants.
+    pub tenants_max: usize,
     /// Bytes of a name, a namespace or a submission id.
     pub name_bytes_max: usize,
     /// Events that are kept; the oldest is forgotten first.
@@ -57,6 +61,7 @@ impl Default for Limits {
             ended_jobs_max: 1_000,
             job_retries_max: 100,
             names_max: 1_000_000,
+            tenants_max: 1_000,
             name_bytes_max: 512,
             events_max: 10_000,
             watch: Watch::default(),
@@ -81,6 +86,7 @@ pub struct Head {
     nodes: nodes::Nodes,
     groups: groups::Groups,
     standstills: standstill::Standstills,
+    ledger: ledger::Ledger,
     events: Events,
     jobs_changed: record::Changed<JobId>,
     names_changed: record::Changed<(String, String)>,
@@ -102,6 +108,7 @@ impl Head {
             nodes: nodes::Nodes::default(),
             groups: groups::Groups::default(),
             standstills: standstill::Standstills::default(),
+            ledger: ledger::Ledger::default(),
             jobs_changed: record::Changed::default(),
             names_changed: record::Changed::default(),
         }

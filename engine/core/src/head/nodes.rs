@@ -16,6 +16,7 @@ use crate::head::record::Changed;
 use crate::head::{DeadRecord, Drain, Head, MemberRecord, Record};
 use crate::ids::{IdMap, JobId, NodeId};
 use crate::node::{Load, NodeInfo};
+use crate::quota::TenantNews;
 use crate::resources::Resources;
 use crate::time::Time;
 
@@ -50,6 +51,8 @@ pub enum Notice {
     Loads(Arc<[(NodeId, Load)]>),
     /// Something about a placement group.
     Group(GroupNotice),
+    /// What a tenant may have, and what of it the node was lent.
+    Tenant(Box<TenantNews>),
     /// This run of a job was lost: what there is of it ends, and then the head is told so
     /// ([`Head::run_is_gone`]).
     EndRun(JobId),
@@ -288,6 +291,7 @@ impl Head {
         self.nodes.deadlines.watch(id, &mut node);
         self.nodes.alive.insert(id, node);
         self.standstills.forget(id);
+        self.ledger_joins(id);
         self.note_joined(now, id, fx);
         self.end_lost_runs_at(id, fx);
         self.start_next_runs(fx);
@@ -500,6 +504,7 @@ impl Head {
     pub(super) fn depart(&mut self, now: Time, id: NodeId, why: &str, how: Departure, fx: &mut Vec<Effect>) {
         self.tell_of_joins(now, fx);
         self.nodes.bury(id, how != Departure::Died, self.limits.watch.dead_nodes_max);
+        self.ledger_leaves(id, fx);
         self.note_departure(now, id, why, how);
         self.standstills.forget(id);
         self.release_names_of(id);

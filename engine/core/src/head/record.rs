@@ -12,6 +12,7 @@ use crate::group::{GroupSpec, GroupState};
 use crate::head::{Drain, Head, JobRecord};
 use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId};
 use crate::node::NodeInfo;
+use crate::tenant::{TenantName, TenantSpec};
 use crate::time::Time;
 
 /// What a record is about.
@@ -25,6 +26,8 @@ pub enum Key {
     Node(NodeId),
     /// A placement group.
     Group(PlacementGroupId),
+    /// A tenant.
+    Tenant(TenantName),
 }
 
 /// What is remembered of one thing.
@@ -40,6 +43,8 @@ pub enum Record {
     Dead(DeadRecord),
     /// A placement group.
     Group(GroupRecord),
+    /// A tenant.
+    Tenant(TenantSpec),
 }
 
 impl Record {
@@ -51,6 +56,7 @@ impl Record {
             Self::Node(member) => Key::Node(member.info.id),
             Self::Dead(dead) => Key::Node(dead.node),
             Self::Group(group) => Key::Group(group.spec.id),
+            Self::Tenant(tenant) => Key::Tenant(tenant.name.clone()),
         }
     }
 }
@@ -159,6 +165,7 @@ impl Head {
             + self.names_changed.keys.len()
             + self.nodes.changed.keys.len()
             + self.groups.changed.keys.len()
+            + self.ledger.changed.keys.len()
     }
 
     /// What has changed since this was last called, each record once: as it is now.
@@ -179,6 +186,10 @@ impl Head {
         }
         for id in self.groups.changed.take() {
             note(Key::Group(id), self.groups.record(id));
+        }
+        for name in self.ledger.changed.take() {
+            let record = self.ledger.record(&name);
+            note(Key::Tenant(name), record);
         }
         changes
     }

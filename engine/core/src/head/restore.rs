@@ -23,6 +23,7 @@ impl Head {
         head.names_changed = Changed::kept();
         head.nodes.changed = Changed::kept();
         head.groups.changed = Changed::kept();
+        head.ledger = super::ledger::Ledger::kept();
         let mut dead = Vec::new();
         for record in records {
             match record {
@@ -40,6 +41,7 @@ impl Head {
                 Record::Node(member) => head.nodes.expect(now, member, &head.limits.watch),
                 Record::Dead(record) => dead.push(record),
                 Record::Group(group) => head.groups.restore(group),
+                Record::Tenant(tenant) => head.ledger.restore(tenant),
             }
         }
         dead.sort_by_key(|record| record.order);

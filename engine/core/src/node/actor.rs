@@ -13,6 +13,7 @@ use crate::node::spawn::{NewTask, limit};
 use crate::node::task::Kind;
 use crate::node::{Caller, ClassKey, Effects, Node, TaskKey};
 use crate::options::{ActorOptions, Function, Lifetime, Retries, Returns, Reuse, TaskOptions};
+use crate::quota::QuotaKind;
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle};
@@ -60,6 +61,8 @@ pub(super) struct Actor {
     pub next_order: u64,
     pub created: Time,
     pub calls_ended: u64,
+    /// It counts as one of its tenant's: it has not died.
+    pub is_counted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -163,6 +166,7 @@ impl Node {
         if self.actors.len() >= self.limits.actors_max && alive() >= self.limits.actors_max {
             return Err(limit("actors_max", self.limits.actors_max, "kill actors that are no longer needed"));
         }
+        self.check_quota(self.instances[&from.instance].tenant, QuotaKind::Actors)?;
         self.check_large_arguments(parent, &arguments)?;
         self.reserve_inline(argument_bytes, "the arguments of the constructor")?;
         self.promote_arguments(parent, &mut arguments, fx);
@@ -208,6 +212,7 @@ impl Node {
                 next_order: 0,
                 created: now,
                 calls_ended: 0,
+                is_counted: true,
             },
         );
         self.tasks[parent].children_spawned += 1;
@@ -216,6 +221,8 @@ impl Node {
         self.add_member(job, scope);
         self.acquire(from.instance, Handle::Actor(id));
         self.counters.actors_created += 1;
+        let tenant = self.classes[key].tenant;
+        self.tenants.get_mut(tenant).actors += 1;
         self.construct(now, id, fx);
         self.schedule(now, fx);
         Ok(id)

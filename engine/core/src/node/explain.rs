@@ -92,7 +92,11 @@ impl Node {
     pub fn lacking(&self, id: TaskId) -> Option<Vec<Lack>> {
         let task = &self.tasks[*self.task_index.get(&id)?];
         let waits = task.state == TaskState::PendingPlacement;
-        waits.then(|| self.lacks_of(task.class))
+        waits.then(|| {
+            let mut lacks = self.lacks_of(task.class);
+            lacks.extend(self.quota_lacks_of(task.class));
+            lacks
+        })
     }
 
     fn is_pending(&self, id: ObjectId) -> bool {
@@ -138,7 +142,8 @@ impl Node {
             let waits = self.explain_in_group(self.tasks[key].class);
             return format!("{waits}; {before} tasks of its kind are before it");
         }
-        let lacks = self.free.lacking(needs);
+        let mut lacks = self.free.lacking(needs);
+        lacks.extend(self.quota_lacks_of(self.tasks[key].class));
         if lacks.is_empty() {
             let instances = self.sandboxes();
             return format!(

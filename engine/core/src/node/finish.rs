@@ -65,8 +65,9 @@ impl Node {
             }
         }
         let Some(instance) = self.instances.remove(&id) else { return };
-        if matches!(instance.role, Role::Client) {
-            self.clients.attached_roots -= 1;
+        match instance.role {
+            Role::Client => self.clients.attached_roots -= 1,
+            _ => self.tenants.get_mut(instance.tenant).sandboxes -= 1,
         }
         self.return_resources(&instance);
         for handle in instance.handles.keys() {
@@ -113,6 +114,10 @@ impl Node {
 
     fn note_usage(&mut self, report: &CallReport) {
         self.counters.cpu_time += report.usage.cpu;
+        if let Some(key) = self.task_index.get(&report.task) {
+            let tenant = self.classes[self.tasks[*key].class].tenant;
+            self.tenants.get_mut(tenant).cpu_time += report.usage.cpu;
+        }
     }
 
     pub(super) fn attempt_succeeded(
@@ -267,7 +272,8 @@ impl Node {
         self.unlink(key);
         let Some(mut task) = self.tasks.remove(key) else { return };
         let (is_foreign, telling) = (task.owner().is_some(), task.telling());
-        let was_inside = task.instance.is_some() || task.ran_on().is_some();
+        let was_here = task.instance.is_some();
+        let was_inside = was_here || task.ran_on().is_some();
         self.forget_alias(&task);
         self.keep_in_history(now, &mut task, parent, result.as_ref().err());
         self.task_index.remove(&task.id);
@@ -312,6 +318,9 @@ impl Node {
         self.release_arguments(now, &task.arguments, fx);
         let class = &mut self.classes[task.class];
         class.tasks -= 1;
+        let tenant = self.tenants.get_mut(class.tenant);
+        tenant.queued -= u64::from(!is_foreign);
+        tenant.tasks_ended += u64::from(was_here);
         let scope = class.spec.scope;
         self.forget_class_if_unused(task.class);
         match &task.kind {

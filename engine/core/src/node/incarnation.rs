@@ -184,6 +184,9 @@ impl Node {
             _ => cause,
         };
         actor.state = ActorState::Dead(cause.clone());
+        if std::mem::take(&mut actor.is_counted) {
+            self.tenants.get_mut(self.classes[actor.class].tenant).actors -= 1;
+        }
         let detached = actor.options.lifetime == Lifetime::Detached;
         if actor.creating.is_none() && actor.arguments_held() {
             let arguments = std::mem::take(&mut actor.arguments);

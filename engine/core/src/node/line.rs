@@ -21,11 +21,6 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
-    }
-
     fn insert(&mut self, at: At, class: ClassKey, cpus: Quantity) {
         self.order.insert(at, class);
         *self.by_cpus.entry(cpus).or_insert(0) += 1;
@@ -125,9 +120,7 @@ impl Node {
     /// So many tasks of a class more are in line.
     fn note_in_line(&mut self, class: ClassKey, more: isize) {
         let tenant = self.classes[class].tenant;
-        let line = &mut self.tenants.get_mut(tenant).line;
-        line.tasks = line.tasks.saturating_add_signed(more);
-        self.tenants.tasks_in_line = self.tenants.tasks_in_line.saturating_add_signed(more);
+        self.tenants.note_in_line(tenant, more);
     }
 
     /// The class that is first in line, whoever's it is: by priority, then by age.

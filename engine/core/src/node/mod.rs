@@ -24,6 +24,7 @@ mod instance;
 mod invariants;
 mod job;
 mod kill;
+mod leases;
 mod limits;
 mod line;
 mod lineage;
@@ -59,6 +60,7 @@ use crate::ids::{
     ActorId, ComponentId, IdGenerator, IdMap, InstanceId, JobId, LaneId, NodeId, ObjectId, PlacementGroupId,
     TaskId, WaitId,
 };
+use crate::quota::LedgerReport;
 use crate::resources::Resources;
 use crate::time::Time;
 use crate::value::{Outcome, Place};
@@ -136,6 +138,8 @@ pub enum Effect {
         /// Whether nothing is on it.
         in_order: bool,
     },
+    /// Tell the head what of the tenants' quotas is used here and wanted.
+    TellLedger(LedgerReport),
     /// The head has accepted a placement group that was asked for, or has not.
     GroupAnswered(PlacementGroupId, Result<(), Error>),
 }

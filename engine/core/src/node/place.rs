@@ -14,6 +14,9 @@ impl Node {
     /// Why a task can never run, however long they wait; none when they can
     /// (contract E2).
     pub(super) fn never_fits(&self, key: TaskKey) -> Option<Arc<Error>> {
+        if let Some(error) = self.never_within_quota(self.tasks[key].class) {
+            return Some(Arc::new(error));
+        }
         if self.classes[self.tasks[key].class].group.is_some() {
             return self.never_fits_in_group(key);
         }

@@ -44,6 +44,7 @@ impl Node {
     /// Starts whatever can be started. Called at the end of every event.
     pub(super) fn schedule(&mut self, now: Time, fx: &mut Effects) {
         self.tenants.settle(now, &self.total);
+        self.forget_lacks();
         self.free_cycles(now, fx);
         self.serve_moves();
         loop {
@@ -121,6 +122,11 @@ impl Node {
                     return Next::Started;
                 }
                 Where::Nowhere => {
+                    turn.after = Some(at);
+                    if self.is_over_quota(class_key) {
+                        self.classes[class_key].passed_over = 0;
+                        continue;
+                    }
                     let class = &self.classes[class_key];
                     if class.group.is_some() {
                         look.held_up.extend(self.holds_group_up(class_key));
@@ -131,7 +137,6 @@ impl Node {
                     if self.wants_others(class_key) && look.before.len() < BEFORE_MAX {
                         look.before.push(class_key);
                     }
-                    turn.after = Some(at);
                 }
             }
         }
@@ -166,6 +171,10 @@ impl Node {
 
     /// Whether a task of this class can start now. When warm sandboxes are in its way, they end.
     pub(super) fn fits(&mut self, class_key: ClassKey, fx: &mut Effects) -> bool {
+        if self.is_over_quota(class_key) {
+            self.ask_for_quota(class_key);
+            return false;
+        }
         if self.classes[class_key].group.is_some() {
             return self.fits_in_group(class_key, fx);
         }
@@ -293,6 +302,7 @@ impl Node {
             }
         }
         self.counters.instances_started += 1;
+        self.tenants.get_mut(tenant).sandboxes += 1;
         self.add_member(spec.job, spec.scope);
         if let Some(job) = self.jobs.get_mut(&spec.job) {
             job.instances += 1;
@@ -332,6 +342,7 @@ impl Node {
             || self.something_goes_on()
             || self.peers.may_change_something()
             || self.groups.may_change_something()
+            || self.leases_may_change_something()
         {
             return false;
         }
@@ -364,7 +375,8 @@ impl Node {
             return false;
         }
         let Some(key) = self.dequeue(class_key) else { return false };
-        let lacks = self.lacks_of(class_key);
+        let mut lacks = self.lacks_of(class_key);
+        lacks.extend(self.quota_lacks_of(class_key));
         let what: Vec<String> = lacks
             .iter()
             .map(|lack| format!("{} ({} wanted, {} free)", lack.resource, lack.wanted, lack.had))

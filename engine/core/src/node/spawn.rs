@@ -10,6 +10,7 @@ use crate::node::stream::Stream;
 use crate::node::task::{Kind, Task};
 use crate::node::{Caller, ClassKey, Effects, Node, Spawned, TaskKey, TaskState};
 use crate::options::{Function, Returns, TaskOptions};
+use crate::quota::QuotaKind;
 use crate::time::Time;
 use crate::value::{Argument, Handle, Value};
 use crate::work::Entry;
@@ -153,6 +154,7 @@ impl Node {
                 ),
             ));
         }
+        self.check_quota(self.instances[&from.instance].tenant, QuotaKind::QueuedTasks)?;
         if self.tasks[parent].children_spawned >= self.limits.children_per_task_max {
             return Err(limit(
                 "children_per_task_max",
@@ -259,6 +261,8 @@ impl Node {
             self.tasks[key].extra().name = name;
         }
         self.task_index.insert(id, key);
+        let tenant = self.classes[class].tenant;
+        self.tenants.get_mut(tenant).queued += 1;
         self.classes[class].tasks += 1;
         self.counters.tasks_spawned += 1;
         let scope = self.classes[class].spec.scope;

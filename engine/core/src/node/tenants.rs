@@ -13,12 +13,15 @@
 //! [`DEBT_MAX`].
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::time::Duration;
 
 use slotmap::SlotMap;
 
+use crate::node::leases::Lease;
 use crate::node::line::{At, Line};
-use crate::node::{Effects, Node, TenantKey};
+use crate::node::{Node, TenantKey};
+use crate::quota::{Amounts, QuotaKind};
 use crate::resources::{Quantity, Resources};
 use crate::tenant::{TenantName, TenantSpec, WEIGHT_MAX};
 use crate::time::Time;
@@ -45,6 +48,8 @@ pub(super) struct Tenants {
     by_name: BTreeMap<TenantName, TenantKey>,
     /// What the head has said of them; of others the defaults hold.
     specs: BTreeMap<TenantName, TenantSpec>,
+    /// Those that have tasks in line.
+    waiting: BTreeSet<TenantKey>,
     /// Tasks in line, of all of them.
     pub tasks_in_line: usize,
     /// What the least served of those that wait had used, when that was last looked at.
@@ -53,6 +58,10 @@ pub(super) struct Tenants {
     changed: Vec<TenantKey>,
     /// Counts turns.
     turns: u64,
+    /// A new line to the head begins, and it was told nothing on it.
+    pub lines_anew: bool,
+    /// How many of the specs have a quota.
+    limited: usize,
 }
 
 /// A tenant.
@@ -62,9 +71,22 @@ pub(super) struct Tenant {
     weight: u64,
     /// Its jobs here.
     jobs: usize,
-    /// What its sandboxes hold here, but for those in placement groups, and what its tasks hold that run on
-    /// other nodes.
+    /// What its sandboxes hold here, but for those in placement groups.
     held: Resources,
+    /// What its tasks hold that run on other nodes.
+    away: Resources,
+    /// Its sandboxes here.
+    pub sandboxes: u64,
+    /// Its tasks and calls that have not ended and are this node's own.
+    pub queued: u64,
+    /// Its actors that are not dead and are this node's own.
+    pub actors: u64,
+    /// What its sandboxes have used of the processors.
+    pub cpu_time: Duration,
+    /// Tasks and calls that have ended here.
+    pub tasks_ended: u64,
+    /// What may be used of its quotas.
+    pub lease: Lease,
     /// Its tasks in line.
     pub line: Line,
     used: Used,
@@ -85,6 +107,13 @@ impl Tenant {
             weight: u64::from(spec.weight.clamp(1, WEIGHT_MAX)),
             jobs: 0,
             held: Resources::default(),
+            away: Resources::default(),
+            sandboxes: 0,
+            queued: 0,
+            actors: 0,
+            cpu_time: Duration::ZERO,
+            tasks_ended: 0,
+            lease: Lease::of(spec.quotas),
             line: Line::default(),
             used: 0,
             rate: 0,
@@ -99,7 +128,21 @@ impl Tenant {
     fn settle(&mut self, now: Time, total: &Resources) {
         self.used = self.used_at(now);
         self.since = now;
-        self.rate = share(&self.held, total).saturating_mul(WEIGHT_PARTS) / self.weight;
+        self.rate = share(&self.held, &self.away, total).saturating_mul(WEIGHT_PARTS) / self.weight;
+    }
+
+    /// What it uses here of what quotas bound.
+    pub fn used_amounts(&self) -> Amounts {
+        let mut used = Amounts::of_resources(&self.held);
+        used[QuotaKind::Sandboxes] = self.sandboxes;
+        used[QuotaKind::QueuedTasks] = self.queued;
+        used[QuotaKind::Actors] = self.actors;
+        used
+    }
+
+    /// Whether a job of it is here.
+    pub fn has_jobs(&self) -> bool {
+        self.jobs > 0
     }
 
     fn used_at(&self, now: Time) -> Used {
@@ -111,13 +154,15 @@ impl Tenant {
     }
 }
 
-/// The part of `total` that is held, of the kind of which it is the largest.
-fn share(held: &Resources, total: &Resources) -> u64 {
+/// The part of `total` that is held, here and away, of the kind of which it is the largest.
+fn share(held: &Resources, away: &Resources, total: &Resources) -> u64 {
     let part = |held: u64, total: u64| match total {
         0 => 0,
         total => (u128::from(held) * u128::from(SHARE_ONE) / u128::from(total)) as u64,
     };
     let custom = held.custom().iter().map(|(name, held)| part(held.0, total.get_custom(name).0));
+    let away = away.custom().iter().map(|(name, away)| part(away.0, total.get_custom(name).0));
+    let custom = custom.chain(away);
     [part(held.cpus.0, total.cpus.0), part(held.gpus.0, total.gpus.0), part(held.memory, total.memory)]
         .into_iter()
         .chain(custom)
@@ -172,11 +217,24 @@ impl Tenants {
     }
 
     /// What a tenant may have from now on.
-    fn set(&mut self, spec: TenantSpec) {
-        if let Some(key) = self.by_name.get(&spec.name).copied() {
-            self.changes(key).weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
-        }
-        self.specs.insert(spec.name.clone(), spec);
+    pub fn set(&mut self, spec: &TenantSpec) -> Option<TenantKey> {
+        let before = self.specs.insert(spec.name.clone(), spec.clone());
+        self.limited += usize::from(!spec.quotas.is_none());
+        self.limited -= usize::from(before.is_some_and(|before| !before.quotas.is_none()));
+        let key = *self.by_name.get(&spec.name)?;
+        let tenant = self.changes(key);
+        tenant.weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
+        tenant.lease.quotas = spec.quotas;
+        Some(key)
+    }
+
+    /// Whether no tenant has a quota.
+    pub fn is_unlimited(&self) -> bool {
+        self.limited == 0
+    }
+
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Tenant> {
+        self.table.values_mut()
     }
 
     /// The tenant that is always there.
@@ -192,7 +250,10 @@ impl Tenants {
     }
 
     fn forget_idle(&mut self) {
-        let idle = self.table.iter().filter(|(_, tenant)| tenant.jobs == 0 && !tenant.name.is_default());
+        // What has a quota is looked at by the head.
+        let is_idle =
+            |tenant: &Tenant| tenant.jobs == 0 && !tenant.name.is_default() && tenant.lease.quotas.is_none();
+        let idle = self.table.iter().filter(|(_, tenant)| is_idle(tenant));
         if self.table.len() >= IDLE_TENANTS_MAX
             && let Some((key, _)) = idle.min_by_key(|(_, tenant)| tenant.used)
             && let Some(tenant) = self.table.remove(key)
@@ -225,6 +286,15 @@ impl Tenants {
             self.changed.push(key);
         }
         tenant
+    }
+
+    /// A task of a tenant's holds so much on another node, or does so no more.
+    pub fn goes_away(&mut self, key: TenantKey, needs: &Resources, goes: bool) {
+        let away = &mut self.changes(key).away;
+        match goes {
+            true => away.give(needs),
+            false => away.take(needs),
+        }
     }
 
     /// A tenant holds so much more.
@@ -264,21 +334,20 @@ impl Tenants {
             self.settle(now, total);
             self.raise_to_floor(now);
         }
-        let waiting = self.table.iter().filter(|(_, tenant)| !tenant.line.is_empty());
-        waiting.map(|(key, tenant)| Turn { tenant: key, after: None, order: tenant.order() }).collect()
+        let turn = |key: &TenantKey| Turn { tenant: *key, after: None, order: self.table[*key].order() };
+        self.waiting.iter().map(turn).collect()
     }
 
     /// Lets who has begun to wait begin with the least served of those that waited before.
     fn raise_to_floor(&mut self, now: Time) {
-        let waited = self.table.values().filter(|tenant| tenant.waits && !tenant.line.is_empty());
+        let waited = self.waiting.iter().map(|key| &self.table[*key]).filter(|tenant| tenant.waits);
         let least = waited.map(|tenant| tenant.used_at(now)).min();
         self.floor = least.unwrap_or(self.floor);
-        for tenant in self.table.values_mut() {
-            tenant.waits = !tenant.line.is_empty();
-            if tenant.waits {
-                tenant.used = tenant.used_at(now).clamp(self.floor, self.floor + DEBT_MAX);
-                tenant.since = now;
-            }
+        for key in &self.waiting {
+            let tenant = &mut self.table[*key];
+            tenant.waits = true;
+            tenant.used = tenant.used_at(now).clamp(self.floor, self.floor + DEBT_MAX);
+            tenant.since = now;
         }
     }
 
@@ -302,7 +371,21 @@ impl Tenants {
 
     /// The lines of all of them, in no order.
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.table.values().map(|tenant| &tenant.line)
+        self.waiting.iter().map(|key| &self.table[*key].line)
+    }
+
+    /// So many tasks of a tenant more are in line.
+    pub fn note_in_line(&mut self, key: TenantKey, more: isize) {
+        self.tasks_in_line = self.tasks_in_line.saturating_add_signed(more);
+        let tenant = &mut self.table[key];
+        let before = tenant.line.tasks;
+        tenant.line.tasks = before.saturating_add_signed(more);
+        if before == 0 {
+            self.waiting.insert(key);
+        } else if tenant.line.tasks == 0 {
+            self.waiting.remove(&key);
+            tenant.waits = false;
+        }
     }
 }
 
@@ -313,12 +396,6 @@ impl Tenant {
 }
 
 impl Node {
-    /// The head has said what a tenant may have.
-    pub fn set_tenant(&mut self, now: Time, spec: TenantSpec, fx: &mut Effects) {
-        self.tenants.set(spec);
-        self.schedule(now, fx);
-    }
-
     /// What a tenant holds, recomputed from who holds it.
     pub(super) fn broken_tenants(&self) -> Option<String> {
         let mut held: BTreeMap<TenantKey, Resources> = BTreeMap::new();
@@ -327,9 +404,20 @@ impl Node {
             its.cpus.0 -= instance.lent_cpus.0;
             held.entry(instance.tenant).or_default().give(&its);
         }
-        for task in self.tasks.values().filter(|task| self.is_held_away(task)) {
+        let mut away: BTreeMap<TenantKey, Resources> = BTreeMap::new();
+        let mut counts: BTreeMap<TenantKey, [u64; 3]> = BTreeMap::new();
+        for task in self.tasks.values() {
             let class = &self.classes[task.class];
-            held.entry(class.tenant).or_default().give(&class.needs);
+            if self.is_held_away(task) {
+                away.entry(class.tenant).or_default().give(&class.needs);
+            }
+            counts.entry(class.tenant).or_default()[0] += u64::from(task.owner().is_none());
+        }
+        for actor in self.actors.values().filter(|actor| actor.is_counted) {
+            counts.entry(self.classes[actor.class].tenant).or_default()[1] += 1;
+        }
+        for instance in self.instances.values().filter(|instance| instance.component.is_some()) {
+            counts.entry(instance.tenant).or_default()[2] += 1;
         }
         let jobs = self.jobs.len();
         if jobs != self.tenants.jobs() {
@@ -337,6 +425,19 @@ impl Node {
         }
         for (key, tenant) in self.tenants.all() {
             let holds = held.remove(&key).unwrap_or_default();
+            let its = away.remove(&key).unwrap_or_default();
+            if its != tenant.away {
+                return Some(format!(
+                    "{:?} holds {its:?} away and the books say {:?}",
+                    tenant.name, tenant.away
+                ));
+            }
+            let counted = counts.remove(&key).unwrap_or_default();
+            let books = [tenant.queued, tenant.actors, tenant.sandboxes];
+            if counted != books {
+                let name = &tenant.name;
+                return Some(format!("{name:?} has {counted:?} tasks, actors, sandboxes, not {books:?}"));
+            }
             if holds != tenant.held {
                 return Some(format!(
                     "{:?} holds {holds:?} and the books say {:?}",

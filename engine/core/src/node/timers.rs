@@ -19,6 +19,8 @@ pub(super) struct Timers {
     pub clients: Option<Time>,
     /// When the drain of this node wants to be looked at.
     pub drain: Option<Time>,
+    /// When the head is to be told what is used of quotas.
+    pub leases: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -56,7 +58,10 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm, self.peers, self.clients, self.drain].into_iter().flatten().min()
+        [deadline, wait, self.warm, self.peers, self.clients, self.drain, self.leases]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

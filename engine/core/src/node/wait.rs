@@ -241,6 +241,10 @@ impl Node {
                 self.resuming.remove(at);
                 continue;
             };
+            if !self.quota_covers_resuming(instance) {
+                at += 1;
+                continue;
+            }
             if self.reclaim_cpus(instance) {
                 self.resume_passed_over = if at == 0 { 0 } else { self.resume_passed_over + 1 };
                 self.resuming.remove(at);

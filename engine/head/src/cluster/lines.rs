@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine_core::group::GroupMessage;
 use engine_core::node::Standstill;
+use engine_core::quota::LedgerReport;
 use engine_core::{ComponentId, Error, ErrorCode, NodeId};
 use engine_net::Replies;
 use engine_net::cluster::{ClusterBackend, NodeClient};
+use engine_proto::convert::ledger_report_from;
 use engine_proto::convert::{node_info, peer};
 use engine_proto::v1::{self, head_message, node_message};
 use engine_proto::version;
@@ -87,6 +89,12 @@ async fn listen(head: Arc<ClusterHead>, id: NodeId, number: u64, mut messages: M
             Some(node_message::Message::Group(message)) => match peer::group_message_from(message) {
                 Ok(message) => head.group_message(id, number, message),
                 Err(error) => tracing::warn!(node = %id, %error, "a node says nonsense"),
+            },
+            Some(node_message::Message::Ledger(report)) => match ledger_report_from(report) {
+                Ok(report) => head.ledger_report(id, number, &report),
+                Err(error) => {
+                    tracing::warn!(node = %id, %error, "what a node says of quotas is not understood")
+                }
             },
             Some(node_message::Message::WantsLoads(wants)) => {
                 head.event(|core, _, fx| core.wants_loads(id, wants, fx));
@@ -194,6 +202,15 @@ impl ClusterHead {
         self.event(|core, now, fx| {
             if self.nodes.lock().alive.get(&from).is_some_and(|line| line.number == number) {
                 core.group_message(now, from, message, fx);
+            }
+        });
+    }
+
+    /// A node has told what it uses and wants of quotas. What an old line still brings is not taken for later.
+    fn ledger_report(&self, from: NodeId, number: u64, report: &LedgerReport) {
+        self.event(|core, _, fx| {
+            if self.nodes.lock().alive.get(&from).is_some_and(|line| line.number == number) {
+                core.ledger_report(from, report, fx);
             }
         });
     }

@@ -363,6 +363,7 @@ impl ClusterHead {
                 head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason })
             }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
+            Notice::Tenant(news) => head_message::Message::Tenant(engine_proto::convert::tenant_news(&news)),
             Notice::BreakDeadlock(changes) => {
                 head_message::Message::BreakDeadlock(v1::Standstill { changes, waits: true })
             }

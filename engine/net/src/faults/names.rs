@@ -31,11 +31,11 @@ macro_rules! messages {
 }
 
 messages!(NODE_MESSAGES, node_message: node_message::Message as "NodeMessage", Join Load Request Group WantsLoads
-    Standstill);
+    Standstill Ledger);
 messages!(NODE_REQUESTS, node_request: node_request::Request as "NodeRequest",
     ClaimName ReleaseName LookupName JobEnded LookupGroup RunGone Drain Leave);
 messages!(HEAD_MESSAGES, head_message: head_message::Message as "HeadMessage",
-    Welcome Joined Dead Loads Reply Group EndRun Draining Left BreakDeadlock);
+    Welcome Joined Dead Loads Reply Group EndRun Draining Left BreakDeadlock Tenant);
 messages!(GROUP_MESSAGES, group_message: group_message::Message as "GroupMessage",
     Create Remove Watch Prepared Refused Report);
 messages!(GROUP_NOTICES, group_notice: group_notice::Notice as "GroupNotice",

@@ -16,7 +16,7 @@ use crate::convert::node_info;
 use crate::convert::peer::group::state_from;
 use crate::convert::peer::read::{self, missing, wrong};
 use crate::convert::peer::{group_spec, group_spec_from, id, id_from};
-use crate::convert::tenant::{tenant, tenant_text};
+use crate::convert::tenant::{tenant, tenant_spec, tenant_spec_from, tenant_text};
 use crate::v1::{self, meta_record};
 
 /// What is stored beside a record of the core.
@@ -41,6 +41,7 @@ pub fn key(key: &Key) -> Vec<u8> {
         Key::Name(namespace, name) => format!("name/{namespace}\0{name}").into_bytes(),
         Key::Node(id) => format!("node/{id}").into_bytes(),
         Key::Group(id) => format!("group/{id}").into_bytes(),
+        Key::Tenant(name) => format!("tenant/{name}").into_bytes(),
     }
 }
 
@@ -80,6 +81,7 @@ pub fn record(record: &Record, beside: Beside) -> v1::MetaRecord {
             })
         }
         Record::Group(record) => meta_record::Record::Group(group(record)),
+        Record::Tenant(spec) => meta_record::Record::Tenant(tenant_spec(spec)),
     };
     v1::MetaRecord { record: Some(record) }
 }
@@ -137,6 +139,7 @@ pub fn record_from(record: v1::MetaRecord) -> Result<Stored, Error> {
             record
         }
         meta_record::Record::Group(group) => Record::Group(group_from(group)?),
+        meta_record::Record::Tenant(tenant) => Record::Tenant(tenant_spec_from(tenant)?),
     };
     Ok(Stored::Record(record, Box::new(beside)))
 }
@@ -278,6 +281,8 @@ mod tests {
     use engine_core::{ActorId, JobId};
     use prost::Message;
 
+    use engine_core::tenant::TenantSpec;
+
     use super::*;
 
     fn bits<I: crate::convert::peer::WireId>(n: u64) -> I {
@@ -377,6 +382,7 @@ mod tests {
             (Record::Dead(DeadRecord { node, order: 3, has_left: false }), beside_member.clone()),
             (Record::Dead(DeadRecord { node, order: 4, has_left: true }), beside_member),
             (Record::Group(group), Beside::default()),
+            (Record::Tenant(TenantSpec::new("team-7".parse().expect("a name"))), Beside::default()),
         ]
     }
 

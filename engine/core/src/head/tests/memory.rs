@@ -15,7 +15,9 @@ use crate::head::{
 use crate::ids::{ActorId, IdGenerator, JobId, NodeId, PlacementGroupId};
 use crate::node::tests::simulate::{Random, Replay, number};
 use crate::node::{JobEnd, Load, NodeInfo, Progress};
+use crate::quota::QuotaKind;
 use crate::resources::{Quantity, Resources};
+use crate::tenant::{TenantName, TenantSpec};
 use crate::time::Time;
 use crate::value::Value;
 
@@ -97,6 +99,7 @@ fn books(head: &Head) -> Vec<String> {
     books.push(format!("named {named:?}"));
     books.extend(head.nodes.books());
     books.extend(head.groups.books());
+    books.extend(head.tenants().iter().map(|tenant| format!("{:?}", tenant.spec)));
     books
 }
 
@@ -138,7 +141,7 @@ impl History {
     fn step(&mut self) {
         self.now = self.now + Duration::from_millis(self.random.of([1, 10, 100, 900]));
         let mut fx = Vec::new();
-        match self.random.below(29) {
+        match self.random.below(31) {
             0..=2 => self.join(&mut fx),
             3..=4 => self.submit(),
             5 => self.start_job(),
@@ -168,6 +171,7 @@ impl History {
             24..=25 => self.run_is_gone(&mut fx),
             26 => self.drain(&mut fx),
             27 => self.let_go(&mut fx),
+            28..=29 => self.tenant(&mut fx),
             _ => self.head.timer(self.now, &mut fx),
         }
         for effect in fx {
@@ -192,6 +196,16 @@ impl History {
         let Ok(Submitted::New(job)) = self.head.submit(self.now, submission) else { return };
         self.jobs.push(job);
         let _ = self.head.place_job(job);
+    }
+
+    fn tenant(&mut self, fx: &mut Vec<Effect>) {
+        let name: TenantName = self.random.of(["a", "b", "c", "default"]).parse().expect("a name");
+        if self.random.once_in(3) {
+            return drop(self.head.delete_tenant(&name, fx));
+        }
+        let mut spec = TenantSpec { weight: self.random.of([1, 7]), ..TenantSpec::new(name) };
+        spec.quotas[QuotaKind::Actors] = self.random.of([None, Some(5)]);
+        self.head.set_tenant(spec, fx).expect("room");
     }
 
     fn start_job(&mut self) {
@@ -336,7 +350,7 @@ impl History {
 // contract: H2
 #[test]
 fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
-    let mut kinds = [0; 5];
+    let mut kinds = [0; 6];
     let (mut restarts, mut left) = (0, 0);
     for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(300).max(300) {
         let _replay = Replay::new(seed, "a_head_that_comes_back");
@@ -354,6 +368,7 @@ fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
                 Record::Node(_) => 2,
                 Record::Dead(_) => 3,
                 Record::Group(_) => 4,
+                Record::Tenant(_) => 5,
             }] += 1;
         }
     }

@@ -53,6 +53,7 @@ fn told(fx: &[Effect], to: NodeId) -> Vec<String> {
             Notice::BreakDeadlock(changes) => format!("deadlock after {changes}"),
             Notice::Draining(id, left) => format!("draining {id} {left:?}"),
             Notice::Left(id, _) => format!("left {id}"),
+            Notice::Tenant(news) => format!("{news:?}"),
         }),
         _ => None,
     };

@@ -136,6 +136,7 @@ impl Node {
     /// and asked again for what it has not answered. To be said before anything else on the new line.
     pub fn head_line_anew(&mut self) {
         self.peers.asking.line_anew();
+        self.leases_anew();
         let bundles = self.groups.bundles.iter();
         let bundles = bundles.map(|(id, bundle)| (*id, bundle.generation, bundle.was_committed())).collect();
         let load = self.load();

@@ -218,7 +218,9 @@ impl Node {
     ) {
         let task = &mut self.tasks[key];
         if task.is_inside() {
-            task.extra().owner = None;
+            if task.extra().owner.take().is_some() {
+                self.tenants.get_mut(self.classes[task.class].tenant).queued += 1;
+            }
             let (job, state, is_away) = (task.job, task.state, u64::from(task.is_counted_away()));
             if let Some(job) = self.jobs.get_mut(&job) {
                 job.foreign[state as usize] -= 1;

@@ -74,7 +74,7 @@ impl Node {
         self.peers.away += 1;
         if self.is_held_away(&self.tasks[key]) {
             let class = &self.classes[self.tasks[key].class];
-            self.tenants.takes(class.tenant, &class.needs);
+            self.tenants.goes_away(class.tenant, &class.needs, true);
         }
         let task = &self.tasks[key];
         if let Some(job) = self.jobs.get_mut(&task.job) {
@@ -105,7 +105,7 @@ impl Node {
     pub(in crate::node) fn come_back(&mut self, key: TaskKey) {
         if self.is_held_away(&self.tasks[key]) {
             let class = &self.classes[self.tasks[key].class];
-            self.tenants.gives(class.tenant, &class.needs);
+            self.tenants.goes_away(class.tenant, &class.needs, false);
         }
         let task = &mut self.tasks[key];
         let is_counted = u64::from(task.is_counted_away());
@@ -318,6 +318,8 @@ impl Node {
         self.inline_bytes += argument_bytes;
         let puts_as = self.ids.task();
         let key = self.register(now, new, argument_bytes, fx);
+        let tenant = self.classes[self.tasks[key].class].tenant;
+        self.tenants.get_mut(tenant).queued -= 1;
         let extra = self.tasks[key].extra();
         extra.owner = Some(owner);
         extra.puts_as = Some(puts_as);

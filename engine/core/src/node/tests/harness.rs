@@ -10,12 +10,13 @@ use smallvec::SmallVec;
 use crate::error::{Error, ErrorCode};
 use crate::group::GroupMessage;
 use crate::ids::{
-    ActorId, ComponentId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, PlacementGroupId, TaskId, WaitId,
+    ActorId, IdGenerator, InstanceId, JobId, LaneId, ObjectId, PlacementGroupId, TaskId, WaitId,
 };
 use crate::node::planted::Planted;
+pub use crate::node::tests::samples::*;
 use crate::node::tests::trace::Trace;
 use crate::node::*;
-use crate::options::{ActorOptions, CallOptions, Function, Returns, TaskOptions};
+use crate::options::{ActorOptions, CallOptions, Returns, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
@@ -74,75 +75,14 @@ pub struct World {
     pub asks_for_loads: Vec<bool>,
     /// What the head said to groups that were asked for.
     pub answered: BTreeMap<PlacementGroupId, Result<(), Error>>,
+    /// What the head is to hear of quotas.
+    pub to_ledger: Vec<crate::quota::LedgerReport>,
     /// Jobs are of one of so many tenants, by their ids.
     pub tenants: u64,
     /// Bytes that are to come from other nodes.
     pub fetches: Vec<(ObjectId, RemotePlace)>,
     ids: IdGenerator,
 }
-
-/// A value in the arena.
-pub fn large(size: u64) -> Value {
-    Value { size, place: Place::of(Arc::new(size), Residence::Arena), ..Value::empty() }
-}
-
-/// The same bytes, elsewhere.
-pub fn moved(place: &Place, residence: Residence) -> Place {
-    Place::of(Arc::new(*place.downcast::<u64>().expect("a token")), residence)
-}
-
-pub fn cpus(count: u64) -> Resources {
-    Resources { cpus: Quantity::units(count), memory: 64 << 30, ..Resources::default() }
-}
-
-pub fn component() -> ComponentId {
-    ComponentId([1; 32])
-}
-
-pub fn function(name: &str) -> Function {
-    Function { component: component(), name: name.into() }
-}
-
-pub fn options() -> TaskOptions {
-    TaskOptions::default()
-}
-
-/// Options with this many CPUs.
-pub fn with_cpus(count: u64) -> TaskOptions {
-    let mut options = options();
-    options.placement.cpus = Some(Quantity::units(count));
-    options
-}
-
-/// Options with this much guest memory.
-pub fn with_memory(bytes: u64) -> TaskOptions {
-    let mut options = options();
-    options.placement.memory = Some(bytes);
-    options
-}
-
-pub fn with_deadline(deadline: Duration) -> TaskOptions {
-    TaskOptions { deadline: Some(deadline), ..options() }
-}
-
-pub fn value(size: u64) -> Value {
-    Value { size, ..Value::empty() }
-}
-
-pub fn value_with(handles: &[Handle]) -> Value {
-    Value { handles: handles.into(), size: 8, ..Value::empty() }
-}
-
-/// A failure of the guest's own code.
-pub fn failure(kind: &str) -> Error {
-    Error::new(ErrorCode::TaskFailed, format!("{kind} went wrong")).with_kind(kind)
-}
-
-pub fn error(code: ErrorCode) -> Error {
-    Error::new(code, code.as_str().to_lowercase())
-}
-
-pub const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub fn new(total: Resources, limits: Limits) -> Self {
@@ -184,6 +124,7 @@ impl World {
             runs_gone: Vec::new(),
             asks_for_loads: Vec::new(),
             answered: BTreeMap::new(),
+            to_ledger: Vec::new(),
             tenants: 1,
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
@@ -293,6 +234,7 @@ impl World {
             Effect::Send(packet) => self.outbox.push(*packet),
             Effect::ToHead(message) => self.to_head.push(*message),
             Effect::AskForLoads(wants) => self.asks_for_loads.push(wants),
+            Effect::TellLedger(report) => self.to_ledger.push(report),
             Effect::RunGone(run) => {
                 let ends_with_it =
                     |id: &InstanceId| self.node.instances.get(id).is_none_or(|i| i.scope.is_none());
@@ -405,9 +347,14 @@ impl World {
 
     /// Starts a job of a tenant's whose root task takes no CPUs.
     pub fn job_of_tenant(&mut self, tenant: &str) -> Caller {
-        let spec = JobSpec { tenant: tenant.parse().expect("a name"), ..Self::spec_of(self.ids.job()) };
-        let root = self.submit_spec(spec);
+        let root = self.submit_of_tenant(tenant);
         self.caller(root)
+    }
+
+    /// The same, where the root may have to wait.
+    pub fn submit_of_tenant(&mut self, tenant: &str) -> TaskId {
+        let spec = JobSpec { tenant: tenant.parse().expect("a name"), ..Self::spec_of(self.ids.job()) };
+        self.submit_spec(spec)
     }
 
     /// Starts a job; its root task.

@@ -25,6 +25,7 @@ mod lineage;
 mod objects;
 mod placement;
 mod retry;
+mod samples;
 pub mod simulate;
 mod spill;
 mod streams;

@@ -7,6 +7,7 @@ use crate::ids::{JobId, TaskId};
 use crate::node::tests::harness::*;
 use crate::node::{Caller, TaskState};
 use crate::options::{ActorOptions, TaskOptions};
+use crate::quota::{Amounts, TenantNews};
 use crate::resources::{Quantity, Resources};
 use crate::tenant::TenantSpec;
 
@@ -14,7 +15,8 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn weigh(world: &mut World, tenant: &str, weight: u32) {
     let spec = TenantSpec { weight, ..TenantSpec::new(tenant.parse().expect("a name")) };
-    world.event(|node, now, fx| node.set_tenant(now, spec, fx));
+    let news = TenantNews { spec, version: 1, granted: Amounts::default(), heard: 0, is_wanted: false };
+    world.event(|node, now, fx| node.tenant_news(now, news, fx));
 }
 
 fn spawn_many(world: &mut World, root: Caller, count: usize, options: &TaskOptions) -> Vec<TaskId> {

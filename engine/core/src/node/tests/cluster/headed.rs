@@ -11,6 +11,7 @@ use crate::ids::{JobId, NodeId, PlacementGroupId};
 use crate::node::tests::harness::{cpus, options};
 use crate::node::{Caller, GroupRequest, Limits, NodeInfo};
 use crate::options::{Strategy, TaskOptions};
+use crate::quota::LedgerReport;
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::Handle;
@@ -19,6 +20,7 @@ use crate::value::Handle;
 pub enum Said {
     Group(GroupMessage),
     RunGone(JobId),
+    Ledger(LedgerReport),
 }
 
 /// What is on the line between a node and the head.
@@ -125,6 +127,7 @@ impl Headed {
         for (index, world) in self.cluster.worlds.iter_mut().enumerate() {
             let messages = std::mem::take(&mut world.to_head).into_iter().map(Said::Group);
             let gone = std::mem::take(&mut world.runs_gone).into_iter().map(Said::RunGone);
+            let gone = gone.chain(std::mem::take(&mut world.to_ledger).into_iter().map(Said::Ledger));
             if self.cluster.alive[index] {
                 self.lines.entry(index).or_default().up.extend(messages.chain(gone));
             }
@@ -140,6 +143,7 @@ impl Headed {
         self.event(|head, now, fx| match message {
             Said::Group(message) => head.group_message(now, id, message, fx),
             Said::RunGone(run) => head.run_is_gone(id, run, fx),
+            Said::Ledger(report) => head.ledger_report(id, &report, fx),
         });
         true
     }
@@ -166,6 +170,7 @@ impl Headed {
             Notice::BreakDeadlock(changes) => drop(node.break_standstill(now, changes, fx)),
             Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
             Notice::Left(id, _) => node.node_left(now, id, fx),
+            Notice::Tenant(news) => node.tenant_news(now, *news, fx),
         });
     }
 

@@ -13,6 +13,7 @@ mod hosted_detached;
 mod hosted_ends;
 mod hosted_groups;
 mod hosted_streams;
+mod quotas;
 mod references;
 mod room;
 mod runs;

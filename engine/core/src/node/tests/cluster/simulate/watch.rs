@@ -142,7 +142,11 @@ impl Simulation {
                         self.break_deadlock(index, *changes);
                         continue;
                     }
-                    Notice::Joined(_) | Notice::Loads(_) | Notice::EndRun(_) | Notice::Draining(..) => {}
+                    Notice::Joined(_)
+                    | Notice::Loads(_)
+                    | Notice::EndRun(_)
+                    | Notice::Tenant(_)
+                    | Notice::Draining(..) => {}
                 }
                 self.cluster.worlds[index].event(|node, now, fx| match notice {
                     Notice::Joined(infos) => {
@@ -153,6 +157,7 @@ impl Simulation {
                     Notice::EndRun(run) => node.end_run(now, run, fx),
                     Notice::Draining(id, deadline) => node.node_drains(now, id, deadline, fx),
                     Notice::Left(id, _) => node.node_left(now, id, fx),
+                    Notice::Tenant(news) => node.tenant_news(now, *news, fx),
                     Notice::BreakDeadlock(_) => {}
                     Notice::Loads(loads) => {
                         loads.iter().for_each(|(id, load)| node.node_load(now, *id, load.clone(), fx));
