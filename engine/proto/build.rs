@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "clients",
     "cluster",
     "common",
@@ -14,6 +14,7 @@ const FILES: [&str; 12] = [
     "meta",
     "nodes",
     "state",
+    "tokens",
     "peer",
 ];
 

@@ -1,6 +1,6 @@
 //! Where tokens are made, judged and taken back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use biscuit_auth::builder::Algorithm;
@@ -10,17 +10,18 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::error::{OpenError, refused};
 use crate::known::{Known, digest};
-use crate::limits::TICKET_LIFETIME;
+use crate::limits::{TICKET_LIFETIME, TOKEN_LIFETIME_MAX};
 use crate::principal::Principal;
 use crate::private;
 use crate::revoked::{Revoked, TokenId};
 use crate::scope::Scope;
 use crate::token::{self, Grant};
-use crate::verb::{Verb, Verbs};
+use crate::verb::{Role, Verb, Verbs};
 
 /// What judges the tokens of an engine. Its folder, which is its user's alone, has:
 /// - `token-key`: the key by which tokens are made. Whoever has it may make any token.
 /// - `revoked-tokens`: which tokens are revoked, and when each would have expired.
+/// - `operator-token`: where everybody has to show a token, that of who keeps the engine.
 #[derive(Default)]
 pub struct Gate {
     /// Makes tokens; none: this one only judges tickets, or nothing at all.
@@ -29,6 +30,7 @@ pub struct Gate {
     tickets: RwLock<Option<PublicKey>>,
     known: Mutex<Known>,
     revoked: Mutex<Revoked>,
+    folder: Option<PathBuf>,
     is_token_required: bool,
 }
 
@@ -68,7 +70,8 @@ impl Gate {
             }
         };
         let revoked = Mutex::new(Revoked::open(folder.join("revoked-tokens"))?);
-        Ok(Self { key: Some(KeyPair::from(&key)), revoked, ..Self::default() })
+        let folder = Some(folder.to_owned());
+        Ok(Self { key: Some(KeyPair::from(&key)), revoked, folder, ..Self::default() })
     }
 
     /// One that makes no tokens, and judges nothing but the tickets of the head whose key it learns
@@ -112,6 +115,20 @@ impl Gate {
         let key = self.key.as_ref().ok_or_else(none)?;
         let (text, id, expires) = token::make(key, grant, SystemTime::now())?;
         Ok(Issued { text, id, expires })
+    }
+
+    /// Writes what who keeps the engine shows where everybody has to show a token, and answers where; none: this
+    /// one keeps nothing. `text`: from a token to what is shown.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep_operator_token(&self, text: impl FnOnce(String) -> String) -> Result<Option<PathBuf>, Error> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let grant = Grant { scope: Scope::ALL, verbs: Role::Operator.verbs(), lifetime: TOKEN_LIFETIME_MAX };
+        let path = folder.join("operator-token");
+        let written = private::write(&path, format!("{}\n", text(self.issue(&grant)?.text)).as_bytes());
+        written.map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
+        Ok(Some(path))
     }
 
     /// Makes what attaches a client of this job to its node, for a moment.

@@ -1,7 +1,5 @@
 //! What of the engine somebody sees.
 
-use std::fmt;
-
 use engine_core::{JobId, TenantName};
 
 use crate::limits::NAMESPACE_BYTES_MAX;
@@ -53,24 +51,29 @@ impl Scope {
             && self.job.is_none_or(|seen| seen.job() == job.job())
     }
 
-    /// As the head tells nodes: `TENANT/NAMESPACE`, either of them empty when it is not bound. The job is not
-    /// told: who is bound to one asks its node.
+    /// As the head tells nodes: `TENANT/NAMESPACE`, either of them empty when it is not bound, and the namespace
+    /// in hexadecimal. The job is not told: who is bound to one asks its node.
     pub fn to_text(&self) -> String {
-        format!("{}/{}", text(self.tenant.as_ref()), text(self.namespace.as_ref()))
+        let tenant = self.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
+        let namespace = self.namespace.as_deref().unwrap_or_default().bytes();
+        format!("{tenant}/{}", namespace.map(|byte| format!("{byte:02x}")).collect::<String>())
     }
 
     /// Reads it back; none when it is none.
     pub fn from_text(text: &str) -> Option<Self> {
-        let (tenant, namespace) = text.split_once('/')?;
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let (tenant, digits) = text.split_once('/')?;
         let tenant = some(tenant).map(|name| name.parse()).transpose().ok()?;
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+        let namespace = String::from_utf8(bytes?).ok()?;
         let is_bounded = namespace.len() <= NAMESPACE_BYTES_MAX;
-        is_bounded.then(|| Self { tenant, namespace: some(namespace), job: None })
+        is_bounded.then(|| Self { tenant, namespace: some(&namespace).map(str::to_owned), job: None })
     }
 }
 
-fn text(part: Option<&impl fmt::Display>) -> String {
-    part.map(ToString::to_string).unwrap_or_default()
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]
@@ -114,7 +117,16 @@ mod tests {
                 Scope { tenant: name.map(tenant), namespace: namespace.map(str::to_owned), job: None };
             assert_eq!(Scope::from_text(&scope.to_text()), Some(scope));
         }
-        for bad in ["", "a", "A/", "a b/n", &format!("a/{}", "x".repeat(NAMESPACE_BYTES_MAX + 1))] {
+        for bad in [
+            "",
+            "a",
+            "A/",
+            "a b/n",
+            "a/0",
+            "a/zz",
+            "a/ff",
+            &format!("a/{}", "61".repeat(NAMESPACE_BYTES_MAX + 1)),
+        ] {
             assert_eq!(Scope::from_text(bad), None, "{bad}");
         }
     }

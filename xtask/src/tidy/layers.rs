@@ -13,7 +13,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-tls", &["engine-core"]),
     ("engine-access", &["engine-core"]),
     ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access"]),
-    ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-net"]),
+    ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
         &[
@@ -22,7 +22,6 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "engine-runtime",
             "engine-proto",
             "engine-tls",
-            "engine-access",
             "engine-net",
             "engine-head",
         ],

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
-use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
+use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
@@ -43,20 +43,31 @@ impl Backend for NodeBackend {
         self.driver.read(|node| node.id())
     }
 
-    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
-        Ok(components::missing(&self.driver, components))
+    async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+        Ok(components::missing(&self.driver, scope, components))
     }
 
-    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        components::upload(&self.driver, component, bytes).await
+    async fn upload(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
+        components::upload(&self.driver, scope, component, bytes).await
     }
 
-    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn keep(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
         self.driver.head.components().insert(component, &bytes)?;
+        self.driver.head.components().is_brought_by(scope, component);
         Ok(engine_proto::convert::kept(component, bytes.len() as u64))
     }
 
-    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    async fn submit(&self, scope: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         if let Ok(network) = self.driver.network() {
             return Err(Error::new(
                 ErrorCode::Unsupported,
@@ -66,54 +77,74 @@ impl Backend for NodeBackend {
                 ),
             ));
         }
-        submit::submit(&self.driver, TenantName::default(), spec).await
+        submit::submit(&self.driver, scope, spec).await
     }
 
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        jobs::get(&self.driver, &job)
+    async fn get_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        jobs::get(&self.driver, scope, &job)
     }
 
-    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
-        Ok(jobs::list(&self.driver, limit))
+    async fn list_jobs(&self, scope: &Scope, limit: usize) -> Result<v1::ListJobsResponse, Error> {
+        Ok(jobs::list(&self.driver, scope, limit))
     }
 
-    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        jobs::stop(&self.driver, &job).await
+    async fn stop_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        jobs::stop(&self.driver, scope, &job).await
     }
 
-    async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
-        jobs::delete(&self.driver, &job)
+    async fn delete_job(&self, scope: &Scope, job: JobKey) -> Result<(), Error> {
+        jobs::delete(&self.driver, scope, &job)
     }
 
-    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
-        watch::job(&self.driver, &job, query, self.progress_interval)
+    async fn watch_job(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
+        watch::job(&self.driver, scope, &job, query, self.progress_interval)
     }
 
-    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
-        watch::logs(&self.driver, &job, query)
+    async fn logs(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: LogsQuery,
+    ) -> Result<Replies<v1::LogBatch>, Error> {
+        watch::logs(&self.driver, scope, &job, query)
     }
 
-    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
-        Ok(state::list(&self.driver, kind, &filters, limit))
+    async fn list(
+        &self,
+        scope: &Scope,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> Result<v1::ListResponse, Error> {
+        Ok(state::list(&self.driver, scope, kind, &filters, limit))
     }
 
-    async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
-        state::get(&self.driver, &key)
+    async fn get(&self, scope: &Scope, key: StateKey) -> Result<v1::View, Error> {
+        state::get(&self.driver, scope, &key)
     }
 
-    async fn status(&self) -> Result<v1::StatusResponse, Error> {
-        state::status(&self.driver)
+    async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error> {
+        state::status(&self.driver, scope)
     }
 
-    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
-        client::locate(&self.driver, job)
+    async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        client::locate(&self.driver, scope, job)
     }
 
-    async fn attach_client(&self, messages: ClientMessages) -> Result<Replies<v1::ClientReply>, Error> {
-        self.driver.lines.attach(&self.driver, messages).await
+    async fn attach_client(
+        &self,
+        scope: &Scope,
+        messages: ClientMessages,
+    ) -> Result<Replies<v1::ClientReply>, Error> {
+        self.driver.lines.attach(&self.driver, scope, messages).await
     }
 
-    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
-        state::explain(&self.driver, task)
+    async fn explain(&self, scope: &Scope, task: TaskId) -> Result<v1::Explanation, Error> {
+        state::explain(&self.driver, scope, task)
     }
 }
