@@ -198,6 +198,9 @@ impl Backend for ClusterBackend {
 
     async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error> {
         let mut status = merge::status(self.0.ask_all(|client| status_of(client, scope)).await);
+        if !scope.is_all() {
+            (status.available, status.counters) = (None, None);
+        }
         status.jobs.clear();
         for job in self.0.head.seen_jobs(scope) {
             *status.jobs.entry(job.state.to_string()).or_default() += 1;

@@ -7,8 +7,6 @@
 
 pub(crate) mod layer;
 mod rules;
-#[cfg(test)]
-mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,6 +198,8 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Peer {
 
 #[cfg(test)]
 mod tests {
+    mod walk;
+
     use super::*;
     use engine_access::{Grant, ROLES, Role};
     use engine_core::NodeId;

@@ -18,8 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::{For, RULES};
 use crate::backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use crate::services::access::{For, RULES, TOKEN_KEY};
 use crate::{Server, Services, UnixSocket};
 
 /// An engine in which there is nothing.
@@ -126,7 +126,7 @@ impl Served {
         let metadata = request.metadata_mut();
         metadata.insert(version::PROTOCOL_KEY, version::PROTOCOL.into());
         if let Some(token) = token {
-            metadata.insert(super::TOKEN_KEY, format!("Bearer {token}").parse().unwrap());
+            metadata.insert(TOKEN_KEY, format!("Bearer {token}").parse().unwrap());
         }
         let path = PathAndQuery::from_static(method.path);
         let answer = grpc.unary(request, path, ProstCodec::<(), ()>::default()).await;
