@@ -27,6 +27,8 @@ pub use rules::{RULES, Rule};
 /// The metadata that has a token: `Bearer TOKEN`.
 pub(crate) const TOKEN_KEY: &str = "authorization";
 const BEARER: &str = "Bearer ";
+/// What a ticket is for.
+const ATTACH: &str = "Clients.Attach";
 /// The metadata in which the head tells a node for whom it asks.
 pub(crate) const SCOPE_KEY: &str = "engine-scope";
 
@@ -115,6 +117,12 @@ pub(crate) fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Princi
     };
     if let Some(verb) = rule.verb {
         principal.check(verb)?;
+    }
+    if principal.scope.job.is_some() && rule.verb.is_some() && rule.method != ATTACH {
+        return Err(Error::new(
+            ErrorCode::PermissionDenied,
+            format!("a ticket is for {ATTACH}, and this is {}", rule.method),
+        ));
     }
     match shows.scope {
         None => Ok(principal),
@@ -273,6 +281,22 @@ mod tests {
         };
         assert_eq!(asks("a/6e").unwrap().scope.namespace.as_deref(), Some("n"));
         assert_eq!(asks("nonsense").unwrap_err().code(), ErrorCode::InvalidArgument);
+    }
+
+    #[test]
+    fn a_ticket_attaches_a_client_and_nothing_else() {
+        let (head, node) = (Gate::in_memory(), Gate::for_tickets());
+        node.learn(&head.public_key());
+        let shown = head.judge(&token(&head, "a", Role::Submitter)).unwrap();
+        let ticket = head.ticket(&shown, engine_core::JobId::from_bits(1, 0)).unwrap();
+        for rule in RULES.iter().filter(|rule| rule.whom == For::Cluster) {
+            let may = check(&node, rule, shows(Peer::Unproven, Some(&ticket)));
+            let is_let_in = ["Clients.Attach", "Handshake.Hello"].contains(&rule.method);
+            assert_eq!(
+                may.map_err(|error| error.code()).err(),
+                (!is_let_in).then_some(ErrorCode::PermissionDenied)
+            );
+        }
     }
 
     #[test]
