@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use engine_agent::{Node, Options};
-use engine_net::{Backend, JobKey, WatchQuery};
+use engine_net::{Backend, JobKey, Scope, WatchQuery};
 use engine_proto::v1::{self, job_event::Event, job_spec};
 use futures::StreamExt;
 
@@ -41,7 +41,7 @@ impl Engine {
         let bytes = std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
         let id = engine_head::Components::id_of(&bytes);
         let backend = self.node.backend();
-        backend.upload(id, bytes.into()).await?;
+        backend.upload(&Scope::ALL, id, bytes.into()).await?;
         let digest = engine_proto::convert::digest(id);
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let spec = v1::JobSpec {
@@ -50,8 +50,9 @@ impl Engine {
             entry: Some(job_spec::Entry::Run(v1::MainEntry { arguments })),
             ..v1::JobSpec::default()
         };
-        let job = backend.submit(spec).await?;
-        let mut events = backend.watch_job(JobKey::Id(job.job_id.parse()?), WatchQuery::default()).await?;
+        let job = backend.submit(&Scope::ALL, spec).await?;
+        let mut events =
+            backend.watch_job(&Scope::ALL, JobKey::Id(job.job_id.parse()?), WatchQuery::default()).await?;
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
             match event?.event {
@@ -70,7 +71,7 @@ impl Engine {
 
     /// What the engine counts.
     pub(crate) async fn counters(&self) -> Result<v1::NodeCounters> {
-        Ok(self.node.backend().status().await?.counters.unwrap_or_default())
+        Ok(self.node.backend().status(&Scope::ALL).await?.counters.unwrap_or_default())
     }
 
     pub(crate) async fn stop(self) {

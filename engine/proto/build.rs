@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "clients",
     "cluster",
     "common",
@@ -14,6 +14,7 @@ const FILES: [&str; 13] = [
     "meta",
     "nodes",
     "state",
+    "tokens",
     "peer",
     "tenants",
 ];

@@ -66,6 +66,7 @@ impl Place {
             .args(&arguments)
             .current_dir(self.directory.path().join("files"))
             .env_remove("ENGINE_ADDRESS")
+            .env_remove("ENGINE_TOKEN")
             .env("XDG_RUNTIME_DIR", self.directory.path().join("run"))
             .env("TMPDIR", self.directory.path().join("tmp"))
             .env("ENGINE_CACHE_DIR", files::cache_dir())

@@ -75,6 +75,11 @@ impl Up {
         self.running.id()
     }
 
+    /// What it has written to standard error so far.
+    pub fn stderr_so_far(&self) -> String {
+        self.running.stderr_so_far()
+    }
+
     /// Runs a command against it, to its end.
     #[track_caller]
     pub fn engine(&self, arguments: &[&str]) -> Outcome {

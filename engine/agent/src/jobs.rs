@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine_core::ids::IdMap;
 use engine_core::{JobId, NodeId, TaskId};
+use engine_net::{Owner, Scope};
 use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 use engine_proto::v1;
 use engine_runtime::JobContext;
@@ -12,6 +13,17 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::logs::LogBook;
+
+/// To whom the jobs belong of which something was or is here.
+#[derive(Default)]
+struct Owners {
+    by_job: IdMap<JobId, Owner>,
+    /// The order in which they came.
+    order: VecDeque<JobId>,
+}
+
+/// Jobs whose owners are known: what is of older ones, tenants do not see.
+const OWNERS_KNOWN_MAX: usize = 100_000;
 
 /// The jobs that this node knows.
 pub(crate) struct Jobs {
@@ -21,6 +33,7 @@ pub(crate) struct Jobs {
     contexts: Mutex<IdMap<JobId, Arc<JobContext>>>,
     /// Jobs whose root tasks are on other nodes: which.
     foreign: Mutex<IdMap<JobId, NodeId>>,
+    owners: Mutex<Owners>,
     /// Jobs that have ended and still have a log, the oldest first.
     ended: Mutex<VecDeque<JobId>>,
     log_bytes_per_job_max: usize,
@@ -68,6 +81,7 @@ impl Jobs {
             entries: Mutex::default(),
             contexts: Mutex::default(),
             foreign: Mutex::default(),
+            owners: Mutex::default(),
             ended: Mutex::default(),
             log_bytes_per_job_max,
             ended_job_log_bytes_max,
@@ -88,6 +102,7 @@ impl Jobs {
             root: Mutex::default(),
             ended: watch::Sender::new(false),
         });
+        self.belongs(&entry.context);
         self.contexts.lock().insert(job, entry.context.clone());
         self.entries.lock().insert(job, entry.clone());
         entry
@@ -99,7 +114,25 @@ impl Jobs {
         if let Some(home) = home {
             self.foreign.lock().insert(context.job, home);
         }
+        self.belongs(&context);
         self.contexts.lock().insert(context.job, context);
+    }
+
+    fn belongs(&self, context: &JobContext) {
+        let job = context.job.job();
+        let owner = Owner { tenant: context.tenant.clone(), namespace: context.namespace.clone() };
+        let Owners { by_job, order } = &mut *self.owners.lock();
+        if by_job.insert(job, owner).is_none() {
+            order.push_back(job);
+        }
+        while order.len() > OWNERS_KNOWN_MAX {
+            order.pop_front().map(|oldest| by_job.remove(&oldest));
+        }
+    }
+
+    /// Whether somebody sees what is of this job. What is of a job that is not known is seen by who sees all.
+    pub(crate) fn sees(&self, scope: &Scope, job: JobId) -> bool {
+        scope.is_all() || scope.sees(job, self.owners.lock().by_job.get(&job.job()))
     }
 
     /// The node of a job's root task, when it is another one.

@@ -7,6 +7,7 @@ use engine_core::{ComponentId, Error};
 
 use engine_core::resources::Resources;
 use engine_head::{Components, Head};
+use engine_net::Gate;
 use engine_objects::{SpillOptions, Store, open_target};
 use engine_proto::v1;
 use engine_runtime::Runtime;
@@ -131,6 +132,11 @@ impl Node {
     /// What the node answers to others and to the head of its cluster.
     pub fn peer(&self) -> Arc<NodePeer> {
         Arc::new(NodePeer::new(self.driver.clone()))
+    }
+
+    /// What judges those that ask it, when it is a node of a cluster: clients show a ticket of the head's.
+    pub fn gate(&self) -> Option<Arc<Gate>> {
+        self.driver.network().ok().map(|network| network.gate.clone())
     }
 
     /// How the node stands with its cluster; none: it is one of its own.

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use engine_client::Address;
 
 use crate::commands::{
-    agent, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit, up,
+    agent, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit, tenant,
+    token, up,
 };
 
 const EXAMPLES: &str = "\
@@ -18,6 +19,7 @@ Examples:
   engine --address 192.0.2.1:7420 --credentials cluster.pem list nodes
   engine submit hello.wasm --no-wait       … and give it work
   engine list tasks --filter state=RUNNING
+  engine token create --tenant team-7 --role submitter
   engine explain task-0123456789abcdef01234567
 
 Exit status: 0 the job succeeded (or the command did), 1 it failed, 2 the command was wrong,
@@ -37,6 +39,10 @@ pub(crate) struct Cli {
     /// the head's folder
     #[arg(long, global = true, value_name = "FILE", env = "ENGINE_CREDENTIALS")]
     pub(crate) credentials: Option<PathBuf>,
+
+    /// A file with a token to show the engine, - for standard input; default: what $ENGINE_TOKEN has
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -58,6 +64,8 @@ pub(crate) enum Command {
     Get(get::Get),
     Explain(explain::Explain),
     Logs(logs::Logs),
+    Tenant(tenant::Tenant),
+    Token(token::Token),
     Error(error::Explained),
 }
 

@@ -1,26 +1,67 @@
-//! Which engine a command talks to.
+//! Which engine a command talks to, and as whom.
 
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use engine_client::{Address, Client};
+use engine_client::{AccessToken, Address, Client, token_from_env};
 
 use crate::embedded::{Embedded, EngineArgs, start_embedded};
 use crate::failure::Failure;
 
-/// The engine that was named, else the one of this user on this machine. Not reached: exit status 3.
-pub(crate) async fn running(address: Option<Address>) -> Result<Client, Failure> {
-    match named(address)? {
-        Some(address) => Ok(Client::connect(address).await?),
-        None => Ok(Client::connect(Address::local()).await?),
+/// Bytes of a file with a token that are read.
+const TOKEN_FILE_BYTES_MAX: u64 = 16 << 10;
+
+/// Which engine, and as whom.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    /// None: the one of this user on this machine.
+    pub(crate) address: Option<Address>,
+    /// What is shown there; none: a certificate, or nothing.
+    pub(crate) token: Option<AccessToken>,
+}
+
+impl Target {
+    /// The engine that was named, by TLS when there are credentials, and the token that was.
+    pub(crate) fn new(
+        address: Option<Address>,
+        credentials: Option<PathBuf>,
+        token_file: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let address = match credentials.filter(|path| !path.as_os_str().is_empty()) {
+            Some(credentials) => named(address)?.map(|address| address.with_credentials(credentials)),
+            None => address,
+        };
+        Ok(Self { address, token: token(token_file)? })
     }
+}
+
+/// The token that a file has, `-` for standard input, else the one in $ENGINE_TOKEN.
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<AccessToken>, Failure> {
+    let Some(path) = file else { return Ok(token_from_env()?) };
+    let mut text = String::new();
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text),
+        _ => std::fs::File::open(path)
+            .and_then(|file| file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text)),
+    };
+    let at = path.display();
+    read.map_err(|error| Failure::Usage(format!("--token-file {at}: it cannot be read: {error}")))?;
+    text.parse().map(Some).map_err(|error| Failure::Usage(format!("--token-file {at}: {error}")))
+}
+
+/// The engine that was named, else the one of this user on this machine. Not reached: exit status 3.
+pub(crate) async fn running(target: Target) -> Result<Client, Failure> {
+    let address = named(target.address)?.unwrap_or_else(Address::local);
+    Ok(Client::connect_as(address, target.token).await?)
 }
 
 /// The engine that was named, else the one on this machine if there is any, else one of our own,
 /// which is also what sizing one asks for.
 pub(crate) async fn running_or_embedded(
-    address: Option<Address>,
+    target: Target,
     engine: &EngineArgs,
 ) -> Result<(Client, Option<Embedded>), Failure> {
+    let Target { address, token } = target;
     if engine.is_wanted() {
         if address.is_some() {
             return Err(Failure::Usage(
@@ -31,11 +72,13 @@ pub(crate) async fn running_or_embedded(
         return own(engine).await;
     }
     if let Some(address) = named(address)? {
-        return Ok((Client::connect(address).await?, None));
+        return Ok((Client::connect_as(address, token).await?, None));
     }
-    match Client::connect(Address::local()).await {
+    // Who has a token means the engine that made it.
+    let is_own_enough = token.is_none();
+    match Client::connect_as(Address::local(), token).await {
         Ok(client) => Ok((client, None)),
-        Err(error) if error.is_unreachable() => own(engine).await,
+        Err(error) if error.is_unreachable() && is_own_enough => own(engine).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -50,16 +93,5 @@ fn named(address: Option<Address>) -> Result<Option<Address>, Failure> {
     match address {
         Some(address) => Ok(Some(address)),
         None => Ok(Address::from_env().map_err(|error| Failure::Usage(format!("$ENGINE_ADDRESS: {error}")))?),
-    }
-}
-
-/// The engine that was named, by TLS when there are credentials. One that was not named needs none.
-pub(crate) fn with_credentials(
-    address: Option<Address>,
-    credentials: Option<PathBuf>,
-) -> Result<Option<Address>, Failure> {
-    match credentials.filter(|path| !path.as_os_str().is_empty()) {
-        Some(credentials) => Ok(named(address)?.map(|address| address.with_credentials(credentials))),
-        None => Ok(address),
     }
 }

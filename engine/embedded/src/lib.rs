@@ -7,11 +7,12 @@ mod folders;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_agent::{Client, Node, Options};
 use engine_head::Components;
-use engine_net::{Backend, BindError, Server, Services, UnixSocket};
+use engine_net::{Backend, BindError, Gate, Scope, Server, Services, UnixSocket};
 use engine_proto::address::Address;
 use engine_proto::v1;
 use tempfile::TempDir;
@@ -57,10 +58,11 @@ impl Embedded {
         let socket = UnixSocket::bind(&path)?;
         let node = Node::start(options).await?;
         let (stop, stopped) = oneshot::channel();
-        let backend = node.backend();
+        // Nobody else reaches it: it knows no tokens.
+        let (backend, gate) = (node.backend(), Arc::new(Gate::for_tickets()));
         let server = tokio::spawn(async {
             // A sender that is gone says the same as a message.
-            Server::new().unix(socket).run(Services::new(backend), async { drop(stopped.await) }).await
+            Server::new().unix(socket).run(Services::new(backend, gate), async { drop(stopped.await) }).await
         });
         Ok(Self { node, address: Address::Unix(path), stop, server, _directory: directory })
     }
@@ -81,8 +83,8 @@ impl Embedded {
     ) -> Result<v1::JobComponent, engine_core::Error> {
         let id = Components::id_of(&bytes);
         let backend = self.node.backend();
-        if !backend.missing(vec![id]).await?.is_empty() {
-            backend.upload(id, Bytes::from(bytes)).await?;
+        if !backend.missing(&Scope::ALL, vec![id]).await?.is_empty() {
+            backend.upload(&Scope::ALL, id, Bytes::from(bytes)).await?;
         }
         let digest = engine_proto::convert::digest(id);
         Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: false })

@@ -1,12 +1,13 @@
 //! The component registry: bytes by their digest, uploaded once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use engine_core::{ComponentId, Error, ErrorCode, resources};
+use engine_core::{ComponentId, Error, ErrorCode, TenantName, resources};
+use engine_net::Scope;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,18 @@ pub struct Components {
     is_durable: bool,
     bytes_max: u64,
     known: Mutex<Known>,
+    /// Which of them each tenant has brought itself, the latest last. After a restart it brings them again.
+    brought: Mutex<HashMap<TenantName, IndexedIds>>,
+}
+
+/// Components of one tenant that are remembered as its own; it brings the older ones again.
+const BROUGHT_PER_TENANT_MAX: usize = 10_000;
+
+/// Ids, and the order in which they came.
+#[derive(Default)]
+struct IndexedIds {
+    order: VecDeque<ComponentId>,
+    ids: HashSet<ComponentId>,
 }
 
 #[derive(Default)]
@@ -28,12 +41,40 @@ struct Known {
 impl Components {
     /// A registry that holds `bytes_max` at most. With a folder, what it holds outlives the process.
     pub fn new(folder: Option<PathBuf>, bytes_max: u64) -> Self {
-        Self { folder, is_durable: false, bytes_max, known: Mutex::default() }
+        Self { folder, is_durable: false, bytes_max, known: Mutex::default(), brought: Mutex::default() }
     }
 
     /// The same, and what it has taken is on the disk whatever happens to the process or the machine.
     pub fn durable(folder: PathBuf, bytes_max: u64) -> Self {
-        Self { folder: Some(folder), is_durable: true, bytes_max, known: Mutex::default() }
+        Self {
+            folder: Some(folder),
+            is_durable: true,
+            bytes_max,
+            known: Mutex::default(),
+            brought: Mutex::default(),
+        }
+    }
+
+    /// Whether a component is there for somebody: a tenant has brought it itself, whatever others have.
+    pub fn is_there_for(&self, scope: &Scope, id: ComponentId) -> bool {
+        let is_its_own = match &scope.tenant {
+            Some(tenant) => self.brought.lock().get(tenant).is_some_and(|brought| brought.ids.contains(&id)),
+            None => true,
+        };
+        is_its_own && self.get(id).is_some()
+    }
+
+    /// Somebody has brought a component.
+    pub fn is_brought_by(&self, scope: &Scope, id: ComponentId) {
+        let Some(tenant) = &scope.tenant else { return };
+        let mut all = self.brought.lock();
+        let brought = all.entry(tenant.clone()).or_default();
+        if brought.ids.insert(id) {
+            brought.order.push_back(id);
+        }
+        while brought.order.len() > BROUGHT_PER_TENANT_MAX {
+            brought.order.pop_front().map(|oldest| brought.ids.remove(&oldest));
+        }
     }
 
     /// The id of these bytes.
@@ -154,6 +195,20 @@ fn write(path: &Path, bytes: &[u8], is_durable: bool) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_tenant_has_not_brought_is_not_there_for_it() {
+        let components = Components::new(None, 1 << 20);
+        let tenant = |name: &str| Scope { tenant: Some(name.parse().unwrap()), ..Scope::ALL };
+        let id = Components::id_of(b"x");
+        components.insert(id, b"x").unwrap();
+        components.is_brought_by(&tenant("a"), id);
+        assert!(components.is_there_for(&tenant("a"), id) && components.is_there_for(&Scope::ALL, id));
+        assert!(!components.is_there_for(&tenant("b"), id));
+        let other = Components::id_of(b"y");
+        components.is_brought_by(&tenant("a"), other);
+        assert!(!components.is_there_for(&tenant("a"), other), "its bytes are nowhere");
+    }
 
     #[test]
     fn bytes_come_back_and_damage_is_refused() {

@@ -12,4 +12,4 @@ mod service;
 
 pub use components::Components;
 pub use digest::spec_digest;
-pub use service::Head;
+pub use service::{Head, node_for, owner_of};

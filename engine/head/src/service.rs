@@ -1,9 +1,11 @@
 //! The head's state machine behind a lock.
 
-use engine_core::head::{self, Claim, JobRecord, Submission, Submitted};
+use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
 use engine_core::tenant::unscoped;
 use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
+use engine_net::{JobKey, Owner, Scope};
+use engine_proto::v1;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
@@ -80,6 +82,33 @@ impl Head {
         self.state.lock().job_by_submission(tenant, submission_id).cloned()
     }
 
+    /// The job that somebody names, if that is one that it sees: another is not there. A submission id is one of
+    /// its tenant's.
+    pub fn seen_job(&self, scope: &Scope, job: &JobKey) -> Result<JobRecord, Error> {
+        let (record, unknown) = match job {
+            JobKey::Id(id) => (self.job(*id)?, unknown_job(id.job())),
+            JobKey::Submission(text) => {
+                (self.job_by_submission(&scope.submitter(), text)?, unknown_submission(text))
+            }
+        };
+        match scope.sees(record.id, Some(&owner_of(&record))) {
+            true => Ok(record),
+            false => Err(unknown),
+        }
+    }
+
+    /// Whether somebody sees what is of this job. What is of a job that is not known is seen by who sees all.
+    pub fn sees(&self, scope: &Scope, job: JobId) -> bool {
+        scope.is_all() || scope.sees(job, self.job(job).ok().as_ref().map(owner_of).as_ref())
+    }
+
+    /// The jobs that somebody sees, the newest first.
+    pub fn seen_jobs(&self, scope: &Scope) -> Vec<JobRecord> {
+        let mut jobs = self.jobs();
+        jobs.retain(|record| scope.sees(record.id, Some(&owner_of(record))));
+        jobs
+    }
+
     /// All jobs, the newest first.
     pub fn jobs(&self) -> Vec<JobRecord> {
         self.state.lock().jobs().into_iter().cloned().collect()
@@ -109,5 +138,32 @@ impl Head {
     /// The namespace of a named actor.
     pub fn namespace_of(&self, actor: ActorId) -> Option<String> {
         self.state.lock().name_of(actor).map(|(namespace, _)| unscoped(namespace).1.to_owned())
+    }
+}
+
+/// To whom a job belongs. One that named no namespace has one of its own.
+pub fn owner_of(record: &JobRecord) -> Owner {
+    let submission = &record.submission;
+    let namespace = match submission.namespace.is_empty() {
+        true => record.id.to_string(),
+        false => submission.namespace.clone(),
+    };
+    Owner { tenant: submission.tenant.clone(), namespace }
+}
+
+/// A node as somebody sees it: a tenant sees that it is there and what it has in all, but not what others do
+/// on it.
+pub fn node_for(scope: &Scope, view: v1::NodeView) -> v1::NodeView {
+    match scope.is_all() {
+        true => view,
+        false => v1::NodeView {
+            node_id: view.node_id,
+            state: view.state,
+            total: view.total,
+            labels: view.labels,
+            start_time: view.start_time,
+            version: view.version,
+            ..v1::NodeView::default()
+        },
     }
 }

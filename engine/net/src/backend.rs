@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use engine_access::Scope;
 use engine_core::ids::PlacementGroupId;
-use engine_core::{ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId};
+use engine_core::tenant::TenantSpec;
+use engine_core::{
+    ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId, TenantName,
+};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::Stream;
@@ -67,7 +71,8 @@ pub struct WatchQuery {
 
 /// A node, as its clients see it: one method for each call of the services, whose semantics are
 /// documented in `proto/engine/v1`. Requests were checked before: ids are well formed, sizes within
-/// `engine_proto::limits`, a job's specification is complete.
+/// `engine_proto::limits`, a job's specification is complete, and whoever asks may. `scope`: what of the engine it
+/// sees; of what is not in it the answer is that of what does not exist.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// The node that answers.
@@ -79,46 +84,72 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// Which of these components are not here, in the order asked.
-    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
+    async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
 
     /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
-    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error>;
+    async fn upload(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error>;
 
     /// The same for one that jobs bring to be loaded on demand: it is kept without a look.
-    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        self.upload(component, bytes).await
+    async fn keep(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
+        self.upload(scope, component, bytes).await
     }
 
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
     /// may be empty. NOT_FOUND when a component was not uploaded.
-    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error>;
+    async fn submit(&self, scope: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error>;
 
     /// One job.
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error>;
+    async fn get_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error>;
 
     /// The newest jobs, at most `limit`.
-    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error>;
+    async fn list_jobs(&self, scope: &Scope, limit: usize) -> Result<v1::ListJobsResponse, Error>;
 
     /// Stops a job.
-    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error>;
+    async fn stop_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error>;
 
     /// Forgets a job that has ended.
-    async fn delete_job(&self, job: JobKey) -> Result<(), Error>;
+    async fn delete_job(&self, scope: &Scope, job: JobKey) -> Result<(), Error>;
 
     /// Follows a job. The last event is the view of the job in a final state, after all log lines.
-    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error>;
+    async fn watch_job(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error>;
 
     /// The log lines of a job.
-    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error>;
+    async fn logs(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: LogsQuery,
+    ) -> Result<Replies<v1::LogBatch>, Error>;
 
     /// What there is of a kind, at most `limit`.
-    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error>;
+    async fn list(
+        &self,
+        scope: &Scope,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> Result<v1::ListResponse, Error>;
 
     /// One thing.
-    async fn get(&self, key: StateKey) -> Result<v1::View, Error>;
+    async fn get(&self, scope: &Scope, key: StateKey) -> Result<v1::View, Error>;
 
     /// The cluster at a glance.
-    async fn status(&self) -> Result<v1::StatusResponse, Error>;
+    async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error>;
 
     /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
     async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
@@ -127,16 +158,45 @@ pub trait Backend: Send + Sync + 'static {
         Err(Error::new(ErrorCode::Unsupported, message))
     }
 
+    /// Creates a tenant, or changes what it may have; `is_new`: ALREADY_EXISTS when it is there.
+    async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
+        let _ = (spec, is_new);
+        Err(no_tenants())
+    }
+
+    /// Forgets what a tenant may have.
+    async fn delete_tenant(&self, name: TenantName) -> Result<(), Error> {
+        let _ = name;
+        Err(no_tenants())
+    }
+
+    /// What tenants may have and use, by name.
+    async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
+        Err(no_tenants())
+    }
+
     /// Which node the client of a job is to attach itself to. NOT_FOUND when the job has ended.
-    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error>;
+    async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error>;
 
     /// Attaches a client, or brings one back, whose first message says which.
-    async fn attach_client(&self, messages: ClientMessages) -> Result<Replies<v1::ClientReply>, Error> {
-        drop(messages);
+    async fn attach_client(
+        &self,
+        scope: &Scope,
+        messages: ClientMessages,
+    ) -> Result<Replies<v1::ClientReply>, Error> {
+        drop((scope, messages));
         let message = "clients attach themselves to nodes: ask which one by Clients.Locate";
         Err(Error::new(ErrorCode::Unsupported, message))
     }
 
     /// Why a task is not running, or what became of it.
-    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error>;
+    async fn explain(&self, scope: &Scope, task: TaskId) -> Result<v1::Explanation, Error>;
+}
+
+/// Of what is none of tenants' business.
+fn no_tenants() -> Error {
+    Error::new(
+        ErrorCode::Unsupported,
+        "what tenants may have is said to a head: ask that, or an engine of one node",
+    )
 }

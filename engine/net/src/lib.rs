@@ -20,7 +20,10 @@ mod services;
 #[cfg(test)]
 mod testing;
 
+pub use engine_access::{Gate, Owner, Scope};
+
 pub use backend::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 pub use check::job_spec as check_job_spec;
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};
 pub use server::{Server, ServerError, Services};
+pub use services::access::{For, RULES, Rule};

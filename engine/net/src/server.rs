@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use engine_access::Gate;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1::clients_server::ClientsServer;
 use engine_proto::v1::cluster_server::ClusterServer;
@@ -13,6 +14,9 @@ use engine_proto::v1::jobs_server::JobsServer;
 use engine_proto::v1::nodes_server::NodesServer;
 use engine_proto::v1::peer_server::PeerServer;
 use engine_proto::v1::state_server::StateServer;
+use engine_proto::v1::tenants_server::TenantsServer;
+use engine_proto::v1::tokens_server::TokensServer;
+use engine_tls::Fingerprint;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -26,21 +30,23 @@ use crate::limits::{
     CONCURRENT_STREAMS_MAX, CONNECTIONS_MAX, DRAIN_MAX, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT,
 };
 use crate::listen::{TcpSocket, UnixSocket};
-use crate::services::access::{Checked, For, Known};
+use crate::services::access::Checked;
+use crate::services::access::layer::AccessLayer;
 use crate::services::{
     ClientsService, ClusterService, ComponentsService, EnrollmentService, HandshakeService, JobsService,
-    NodesService, PeerService, StateService,
+    NodesService, PeerService, StateService, TenantsService, TokensService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
 pub struct Services {
     routes: Routes,
+    gate: Arc<Gate>,
     stopping: CancellationToken,
 }
 
 impl Services {
-    /// What clients ask for.
-    pub fn new(backend: Arc<dyn Backend>) -> Self {
+    /// What clients ask for, those that `gate` lets through.
+    pub fn new(backend: Arc<dyn Backend>, gate: Arc<Gate>) -> Self {
         let stopping = CancellationToken::new();
         let components = ComponentsServer::new(ComponentsService::new(backend.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -54,14 +60,24 @@ impl Services {
             ClientsServer::new(ClientsService { backend: backend.clone(), stopping: stopping.clone() })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let tenants = TenantsServer::new(TenantsService { backend: backend.clone() });
         let handshake = HandshakeServer::new(HandshakeService { backend });
-        let routes = Routes::new(InterceptedService::new(handshake, Known(For::Cluster)))
-            .add_service(InterceptedService::new(components, Checked(For::Cluster)))
-            .add_service(InterceptedService::new(clients, Checked(For::Cluster)))
-            .add_service(InterceptedService::new(jobs, Checked(For::Cluster)))
-            .add_service(InterceptedService::new(nodes, Checked(For::Cluster)))
-            .add_service(InterceptedService::new(state, Checked(For::Cluster)));
-        Self { routes, stopping }
+        let routes = Routes::new(handshake)
+            .add_service(InterceptedService::new(components, Checked))
+            .add_service(InterceptedService::new(clients, Checked))
+            .add_service(InterceptedService::new(jobs, Checked))
+            .add_service(InterceptedService::new(nodes, Checked))
+            .add_service(InterceptedService::new(state, Checked))
+            .add_service(InterceptedService::new(tenants, Checked));
+        Self { routes, gate, stopping }
+    }
+
+    /// And how tokens are made. `authority`: by what clients that have nothing else know the cluster, when it
+    /// speaks TLS.
+    pub fn tokens(mut self, authority: Option<Fingerprint>) -> Self {
+        let tokens = TokensServer::new(TokensService { gate: self.gate.clone(), authority });
+        self.routes = self.routes.add_service(InterceptedService::new(tokens, Checked));
+        self
     }
 
     /// And what other nodes and the head ask of a node.
@@ -69,7 +85,7 @@ impl Services {
         let peer = PeerServer::new(PeerService { backend })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        self.routes = self.routes.add_service(InterceptedService::new(peer, Checked(For::HeadAndNodes)));
+        self.routes = self.routes.add_service(InterceptedService::new(peer, Checked));
         self
     }
 
@@ -78,14 +94,14 @@ impl Services {
         let cluster = ClusterServer::new(ClusterService { backend, stopping: self.stopping.clone() })
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        self.routes = self.routes.add_service(InterceptedService::new(cluster, Checked(For::Nodes)));
+        self.routes = self.routes.add_service(InterceptedService::new(cluster, Checked));
         self
     }
 
     /// And how nodes get their certificates, also for who shows none yet.
     pub fn enrollment(mut self, backend: Arc<dyn EnrollmentBackend>) -> Self {
         let enrollment = EnrollmentServer::new(EnrollmentService { backend });
-        self.routes = self.routes.add_service(InterceptedService::new(enrollment, Checked(For::Anybody)));
+        self.routes = self.routes.add_service(InterceptedService::new(enrollment, Checked));
         self
     }
 }
@@ -132,8 +148,9 @@ impl Server {
         shutdown: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Result<(), ServerError>> {
         Box::pin(async move {
-            let Services { routes, stopping } = services;
+            let Services { routes, gate, stopping } = services;
             let serve = tonic::transport::Server::builder()
+                .layer(AccessLayer(gate))
                 .layer(FaultLayer(faults::installed()))
                 .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

@@ -21,7 +21,7 @@ const HANDSHAKE_RECORD: u8 = 22;
 pub enum Callers {
     /// Who shows a certificate of the cluster.
     Proven,
-    /// These, and who wants to join and shows none: then it is [`Peer::Unproven`].
+    /// These, and who shows none, as it wants to join or has a token: then it is [`Peer::Unproven`].
     Joining,
 }
 

@@ -16,7 +16,7 @@ use crate::identity::{Identity, provider};
 use crate::io::Io;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::name::Name;
-use crate::token::JoinToken;
+use crate::token::{Fingerprint, JoinToken};
 use crate::verify::{ANY_SERVER, FingerprintVerifier};
 
 /// Who is to answer.
@@ -62,10 +62,19 @@ pub async fn connect(at: SocketAddr, identity: Option<&Identity>, who: Expected)
 /// # Errors
 /// When nobody listens there, or it is not that head, with what to do.
 pub async fn connect_to_join(at: SocketAddr, token: &JoinToken) -> io::Result<Io> {
+    connect_unproven(at, token.fingerprint(), Expected::Head).await
+}
+
+/// Connects to who is meant in the cluster of this authority, showing no certificate: what is shown there
+/// instead is for whoever asks.
+///
+/// # Errors
+/// When nobody listens there, or it is of another cluster, with what to do.
+pub async fn connect_unproven(at: SocketAddr, authority: Fingerprint, who: Expected) -> io::Result<Io> {
     let stream = TcpStream::connect(at).await?;
     stream.set_nodelay(true)?;
     let provider = provider();
-    let verifier = FingerprintVerifier { fingerprint: token.fingerprint(), provider: provider.clone() };
+    let verifier = FingerprintVerifier { fingerprint: authority, provider: provider.clone() };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?
@@ -74,7 +83,7 @@ pub async fn connect_to_join(at: SocketAddr, token: &JoinToken) -> io::Result<Io
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
-    handshake(at, stream, Arc::new(config), Expected::Head).await
+    handshake(at, stream, Arc::new(config), who).await
 }
 
 async fn handshake(

@@ -10,6 +10,7 @@
 //! Only this crate names rustls.
 
 mod accept;
+mod access_token;
 mod authority;
 mod connect;
 mod credentials;
@@ -30,8 +31,9 @@ mod verify;
 mod wire;
 
 pub use accept::{Callers, accept};
+pub use access_token::{AccessToken, ParseAccessTokenError};
 pub use authority::{Authority, Issued};
-pub use connect::{Expected, connect, connect_to_join};
+pub use connect::{Expected, connect, connect_to_join, connect_unproven};
 pub use error::TlsError;
 pub use explain::SPEAKS_TLS;
 pub use identity::Identity;

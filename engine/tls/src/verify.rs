@@ -14,6 +14,18 @@ use crate::token::Fingerprint;
 /// Stands for whoever serves in the cluster: the head, or any node.
 pub(crate) const ANY_SERVER: &str = "any.engine.internal";
 
+/// The name of a server of the cluster, when any is meant.
+fn any_server(
+    certificate: &CertificateDer<'_>,
+    meant: &ServerName<'_>,
+) -> Result<Option<ServerName<'static>>, Error> {
+    let is_any = matches!(meant, ServerName::DnsName(name) if name.as_ref() == ANY_SERVER);
+    match Name::of(certificate) {
+        Some(name @ (Name::Head | Name::Node(_))) if is_any => name.server_name().map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Believes servers of the cluster's authority that have the name that is meant.
 #[derive(Debug)]
 pub(crate) struct ServerVerifier(Arc<WebPkiServerVerifier>);
@@ -36,11 +48,7 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let is_any = matches!(server_name, ServerName::DnsName(name) if name.as_ref() == ANY_SERVER);
-        let own = match Name::of(end_entity) {
-            Some(name @ (Name::Head | Name::Node(_))) if is_any => Some(name.server_name()?),
-            _ => None,
-        };
+        let own = any_server(end_entity, server_name)?;
         let meant = own.as_ref().unwrap_or(server_name);
         self.0.verify_server_cert(end_entity, intermediates, meant, ocsp_response, now)
     }
@@ -68,7 +76,7 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Believes the head of the authority with this fingerprint, whose certificate the head sends with its
+/// Believes who is meant of the authority with this fingerprint, whose certificate servers send with their
 /// own.
 #[derive(Debug)]
 pub(crate) struct FingerprintVerifier {
@@ -93,7 +101,8 @@ impl ServerCertVerifier for FingerprintVerifier {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
-        verifier.verify_server_cert(end_entity, &[], server_name, ocsp_response, now)
+        let own = any_server(end_entity, server_name)?;
+        verifier.verify_server_cert(end_entity, &[], own.as_ref().unwrap_or(server_name), ocsp_response, now)
     }
 
     fn verify_tls12_signature(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine_proto::address::Address;
-use engine_tls::{Complaint, Expected, Identity};
+use engine_tls::{Complaint, Expected, Fingerprint, Identity};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
@@ -27,14 +27,15 @@ pub(crate) struct Keepalive {
 /// That of most connections.
 pub(crate) const KEEPALIVE: Keepalive =
     Keepalive { interval: Duration::from_secs(30), timeout: Duration::from_secs(20) };
-const NO_CREDENTIALS: &str = "it wants a certificate: name the file with credentials that its head has written, by \
-                              --credentials FILE or $ENGINE_CREDENTIALS";
+const NO_CREDENTIALS: &str = "it wants a certificate or a token: name the file with credentials that its head has written, by \
+                              --credentials FILE or $ENGINE_CREDENTIALS, or show a token of that cluster in $ENGINE_TOKEN";
 /// Errors travel in headers; this leaves them room.
 const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// A complaint about what the engine said is left in `complaint`.
 pub(crate) async fn channel(
     address: &Address,
+    authority: Option<Fingerprint>,
     keepalive: Keepalive,
     complaint: &Complaint,
 ) -> Result<Channel> {
@@ -46,29 +47,51 @@ pub(crate) async fn channel(
                 .connect_with_connector(service_fn(move |_| open(path.clone())))
                 .await
         }
-        Address::Tcp(at) => tcp(*at, None, keepalive, complaint).await,
+        Address::Tcp(at) => tcp(*at, Shows::Nothing, keepalive, complaint).await,
         Address::Tls { at, credentials } => {
             let refused = |reason| Error::Unreachable { address: address.clone(), reason };
-            let path = credentials.as_ref().ok_or_else(|| refused(NO_CREDENTIALS.to_owned()))?;
-            let identity = Identity::from_credentials(path)
-                .map_err(|error| refused(format!("its credentials cannot be used: {error}")))?;
-            tcp(*at, Some(identity), keepalive, complaint).await
+            let shows = match (credentials, authority) {
+                (Some(path), _) => Shows::Certificate(
+                    Identity::from_credentials(path)
+                        .map_err(|error| refused(format!("its credentials cannot be used: {error}")))?,
+                ),
+                (None, Some(authority)) => Shows::NoCertificate(authority),
+                (None, None) => return Err(refused(NO_CREDENTIALS.to_owned())),
+            };
+            tcp(*at, shows, keepalive, complaint).await
         }
     };
     connected.map_err(|error| Error::Unreachable { address: address.clone(), reason: reason(&error) })
 }
 
+/// What is shown to who answers at a port.
+#[derive(Clone)]
+enum Shows {
+    /// There is no TLS.
+    Nothing,
+    /// A certificate.
+    Certificate(Identity),
+    /// None, to who is of this authority.
+    NoCertificate(Fingerprint),
+}
+
 async fn tcp(
     at: SocketAddr,
-    identity: Option<Identity>,
+    shows: Shows,
     keepalive: Keepalive,
     complaint: &Complaint,
 ) -> std::result::Result<Channel, tonic::transport::Error> {
     let complaint = complaint.clone();
     let connect = move || {
-        let (identity, complaint) = (identity.clone(), complaint.clone());
+        let (shows, complaint) = (shows.clone(), complaint.clone());
         async move {
-            let io = engine_tls::connect(at, identity.as_ref(), Expected::Server).await?;
+            let io = match &shows {
+                Shows::Nothing => engine_tls::connect(at, None, Expected::Server).await?,
+                Shows::Certificate(own) => engine_tls::connect(at, Some(own), Expected::Server).await?,
+                Shows::NoCertificate(authority) => {
+                    engine_tls::connect_unproven(at, *authority, Expected::Server).await?
+                }
+            };
             Ok::<_, io::Error>(TokioIo::new(io.complaining(complaint)))
         }
     };

@@ -3,8 +3,10 @@
 use engine_core::{Error as EngineError, ErrorCode};
 use engine_proto::address::{Address, ParseAddressError};
 use engine_proto::error_from_status;
+use engine_tls::ParseAccessTokenError;
 use tonic::{Code, Status};
 
+use crate::client::TOKEN_VARIABLE;
 use crate::connect::reason;
 
 /// The result of a request.
@@ -28,6 +30,9 @@ pub enum Error {
     /// The text that should name an engine does not.
     #[error(transparent)]
     Address(#[from] ParseAddressError),
+    /// The text that should be a token is none.
+    #[error("${TOKEN_VARIABLE}: {0}")]
+    Token(ParseAccessTokenError),
 }
 
 impl Error {
@@ -35,7 +40,7 @@ impl Error {
     pub fn code(&self) -> Option<ErrorCode> {
         match self {
             Error::Engine(error) => Some(error.code()),
-            Error::Unreachable { .. } | Error::Address(_) => None,
+            Error::Unreachable { .. } | Error::Address(_) | Error::Token(_) => None,
         }
     }
 
@@ -44,7 +49,7 @@ impl Error {
         match self {
             Error::Unreachable { .. } => true,
             Error::Engine(error) => error.code() == ErrorCode::NodeDied,
-            Error::Address(_) => false,
+            Error::Address(_) | Error::Token(_) => false,
         }
     }
 
@@ -53,7 +58,7 @@ impl Error {
         match self {
             Error::Engine(error) => error,
             error @ Error::Unreachable { .. } => EngineError::new(ErrorCode::NodeDied, error.to_string()),
-            error @ Error::Address(_) => EngineError::invalid_argument(error.to_string()),
+            error @ (Error::Address(_) | Error::Token(_)) => EngineError::invalid_argument(error.to_string()),
         }
     }
 

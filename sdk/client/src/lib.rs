@@ -23,15 +23,19 @@ mod nodes;
 pub mod session;
 pub mod spec;
 mod state;
+mod tenants;
+mod tokens;
 mod upload;
 
 pub use attach::{Attached, Seen};
-pub use client::Client;
+pub use client::{Client, TOKEN_VARIABLE, token_from_env};
 pub use engine_core::{ComponentId, Error as EngineError, ErrorCode};
 pub use engine_proto::address::{Address, ParseAddressError};
 pub use engine_proto::fields;
 /// The messages of the engine's services, as they are documented in `proto/engine/v1`.
 pub use engine_proto::v1 as messages;
+/// What a client shows that has no certificate.
+pub use engine_tls::{AccessToken, ParseAccessTokenError};
 pub use error::{Error, Result};
 pub use job::{Event, Events, Job, LogOptions, Logs};
 pub use session::Session;

@@ -10,7 +10,9 @@ use engine_client::messages as v1;
 use engine_client::{Address, Client, ComponentId, ErrorCode, Event, LogOptions, spec};
 use engine_core::ids::IdGenerator;
 use engine_core::{Error, JobId, NodeId, TaskId};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, UnixSocket, WatchQuery};
+use engine_net::{
+    Backend, Gate, JobKey, LogsQuery, Replies, Scope, Server, Services, StateKey, UnixSocket, WatchQuery,
+};
 use engine_proto::filter::Filters;
 use futures::{StreamExt, stream};
 use tokio::sync::oneshot;
@@ -45,12 +47,17 @@ impl Backend for Small {
         IdGenerator::new([9; 16]).node()
     }
 
-    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+    async fn missing(&self, _: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
         let kept = self.components.lock().unwrap();
         Ok(components.into_iter().filter(|id| !kept.contains_key(id)).collect())
     }
 
-    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(
+        &self,
+        _: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::new(ErrorCode::InvalidComponent, "this is not Wasm"));
         }
@@ -58,7 +65,7 @@ impl Backend for Small {
         Ok(v1::ComponentInfo::default())
     }
 
-    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    async fn submit(&self, _: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         let mut jobs = self.jobs.lock().unwrap();
         if let Some(job) = jobs.iter().find(|job| job.submission_id == spec.submission_id) {
             return Ok(job.clone());
@@ -79,17 +86,17 @@ impl Backend for Small {
         Ok(job)
     }
 
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
+    async fn get_job(&self, _: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
         self.find(&job)
     }
 
-    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
+    async fn list_jobs(&self, _: &Scope, limit: usize) -> Result<v1::ListJobsResponse, Error> {
         let jobs = self.jobs.lock().unwrap();
         let listed = jobs.iter().rev().take(limit).cloned().collect();
         Ok(v1::ListJobsResponse { jobs: listed, total: jobs.len() as u64 })
     }
 
-    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
+    async fn stop_job(&self, _: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
         let id = self.find(&job)?.job_id;
         let mut jobs = self.jobs.lock().unwrap();
         let job = jobs.iter_mut().find(|job| job.job_id == id).unwrap();
@@ -97,13 +104,18 @@ impl Backend for Small {
         Ok(job.clone())
     }
 
-    async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
+    async fn delete_job(&self, _: &Scope, job: JobKey) -> Result<(), Error> {
         let id = self.find(&job)?.job_id;
         self.jobs.lock().unwrap().retain(|job| job.job_id != id);
         Ok(())
     }
 
-    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+    async fn watch_job(
+        &self,
+        _: &Scope,
+        job: JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
         let next_sequence = query.next_sequence;
         let view = self.find(&job)?;
         let lines: Vec<_> = (0..3).filter(|n| *n >= next_sequence).map(line).collect();
@@ -116,13 +128,19 @@ impl Backend for Small {
         })
     }
 
-    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
+    async fn logs(&self, _: &Scope, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
         self.find(&job)?;
         let lines = (3 - query.tail.unwrap_or(3)..3).map(line).collect();
         Ok(stream::iter([Ok(v1::LogBatch { lines })]).boxed())
     }
 
-    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
+    async fn list(
+        &self,
+        _: &Scope,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> Result<v1::ListResponse, Error> {
         assert_eq!(kind, v1::Kind::Job);
         let jobs = self.jobs.lock().unwrap();
         let found: Vec<_> = jobs.iter().filter(|job| filters.matches(*job)).cloned().collect();
@@ -135,22 +153,22 @@ impl Backend for Small {
         })
     }
 
-    async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
+    async fn get(&self, _: &Scope, key: StateKey) -> Result<v1::View, Error> {
         match key {
             StateKey::Job(key) => Ok(v1::View { view: Some(v1::view::View::Job(self.find(&key)?)) }),
             other => Err(Error::new(ErrorCode::NotFound, format!("there is no {other:?}"))),
         }
     }
 
-    async fn status(&self) -> Result<v1::StatusResponse, Error> {
+    async fn status(&self, _: &Scope) -> Result<v1::StatusResponse, Error> {
         Ok(v1::StatusResponse { nodes_total: 1, ..v1::StatusResponse::default() })
     }
 
-    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+    async fn locate_client(&self, _: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
         Err(Error::new(ErrorCode::NotFound, format!("{job} has no client")))
     }
 
-    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
+    async fn explain(&self, _: &Scope, task: TaskId) -> Result<v1::Explanation, Error> {
         Ok(v1::Explanation { summary: format!("{task} waits for 2 cpus"), ..v1::Explanation::default() })
     }
 }
@@ -169,7 +187,9 @@ async fn running() -> Running {
     let socket = UnixSocket::bind(&path).unwrap();
     let backend = Arc::new(Small::default());
     let (stop, stopped) = oneshot::channel();
-    let serve = Server::new().unix(socket).run(Services::new(backend.clone()), async { drop(stopped.await) });
+    let serve = Server::new()
+        .unix(socket)
+        .run(Services::new(backend.clone(), Arc::new(Gate::in_memory())), async { drop(stopped.await) });
     let server = tokio::spawn(async { serve.await.unwrap() });
     let client = Client::connect(Address::Unix(path)).await.unwrap();
     Running { client, backend, stop, server, _temp: temp }

@@ -25,4 +25,5 @@ mod scenarios;
 mod slow_disks;
 mod storage;
 mod tables;
+mod tenants;
 mod tls;

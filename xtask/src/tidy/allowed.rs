@@ -28,6 +28,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "a listener without free descriptors must not spin; no request waits on it",
     },
     Allowed {
+        path: "engine/net/src/services/access.rs",
+        text: "sleep_until(self.look_at)",
+        reason: "looks whether who follows a stream still may; nothing that runs waits for that",
+    },
+    Allowed {
         path: "engine/net/src/faults/mod.rs",
         text: "sleep(delay)",
         reason: "a delay that a test asks for; in a shipped build there is none",

@@ -11,7 +11,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-arrays", &[]),
     ("engine-runtime", &["engine-core", "engine-objects", "engine-arrays"]),
     ("engine-tls", &["engine-core"]),
-    ("engine-net", &["engine-core", "engine-proto", "engine-tls"]),
+    ("engine-access", &["engine-core"]),
+    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access"]),
     ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
@@ -27,7 +28,15 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "engine-embedded",
-        &["engine-core", "engine-agent", "engine-head", "engine-net", "engine-proto", "engine-toolchain"],
+        &[
+            "engine-core",
+            "engine-access",
+            "engine-agent",
+            "engine-head",
+            "engine-net",
+            "engine-proto",
+            "engine-toolchain",
+        ],
     ),
     ("engine-toolchain", &[]),
     (
@@ -47,6 +56,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "engine-cli",
         &[
             "engine-core",
+            "engine-access",
             "engine-agent",
             "engine-embedded",
             "engine-head",
@@ -72,6 +82,11 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("rustls", &["engine-tls"], "who is believed is decided in one place; go through engine-tls"),
     ("tokio-rustls", &["engine-tls"], "who is believed is decided in one place; go through engine-tls"),
     ("rcgen", &["engine-tls"], "certificates are engine-tls's to make"),
+    (
+        "biscuit-auth",
+        &["engine-access"],
+        "what a token grants is decided in one place; go through engine-access",
+    ),
     ("tonic", &EDGES, "the wire is the edge's; go through engine-net or engine-proto"),
     ("prost", &EDGES, "the wire is the edge's; go through engine-net or engine-proto"),
 ];

@@ -4,31 +4,34 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode};
+use engine_net::Scope;
 use engine_proto::v1;
 use engine_runtime::{ComponentInfo, ComponentWorld};
 
 use crate::background::{Kind, blocking};
 use crate::driver::Driver;
 
-pub(super) fn missing(driver: &Driver, components: Vec<ComponentId>) -> Vec<ComponentId> {
-    components.into_iter().filter(|id| driver.head.components().get(*id).is_none()).collect()
+pub(super) fn missing(driver: &Driver, scope: &Scope, components: Vec<ComponentId>) -> Vec<ComponentId> {
+    components.into_iter().filter(|id| !driver.head.components().is_there_for(scope, *id)).collect()
 }
 
 pub(super) async fn upload(
     driver: &Arc<Driver>,
+    scope: &Scope,
     id: ComponentId,
     bytes: Bytes,
 ) -> Result<v1::ComponentInfo, Error> {
     let size = bytes.len() as u64;
     let runtime = driver.runtime()?.clone();
-    let driver = driver.clone();
+    let keeping = driver.clone();
     // What cannot be run is not kept.
     let info = blocking(Kind::Compile, move || {
         let info = runtime.load(&bytes)?;
-        driver.head.components().insert(id, &bytes)?;
+        keeping.head.components().insert(id, &bytes)?;
         Ok::<_, Error>(info)
     })
     .await??;
+    driver.head.components().is_brought_by(scope, id);
     Ok(view(&info, size))
 }
 
@@ -42,13 +45,23 @@ pub(crate) async fn load(driver: &Arc<Driver>, id: ComponentId) -> Result<Compon
         (Some(bytes), _) => bytes,
         (None, Ok(network)) => fetched(driver, id, &network.head.component(id).await?)?,
         (None, Err(_)) => {
-            return Err(Error::new(
-                ErrorCode::NotFound,
-                format!("the component {id} was not uploaded: upload it, then submit the job"),
-            ));
+            return Err(not_uploaded(id));
         }
     };
     blocking(Kind::Compile, move || runtime.load(&bytes)).await?
+}
+
+fn not_uploaded(id: ComponentId) -> Error {
+    let message = format!("the component {id} was not uploaded: upload it, then submit the job");
+    Error::new(ErrorCode::NotFound, message)
+}
+
+/// Makes sure that whoever submits has brought a component itself, when it is a tenant.
+pub(super) fn check_brought(driver: &Driver, scope: &Scope, id: ComponentId) -> Result<(), Error> {
+    match scope.tenant.is_none() || driver.head.components().is_there_for(scope, id) {
+        true => Ok(()),
+        false => Err(not_uploaded(id)),
+    }
 }
 
 /// The same for one that a job brought to be loaded on demand: whoever comes while it is compiled waits for that.

@@ -4,19 +4,12 @@ use std::sync::Arc;
 
 use engine_core::head::JobRecord;
 use engine_core::node::{Progress, TaskState};
-use engine_core::{Error, JobId, TenantName};
-use engine_net::JobKey;
+use engine_core::{Error, JobId};
+use engine_net::{JobKey, Scope};
 use engine_proto::convert::timestamp;
 use engine_proto::v1::{self, node_request};
 
 use crate::driver::Driver;
-
-pub(super) fn record(driver: &Driver, job: &JobKey) -> Result<JobRecord, Error> {
-    match job {
-        JobKey::Id(id) => driver.head.job(*id),
-        JobKey::Submission(text) => driver.head.job_by_submission(&TenantName::default(), text),
-    }
-}
 
 impl Driver {
     /// Tells the cluster's head of a job's end, when there is one.
@@ -50,23 +43,23 @@ pub(crate) fn known(driver: &Driver) -> Vec<v1::KnownJob> {
     driver.head.jobs().iter().map(job).collect()
 }
 
-pub(super) fn get(driver: &Driver, job: &JobKey) -> Result<v1::JobView, Error> {
-    Ok(view_of(driver, &record(driver, job)?))
+pub(super) fn get(driver: &Driver, scope: &Scope, job: &JobKey) -> Result<v1::JobView, Error> {
+    Ok(view_of(driver, &driver.head.seen_job(scope, job)?))
 }
 
 pub(super) fn view(driver: &Driver, job: JobId) -> Result<v1::JobView, Error> {
     Ok(view_of(driver, &driver.head.job(job)?))
 }
 
-pub(super) fn list(driver: &Driver, limit: usize) -> v1::ListJobsResponse {
-    let records = driver.head.jobs();
+pub(super) fn list(driver: &Driver, scope: &Scope, limit: usize) -> v1::ListJobsResponse {
+    let records = driver.head.seen_jobs(scope);
     let jobs = records.iter().take(limit).map(|record| view_of(driver, record)).collect();
     v1::ListJobsResponse { jobs, total: records.len() as u64 }
 }
 
 /// Stops a job and waits until nothing of it is left.
-pub(super) async fn stop(driver: &Arc<Driver>, job: &JobKey) -> Result<v1::JobView, Error> {
-    let record = record(driver, job)?;
+pub(super) async fn stop(driver: &Arc<Driver>, scope: &Scope, job: &JobKey) -> Result<v1::JobView, Error> {
+    let record = driver.head.seen_job(scope, job)?;
     let run = record.run_id();
     driver.event(|node, now, fx| node.stop_job(now, run, "a client asked for it", fx));
     if let Some(entry) = driver.jobs.get(run) {
@@ -78,8 +71,8 @@ pub(super) async fn stop(driver: &Arc<Driver>, job: &JobKey) -> Result<v1::JobVi
     view(driver, record.id)
 }
 
-pub(super) fn delete(driver: &Driver, job: &JobKey) -> Result<(), Error> {
-    let run = record(driver, job)?.run_id();
+pub(super) fn delete(driver: &Driver, scope: &Scope, job: &JobKey) -> Result<(), Error> {
+    let run = driver.head.seen_job(scope, job)?.run_id();
     driver.head.delete_job(run)?;
     driver.jobs.forget(run);
     Ok(())

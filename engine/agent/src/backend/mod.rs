@@ -4,6 +4,7 @@ mod components;
 mod jobs;
 mod state;
 mod submit;
+mod tenants;
 mod views;
 mod watch;
 
@@ -12,8 +13,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use engine_core::tenant::TenantSpec;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
-use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
@@ -37,26 +39,50 @@ impl NodeBackend {
     }
 }
 
+impl NodeBackend {
+    /// UNSUPPORTED on a node of a cluster, whose head is elsewhere.
+    fn head_here(&self) -> Result<(), Error> {
+        match self.driver.network() {
+            Err(_) => Ok(()),
+            Ok(_) => Err(Error::new(
+                ErrorCode::Unsupported,
+                "this is a node of a cluster: what tenants may have is said to its head",
+            )),
+        }
+    }
+}
+
 #[async_trait]
 impl Backend for NodeBackend {
     fn node_id(&self) -> NodeId {
         self.driver.read(|node| node.id())
     }
 
-    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
-        Ok(components::missing(&self.driver, components))
+    async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+        Ok(components::missing(&self.driver, scope, components))
     }
 
-    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        components::upload(&self.driver, component, bytes).await
+    async fn upload(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
+        components::upload(&self.driver, scope, component, bytes).await
     }
 
-    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn keep(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
         self.driver.head.components().insert(component, &bytes)?;
+        self.driver.head.components().is_brought_by(scope, component);
         Ok(engine_proto::convert::kept(component, bytes.len() as u64))
     }
 
-    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    async fn submit(&self, scope: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         if let Ok(network) = self.driver.network() {
             return Err(Error::new(
                 ErrorCode::Unsupported,
@@ -66,54 +92,89 @@ impl Backend for NodeBackend {
                 ),
             ));
         }
-        submit::submit(&self.driver, TenantName::default(), spec).await
+        submit::submit(&self.driver, scope, spec).await
     }
 
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        jobs::get(&self.driver, &job)
+    async fn get_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        jobs::get(&self.driver, scope, &job)
     }
 
-    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
-        Ok(jobs::list(&self.driver, limit))
+    async fn list_jobs(&self, scope: &Scope, limit: usize) -> Result<v1::ListJobsResponse, Error> {
+        Ok(jobs::list(&self.driver, scope, limit))
     }
 
-    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        jobs::stop(&self.driver, &job).await
+    async fn stop_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        jobs::stop(&self.driver, scope, &job).await
     }
 
-    async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
-        jobs::delete(&self.driver, &job)
+    async fn delete_job(&self, scope: &Scope, job: JobKey) -> Result<(), Error> {
+        jobs::delete(&self.driver, scope, &job)
     }
 
-    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
-        watch::job(&self.driver, &job, query, self.progress_interval)
+    async fn watch_job(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
+        watch::job(&self.driver, scope, &job, query, self.progress_interval)
     }
 
-    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
-        watch::logs(&self.driver, &job, query)
+    async fn logs(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: LogsQuery,
+    ) -> Result<Replies<v1::LogBatch>, Error> {
+        watch::logs(&self.driver, scope, &job, query)
     }
 
-    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
-        Ok(state::list(&self.driver, kind, &filters, limit))
+    async fn list(
+        &self,
+        scope: &Scope,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> Result<v1::ListResponse, Error> {
+        Ok(state::list(&self.driver, scope, kind, &filters, limit))
     }
 
-    async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
-        state::get(&self.driver, &key)
+    async fn get(&self, scope: &Scope, key: StateKey) -> Result<v1::View, Error> {
+        state::get(&self.driver, scope, &key)
     }
 
-    async fn status(&self) -> Result<v1::StatusResponse, Error> {
-        state::status(&self.driver)
+    async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error> {
+        state::status(&self.driver, scope)
     }
 
-    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
-        client::locate(&self.driver, job)
+    async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
+        self.head_here()?;
+        tenants::set(&self.driver, spec, is_new)
     }
 
-    async fn attach_client(&self, messages: ClientMessages) -> Result<Replies<v1::ClientReply>, Error> {
-        self.driver.lines.attach(&self.driver, messages).await
+    async fn delete_tenant(&self, name: TenantName) -> Result<(), Error> {
+        self.head_here()?;
+        tenants::delete(&self.driver, &name)
     }
 
-    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
-        state::explain(&self.driver, task)
+    async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
+        self.head_here()?;
+        Ok(tenants::all(&self.driver))
+    }
+
+    async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        client::locate(&self.driver, scope, job)
+    }
+
+    async fn attach_client(
+        &self,
+        scope: &Scope,
+        messages: ClientMessages,
+    ) -> Result<Replies<v1::ClientReply>, Error> {
+        self.driver.lines.attach(&self.driver, scope, messages).await
+    }
+
+    async fn explain(&self, scope: &Scope, task: TaskId) -> Result<v1::Explanation, Error> {
+        state::explain(&self.driver, scope, task)
     }
 }

@@ -9,6 +9,7 @@ use engine_core::node::{JobEnd, JobSpec, Progress, RootEntry};
 use engine_core::resources::Quantity;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName, Time};
 use engine_head::Head;
+use engine_net::Scope;
 use engine_proto::v1::{self, job_spec};
 use engine_runtime::{DirectoryGrant, JobComponent, JobContext};
 
@@ -16,13 +17,17 @@ use crate::backend::{components, jobs};
 use crate::driver::Driver;
 use crate::jobs::NewEntry;
 
-/// Starts a job of a tenant's.
+/// Starts a job of whoever has this scope.
 pub(crate) async fn submit(
     driver: &Arc<Driver>,
-    tenant: TenantName,
+    scope: &Scope,
     spec: v1::JobSpec,
 ) -> Result<v1::JobView, Error> {
-    accept(driver, tenant, spec, |head, now, submission| head.submit(now, submission)).await
+    for component in &spec.components {
+        let id = engine_proto::convert::component_id(&component.digest)?;
+        components::check_brought(driver, scope, id)?;
+    }
+    accept(driver, scope.submitter(), spec, |head, now, submission| head.submit(now, submission)).await
 }
 
 /// Starts a run of a job that the cluster's head has accepted.

@@ -3,6 +3,7 @@
 use engine_core::events::{Event, Events};
 use engine_core::node::{ActorView, DrainView, Holder, ObjectView, TaskState, TaskView};
 use engine_core::{Error, NodeId};
+use engine_net::Scope;
 use engine_proto::convert::{duration, event_view, newest_first, timestamp};
 use engine_proto::v1;
 
@@ -37,7 +38,7 @@ pub(super) fn task(clock: &Clock, task: &TaskView, pending_reason: Option<String
     }
 }
 
-fn state(state: TaskState) -> v1::TaskState {
+pub(super) fn state(state: TaskState) -> v1::TaskState {
     match state {
         TaskState::PendingArgs => v1::TaskState::PendingArgs,
         TaskState::PendingPlacement => v1::TaskState::PendingPlacement,
@@ -171,12 +172,15 @@ fn left(driver: &Driver, drain: DrainView) -> v1::NodeDrain {
 
 /// What has happened, the newest first, and how much is not kept any more. Of a node of a cluster: what it
 /// noted itself; of one of its own also what its head did.
-pub(super) fn events(driver: &Driver) -> (Vec<v1::EventView>, u64) {
+pub(super) fn events(driver: &Driver, scope: &Scope) -> (Vec<v1::EventView>, u64) {
     let clock = driver.clock();
     let view = |event: &Event| event_view(event, clock.wall(event.time));
     let of = |events: &Events| {
-        let views: Vec<v1::EventView> = events.newest_first().map(view).collect();
-        (views, events.forgotten())
+        // What is of no job is of the machines.
+        let sees = |job| driver.jobs.sees(scope, job);
+        let seen = |event: &&Event| scope.is_all() || event.about.job.is_some_and(sees);
+        let views: Vec<v1::EventView> = events.newest_first().filter(seen).map(view).collect();
+        (views, if scope.is_all() { events.forgotten() } else { 0 })
     };
     let mut all = driver.read(|node| of(node.events()));
     if driver.network().is_err() {

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_core::head::JobRecord;
 use engine_core::{Error, ErrorCode, JobId, TaskId};
-use engine_net::{JobKey, LogsQuery, Replies, WatchQuery};
+use engine_net::{JobKey, LogsQuery, Replies, Scope, WatchQuery};
 use engine_proto::v1::{self, job_event};
 use futures::stream;
 use tokio::sync::watch;
@@ -27,8 +28,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(driver: &Arc<Driver>, job: &JobKey, task: Option<TaskId>, next: u64) -> Result<Self, Error> {
-        let record = jobs::record(driver, job)?;
+    fn new(driver: &Arc<Driver>, record: &JobRecord, task: Option<TaskId>, next: u64) -> Result<Self, Error> {
         let entry = driver.jobs.get(record.run_id()).ok_or_else(|| {
             Error::new(ErrorCode::NotFound, format!("nothing is kept of {} any more", record.id))
         })?;
@@ -59,10 +59,12 @@ impl Follower {
 
 pub(crate) fn logs(
     driver: &Arc<Driver>,
+    scope: &Scope,
     job: &JobKey,
     query: LogsQuery,
 ) -> Result<Replies<v1::LogBatch>, Error> {
-    let mut follower = Follower::new(driver, job, query.task, 0)?;
+    let record = driver.head.seen_job(scope, job)?;
+    let mut follower = Follower::new(driver, &record, query.task, 0)?;
     if let Some(tail) = query.tail {
         follower.next = follower.entry.logs.tail(query.task, tail);
     }
@@ -88,7 +90,7 @@ pub(crate) fn logs(
 
 struct Watcher {
     follower: Follower,
-    key: JobKey,
+    job: JobId,
     interval: Interval,
     last: Option<v1::JobProgress>,
     queue: VecDeque<job_event::Event>,
@@ -110,7 +112,7 @@ impl Watcher {
                 (None, false) => {}
                 (None, true) => {
                     self.done = true;
-                    return Some(jobs::get(&self.follower.driver, &self.key).map(job_event::Event::Job));
+                    return Some(jobs::view(&self.follower.driver, self.job).map(job_event::Event::Job));
                 }
             }
             tokio::select! {
@@ -122,7 +124,7 @@ impl Watcher {
     }
 
     fn progress(&mut self) {
-        let Ok(record) = jobs::record(&self.follower.driver, &self.key) else { return };
+        let Ok(record) = self.follower.driver.head.job(self.job) else { return };
         let progress = jobs::progress(&self.follower.driver, &record);
         if self.last.as_ref() != Some(&progress) {
             self.last = Some(progress.clone());
@@ -152,16 +154,18 @@ impl Drop for Attached {
 
 pub(super) fn job(
     driver: &Arc<Driver>,
+    scope: &Scope,
     job: &JobKey,
     query: WatchQuery,
     progress_interval: Duration,
 ) -> Result<Replies<v1::JobEvent>, Error> {
-    let follower = Follower::new(driver, job, None, query.next_sequence)?;
+    let record = driver.head.seen_job(scope, job)?;
+    let follower = Follower::new(driver, &record, None, query.next_sequence)?;
     let attached = query.attach.then(|| Attached::new(driver, follower.entry.context.job));
     let mut interval = tokio::time::interval(progress_interval);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watcher =
-        Watcher { follower, key: job.clone(), interval, last: None, queue: VecDeque::new(), done: false };
+        Watcher { follower, job: record.id, interval, last: None, queue: VecDeque::new(), done: false };
     let watcher = (watcher, attached);
     Ok(Box::pin(stream::unfold(watcher, |mut watcher| async move {
         let event = watcher.0.next().await?;

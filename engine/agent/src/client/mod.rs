@@ -13,10 +13,9 @@ use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::value::no_handles;
 use engine_core::work::{CallReport, Usage};
 use engine_core::{
-    ActorId, Argument, Codec, Error, ErrorCode, Handle, JobId, NodeId, ObjectId, Place, TaskId, TenantName,
-    Value,
+    ActorId, Argument, Codec, Error, ErrorCode, Handle, JobId, NodeId, ObjectId, Place, TaskId, Value,
 };
-use engine_net::{JobKey, LogsQuery, Replies};
+use engine_net::{JobKey, LogsQuery, Replies, Scope};
 use engine_proto::v1;
 use engine_runtime::host::{
     Bundle, Caller, FunctionName, GroupStrategy, Host, NodeInfo, PlacementGroupId, Until, Wait, Waitable,
@@ -69,7 +68,7 @@ impl Drop for Inner {
 impl Client {
     pub(crate) async fn attach(driver: &Arc<Driver>, spec: v1::JobSpec) -> Result<Self, Error> {
         engine_net::check_job_spec(&spec)?;
-        let view = submit_job(driver, TenantName::default(), spec).await?;
+        let view = submit_job(driver, &Scope::ALL, spec).await?;
         let job: JobId = view.job_id.parse().map_err(|_| Error::internal("a job came with no id"))?;
         Self::take(driver, job).ok_or_else(|| {
             Error::invalid_argument(format!(
@@ -159,7 +158,7 @@ impl Client {
     /// NOT_FOUND when nothing is kept of the job any more.
     pub fn logs(&self) -> Result<Replies<v1::LogBatch>, Error> {
         let query = LogsQuery { task: None, follow: true, tail: None };
-        follow_logs(&self.inner.driver, &JobKey::Id(self.job()), query)
+        follow_logs(&self.inner.driver, &Scope::ALL, &JobKey::Id(self.job()), query)
     }
 
     /// Why it was ended; none: it was not, or ended itself.

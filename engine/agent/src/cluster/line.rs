@@ -183,6 +183,7 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
     };
     match message.message {
         Some(head_message::Message::Welcome(welcome)) => {
+            network.gate.learn(&welcome.ticket_key);
             *network.welcomed_by.lock() = welcome.head_id;
             welcomed(driver, network, welcome.members, &welcome.departed_node_ids);
             driver.event(|node, now, fx| {

@@ -20,9 +20,9 @@ use ::bytes::Bytes;
 use engine_core::ids::IdMap;
 use engine_core::node::NodeInfo;
 use engine_core::{ActorId, Error, NodeId};
-use engine_net::BindError;
 use engine_net::bulk::{BulkClient, BulkServer};
 use engine_net::cluster::{HeadLink, PeerAddress, PeerEvents, PeerPort, Peers};
+use engine_net::{BindError, Gate};
 use engine_proto::v1;
 use engine_tls::Identity;
 use parking_lot::Mutex;
@@ -87,6 +87,8 @@ pub(crate) struct Network {
     members: Mutex<HashMap<NodeId, v1::Member>>,
     pub(crate) requests: Requests,
     membership: watch::Sender<Membership>,
+    /// Judges the tickets of clients that attach themselves here.
+    pub(crate) gate: Arc<Gate>,
     /// The head that has welcomed this node, as it calls itself; empty when none has.
     welcomed_by: Mutex<String>,
     /// It drains, and has asked the head to be let go.
@@ -124,6 +126,7 @@ impl Network {
             members: Mutex::default(),
             requests: Requests::default(),
             membership: watch::Sender::new(Membership::Joining),
+            gate: Arc::new(Gate::for_tickets()),
             welcomed_by: Mutex::default(),
             asked_to_leave: Mutex::default(),
             named: Mutex::default(),

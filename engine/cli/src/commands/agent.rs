@@ -1,13 +1,14 @@
 //! `engine agent`: a node of a cluster.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use engine_agent::{ClusterOptions, Membership, Node, NodeKey, Options};
 use engine_core::ErrorCode;
 use engine_core::resources::bytes;
-use engine_net::{Backend, Security, Server, Services, TcpSocket};
+use engine_net::{Backend, Gate, Security, Server, Services, TcpSocket};
 use engine_tls::{Callers, Identity, JoinToken};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
@@ -140,7 +141,7 @@ impl Agent {
     async fn serve(&mut self, options: &Options, interrupts: &mut Interrupts) -> Result<End, Failure> {
         let key = NodeKey::new().map_err(|error| Failure::Client(error.into()))?;
         let Some((listen, identity)) = self.enroll(key, interrupts).await? else { return Ok(End::Stopped) };
-        let security = identity.clone().map(|identity| Security { identity, callers: Callers::Proven });
+        let security = identity.clone().map(|identity| Security { identity, callers: Callers::Joining });
         let socket =
             TcpSocket::bind(listen, security).await.map_err(|error| Failure::Usage(error.to_string()))?;
         let address = socket.address();
@@ -149,7 +150,8 @@ impl Agent {
         options.cluster = Some(ClusterOptions { head: self.head, address, bulk_address, key, identity });
         let has = format!("{} CPUs and {} for guests", options.cpus, bytes(options.memory_bytes));
         let node = embedded::start(options).await?;
-        let services = Services::new(node.backend()).peer(node.peer());
+        let gate = node.gate().unwrap_or_else(|| Arc::new(Gate::for_tickets()));
+        let services = Services::new(node.backend(), gate).peer(node.peer());
         let mut end = End::Stopped;
         let until = async {
             self.say(format_args!(

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use engine_client::messages::{DrainResponse, NodeDrain, NodeState};
-use engine_client::{Address, Client, ErrorCode};
+use engine_client::{Client, ErrorCode};
 use engine_core::resources::bytes;
 use engine_proto::convert::std_duration;
 use serde_json::json;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::time::short;
 use crate::output::{self, Format};
@@ -59,8 +59,8 @@ pub(crate) struct Drain {
     format: Format,
 }
 
-pub(crate) async fn run(args: Drain, address: Option<Address>) -> Result<(), Failure> {
-    let client = connect::running(address).await?;
+pub(crate) async fn run(args: Drain, target: Target) -> Result<(), Failure> {
+    let client = connect::running(target).await?;
     let first = client.drain(&args.node, args.deadline.map(Duration::from_secs)).await?;
     if first.nodes_that_stay == 0 && first.state() == NodeState::Draining {
         eprintln!("warning: no other node takes work: until one joins, new work waits");

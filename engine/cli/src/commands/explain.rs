@@ -1,10 +1,9 @@
 //! `engine explain`: why a task is not running.
 
 use clap::Args;
-use engine_client::Address;
 use engine_client::messages::Explanation;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, json, table::table};
 
@@ -22,8 +21,8 @@ pub(crate) struct Explain {
     format: Format,
 }
 
-pub(crate) async fn run(args: Explain, address: Option<Address>) -> Result<(), Failure> {
-    let found = connect::running(address).await?.explain(args.task).await?;
+pub(crate) async fn run(args: Explain, target: Target) -> Result<(), Failure> {
+    let found = connect::running(target).await?.explain(args.task).await?;
     match args.format {
         Format::Table => output::print(&render(&found)),
         Format::Json => output::print_json(&json::explanation(&found)),

@@ -1,9 +1,8 @@
 //! `engine get`: one thing in full.
 
 use clap::Args;
-use engine_client::Address;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, details, json};
 use crate::parse::OneKind;
@@ -25,8 +24,8 @@ pub(crate) struct Get {
     format: Format,
 }
 
-pub(crate) async fn run(args: Get, address: Option<Address>) -> Result<(), Failure> {
-    let client = connect::running(address).await?;
+pub(crate) async fn run(args: Get, target: Target) -> Result<(), Failure> {
+    let client = connect::running(target).await?;
     let view = json::view(&client.get(args.kind.into(), args.id).await?);
     match args.format {
         Format::Table => output::print(&details::render(&view)),

@@ -5,11 +5,10 @@ mod follow;
 use std::time::SystemTime;
 
 use clap::Args;
-use engine_client::Address;
 use engine_client::messages::{Filter, Kind, ListResponse};
 use serde_json::json;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, json, rows};
 use crate::parse::{ManyKind, filter};
@@ -42,9 +41,9 @@ pub(crate) struct List {
     format: Format,
 }
 
-pub(crate) async fn run(args: List, address: Option<Address>) -> Result<(), Failure> {
+pub(crate) async fn run(args: List, target: Target) -> Result<(), Failure> {
     let kind = Kind::from(args.kind);
-    let client = connect::running(address).await?;
+    let client = connect::running(target).await?;
     if args.follow {
         if kind != Kind::Event {
             return Err(Failure::Usage("--follow is for events only: `engine list events --follow`".into()));

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use engine_client::{Address, LogOptions};
+use engine_client::LogOptions;
 use futures::StreamExt;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::logs::LogPrinter;
 use crate::output::{Format, json};
@@ -47,13 +47,13 @@ pub(crate) struct LogsArgs {
     format: Format,
 }
 
-pub(crate) async fn run(args: Logs, address: Option<Address>) -> Result<(), Failure> {
-    print(args.query, address).await
+pub(crate) async fn run(args: Logs, target: Target) -> Result<(), Failure> {
+    print(args.query, target).await
 }
 
 /// Prints the lines as they come.
-pub(crate) async fn print(args: LogsArgs, address: Option<Address>) -> Result<(), Failure> {
-    let job = connect::running(address).await?.job(args.job).await?;
+pub(crate) async fn print(args: LogsArgs, target: Target) -> Result<(), Failure> {
+    let job = connect::running(target).await?.job(args.job).await?;
     let filtered = args.task.is_some();
     let options = LogOptions { follow: args.follow, task: args.task, tail: args.tail };
     let mut lines = job.logs(options).await?;

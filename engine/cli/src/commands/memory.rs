@@ -3,12 +3,11 @@
 use std::fmt::Write;
 
 use clap::Args;
-use engine_client::Address;
 use engine_client::messages::{self as v1, Kind, view::View};
 use engine_core::resources::bytes;
 use serde_json::json;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::table::table;
 use crate::output::{self, Format, json};
@@ -32,8 +31,8 @@ pub(crate) struct Memory {
     format: Format,
 }
 
-pub(crate) async fn run(args: Memory, address: Option<Address>) -> Result<(), Failure> {
-    let client = connect::running(address).await?;
+pub(crate) async fn run(args: Memory, target: Target) -> Result<(), Failure> {
+    let client = connect::running(target).await?;
     let counters = client.status().await?.counters.unwrap_or_default();
     let listed = client.list(Kind::Object, Vec::new(), args.limit).await?;
     match args.format {

@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod drain;
 pub(crate) mod error;
 pub(crate) mod explain;
+pub(crate) mod gate;
 pub(crate) mod get;
 pub(crate) mod head;
 pub(crate) mod inspect;
@@ -15,20 +16,23 @@ pub(crate) mod memory;
 pub(crate) mod node_args;
 pub(crate) mod status;
 pub(crate) mod submit;
+pub(crate) mod tenant;
+pub(crate) mod token;
 pub(crate) mod up;
 
 use crate::cli::{Cli, Command};
-use crate::connect;
+use crate::connect::Target;
 use crate::failure::Failure;
 
 /// Runs one verb.
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
-    let address = match &cli.command {
+    let is_engine = matches!(cli.command, Command::Up(_) | Command::Head(_) | Command::Agent(_));
+    let target = match is_engine {
         // These are engines, and show what they have themselves.
-        Command::Up(_) | Command::Head(_) => cli.address,
-        _ => connect::with_credentials(cli.address, cli.credentials)?,
+        true => Target { address: cli.address, token: None },
+        false => Target::new(cli.address, cli.credentials, cli.token_file.as_deref())?,
     };
-    if matches!(cli.command, Command::Up(_) | Command::Head(_) | Command::Agent(_)) {
+    if is_engine {
         match engine_net::faults::install() {
             Ok(true) => eprintln!("warning: ${} makes faults, for a test", engine_net::faults::VARIABLE),
             Ok(false) => {}
@@ -36,20 +40,22 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         }
     }
     match cli.command {
-        Command::Submit(args) => submit::run(*args, address).await,
-        Command::Job(args) => job::run(args, address).await,
+        Command::Submit(args) => submit::run(*args, target).await,
+        Command::Job(args) => job::run(args, target).await,
         Command::Build(args) => build::run(&args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Up(args) => up::run(args, address).await,
-        Command::Head(args) => head::run(args, address).await,
+        Command::Up(args) => up::run(args, target.address).await,
+        Command::Head(args) => head::run(args, target.address).await,
         Command::Agent(args) => agent::run(*args).await,
-        Command::Drain(args) => drain::run(args, address).await,
-        Command::Status(args) => status::run(&args, address).await,
-        Command::List(args) => list::run(args, address).await,
-        Command::Memory(args) => memory::run(args, address).await,
-        Command::Get(args) => get::run(args, address).await,
-        Command::Explain(args) => explain::run(args, address).await,
-        Command::Logs(args) => logs::run(args, address).await,
+        Command::Drain(args) => drain::run(args, target).await,
+        Command::Status(args) => status::run(&args, target).await,
+        Command::List(args) => list::run(args, target).await,
+        Command::Memory(args) => memory::run(args, target).await,
+        Command::Get(args) => get::run(args, target).await,
+        Command::Explain(args) => explain::run(args, target).await,
+        Command::Logs(args) => logs::run(args, target).await,
+        Command::Tenant(args) => tenant::run(args, target).await,
+        Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
     }
 }

@@ -1,9 +1,8 @@
 //! `engine status`: the cluster at a glance.
 
 use clap::Args;
-use engine_client::Address;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, json, status};
 
@@ -20,8 +19,8 @@ pub(crate) struct Status {
     format: Format,
 }
 
-pub(crate) async fn run(args: &Status, address: Option<Address>) -> Result<(), Failure> {
-    let found = connect::running(address).await?.status().await?;
+pub(crate) async fn run(args: &Status, target: Target) -> Result<(), Failure> {
+    let found = connect::running(target).await?.status().await?;
     match args.format {
         Format::Table => output::print(&status::render(&found)),
         Format::Json => output::print_json(&json::status(&found)),

@@ -2,14 +2,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use clap::Args;
+use engine_access::Gate;
 use engine_client::Address;
 use engine_core::resources::bytes;
 use engine_head::cluster::ClusterHead;
 use engine_net::{Backend, Security, Server, Services, TcpSocket, UnixSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
+use crate::commands::gate;
 use crate::commands::head::RunningHead;
 use crate::commands::node_args::NodeArgs;
 use crate::embedded;
@@ -25,7 +28,11 @@ Examples:
 
 It listens on --address, else $ENGINE_ADDRESS, else $XDG_RUNTIME_DIR/engine/engine.sock, else
 /tmp/engine-UID/engine.sock; only this user and root may speak on a socket. Ctrl-C or SIGTERM stops it
-and the jobs in it.";
+and the jobs in it.
+
+Whoever can connect may do everything, unless a token is shown, which says what (engine token create): it is good
+until the engine stops. With --require-token everybody has to show one; the key is then kept below
+$ENGINE_STATE_DIR, $XDG_STATE_HOME/engine or ~/.local/state/engine, with a token of the operator's.";
 
 /// Keep an engine running on this machine, in the foreground
 #[derive(Debug, Args)]
@@ -35,6 +42,9 @@ pub(crate) struct Up {
     /// default: its share of this machine
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=NODES_MAX))]
     nodes: Option<u32>,
+    /// Let nobody in without a token, on this machine neither; the operator's is written to a folder
+    #[arg(long, conflicts_with = "nodes")]
+    require_token: bool,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
@@ -57,14 +67,17 @@ pub(crate) fn signals() -> Result<Interrupts, Failure> {
 pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failure> {
     let interrupts = signals()?;
     let (server, address) = bind(address_or_default(address)?, None).await?;
+    let folder = gate::folder_of_up(&address).filter(|_| args.require_token);
+    let gate = gate::gate(folder.as_deref(), args.require_token, None)?;
     match args.nodes {
-        Some(nodes) => several(nodes, &args.node, server, &address, interrupts).await,
-        None => one(args.node, server, &address, interrupts).await,
+        Some(nodes) => several(nodes, &args.node, gate, server, &address, interrupts).await,
+        None => one(args.node, gate, server, &address, interrupts).await,
     }
 }
 
 async fn one(
     args: NodeArgs,
+    gate: Arc<Gate>,
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
@@ -75,7 +88,8 @@ async fn one(
     let backend = node.backend();
     eprintln!("engine {} is running: {} with {has}", env!("CARGO_PKG_VERSION"), backend.node_id());
     usage(address);
-    let served = server.run(Services::new(backend), async { interrupts.next().await }).await;
+    let served =
+        server.run(Services::new(backend, gate).tokens(None), async { interrupts.next().await }).await;
     eprintln!("stopping; once more to leave at once");
     tokio::select! {
         () = node.shutdown() => {}
@@ -95,12 +109,13 @@ fn usage(address: &Address) {
 async fn several(
     count: u32,
     args: &NodeArgs,
+    gate: Arc<Gate>,
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running = RunningHead::start(server, any_port, None, None).await?;
+    let running = RunningHead::start(server, gate, any_port, None, None).await?;
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {

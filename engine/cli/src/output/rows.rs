@@ -25,7 +25,7 @@ fn header(kind: v1::Kind) -> &'static [&'static str] {
     match kind {
         v1::Kind::Unspecified => &[],
         v1::Kind::Job => {
-            &["id", "submission id", "name", "state", "runs", "tasks", "submitted", "took", "error"]
+            &["id", "tenant", "submission id", "name", "state", "runs", "tasks", "submitted", "took", "error"]
         }
         v1::Kind::Task => &["id", "function", "name", "state", "attempts", "node", "took", "reason"],
         v1::Kind::Actor => &["id", "class", "name", "state", "restarts", "pending calls", "node", "cause"],
@@ -64,7 +64,10 @@ fn fields<V: Fields>(view: &V, keys: &[&str]) -> Vec<String> {
 }
 
 fn job(view: &v1::JobView, now: SystemTime) -> Vec<String> {
-    let mut row = fields(view, &["id", "submission_id", "name", "state"]);
+    // Of an engine without tenants there is no need to say.
+    let tenant = if view.tenant == "default" { String::new() } else { view.tenant.clone() };
+    let mut row = vec![view.job_id.clone(), tenant];
+    row.extend(fields(view, &["submission_id", "name", "state"]));
     row.push(if view.run > 0 { view.field("runs").unwrap_or_default() } else { String::new() });
     let counts = view.progress.as_ref().and_then(|progress| progress.tasks.as_ref());
     row.push(counts.map(|tasks| format!("{}/{}", tasks.ended(), tasks.total())).unwrap_or_default());

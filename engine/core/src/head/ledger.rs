@@ -316,9 +316,23 @@ impl Head {
     /// Creates a tenant, or changes what it may have.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT for a weight of none or beyond [`WEIGHT_MAX`]; LIMIT_EXCEEDED when there are
+    /// ALREADY_EXISTS when `is_new` and it is there; INVALID_ARGUMENT for a weight of none or beyond [`WEIGHT_MAX`]; LIMIT_EXCEEDED when there are
     /// `tenants_max`.
-    pub fn set_tenant(&mut self, spec: TenantSpec, fx: &mut Vec<Effect>) -> Result<(), Error> {
+    pub fn set_tenant(
+        &mut self,
+        spec: TenantSpec,
+        is_new: bool,
+        fx: &mut Vec<Effect>,
+    ) -> Result<TenantView, Error> {
+        if is_new && self.ledger.accounts.contains_key(&spec.name) {
+            return Err(Error::new(
+                ErrorCode::AlreadyExists,
+                format!(
+                    "the tenant {} is there already: `engine tenant set` changes what it may have",
+                    spec.name
+                ),
+            ));
+        }
         if spec.weight == 0 || spec.weight > WEIGHT_MAX {
             let message = format!("a weight of {} is none: give 1 to {WEIGHT_MAX}", spec.weight);
             return Err(Error::invalid_argument(message));
@@ -340,7 +354,7 @@ impl Head {
         }
         self.ledger.changed.note(name.clone());
         self.settle(&name, fx);
-        Ok(())
+        self.tenant(&name)
     }
 
     /// Forgets a tenant.
@@ -348,54 +362,52 @@ impl Head {
     /// # Errors
     /// NOT_FOUND when it was never created; INVALID_ARGUMENT while it has jobs that have not ended.
     pub fn delete_tenant(&mut self, name: &TenantName, fx: &mut Vec<Effect>) -> Result<(), Error> {
-        let jobs = self.tenant(name)?.jobs;
+        let jobs = self.jobs_of(name);
         if jobs > 0 {
             let message = format!("the tenant {name} has {jobs} jobs that have not ended: stop them first");
             return Err(Error::invalid_argument(message));
         }
-        if self.ledger.accounts.remove(name).is_some() {
-            self.ledger.changed.note(name.clone());
-            // What the nodes knew of it holds no more.
-            let spec = TenantSpec::new(name.clone());
-            for node in self.nodes.ids() {
-                fx.push(Effect::Tell(node, news(&spec, &Slice::default())));
-            }
+        let message = format!("there is no tenant {name}: `engine tenant list` shows those there are");
+        if self.ledger.accounts.remove(name).is_none() {
+            return Err(Error::new(ErrorCode::NotFound, message));
+        }
+        self.ledger.changed.note(name.clone());
+        // What the nodes knew of it holds no more.
+        let spec = TenantSpec::new(name.clone());
+        for node in self.nodes.ids() {
+            fx.push(Effect::Tell(node, news(&spec, &Slice::default())));
         }
         Ok(())
     }
 
-    /// A tenant, what it may have and what it has.
+    /// A tenant, what it may have and what it has. One that was never created and has jobs has a weight of 1
+    /// and no quotas.
     ///
     /// # Errors
-    /// NOT_FOUND when it was never created; `default` always was.
+    /// NOT_FOUND when it was never created and has no jobs that have not ended.
     pub fn tenant(&self, name: &TenantName) -> Result<TenantView, Error> {
         let jobs = self.jobs_of(name);
         match self.ledger.accounts.get(name) {
             Some(account) => Ok(account.view(jobs)),
-            None if name.is_default() => Ok(Account::new(TenantSpec::new(name.clone())).view(jobs)),
+            None if jobs > 0 || name.is_default() => {
+                Ok(Account::new(TenantSpec::new(name.clone())).view(jobs))
+            }
             None => Err(Error::new(
                 ErrorCode::NotFound,
-                format!("there is no tenant {name}: `engine tenant create {name}` makes one"),
+                format!(
+                    "there is no tenant {name}, and none of its jobs: `engine tenant list` shows those there are"
+                ),
             )),
         }
     }
 
-    /// Whether a tenant was created; `default` always was.
-    pub(super) fn check_tenant(&self, name: &TenantName) -> Result<(), Error> {
-        match name.is_default() || self.ledger.accounts.contains_key(name) {
-            true => Ok(()),
-            false => self.tenant(name).map(drop),
-        }
-    }
-
-    /// All tenants, by name.
+    /// All tenants that were created or have jobs, by name; `default` is always one.
     pub fn tenants(&self) -> Vec<TenantView> {
-        let default = TenantName::default();
-        let is_said = self.ledger.accounts.contains_key(&default);
-        let names = self.ledger.accounts.keys().chain((!is_said).then_some(&default));
-        let mut views: Vec<TenantView> = names.filter_map(|name| self.tenant(name).ok()).collect();
-        views.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
-        views
+        let with_jobs = self.jobs.values().filter(|job| !job.state.is_end());
+        let mut names: BTreeSet<TenantName> = with_jobs.map(|job| job.submission.tenant.clone()).collect();
+        names.extend(self.ledger.accounts.keys().cloned());
+        names.insert(TenantName::default());
+        names.iter().filter_map(|name| self.tenant(name).ok()).collect()
     }
 
     fn jobs_of(&self, name: &TenantName) -> usize {

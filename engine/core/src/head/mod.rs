@@ -19,7 +19,7 @@ mod tests;
 
 pub use drain::Drain;
 pub use groups::{GroupLimits, GroupView};
-pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted};
+pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted, unknown_job, unknown_submission};
 pub use ledger::TenantView;
 pub use names::Claim;
 pub use nodes::{Effect, NodeStanding, Notice, Watch};

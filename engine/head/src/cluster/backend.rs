@@ -8,15 +8,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
+use engine_core::tenant::TenantSpec;
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
 use engine_net::cluster::NodeClient;
-use engine_net::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
 use engine_proto::convert::event_view;
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 use futures::future::join_all;
 
 use crate::cluster::{Clock, ClusterHead, merge};
+use crate::node_for;
 
 /// How often all nodes are asked to try a component, when none answers.
 const UPLOAD_ROUNDS_MAX: u32 = 20;
@@ -35,12 +37,17 @@ impl Backend for ClusterBackend {
         true
     }
 
-    async fn missing(&self, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+    async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
         let registry = self.0.head.components();
-        Ok(components.into_iter().filter(|id| registry.get(*id).is_none()).collect())
+        Ok(components.into_iter().filter(|id| !registry.is_there_for(scope, *id)).collect())
     }
 
-    async fn upload(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
         // What cannot be run is not kept: a node tries, and another one when that dies or does not answer.
         let (mut silent, mut died, mut rounds) = (Vec::new(), None, 0);
         loop {
@@ -62,6 +69,7 @@ impl Backend for ClusterBackend {
             match uploaded {
                 Ok(info) => {
                     self.0.head.components().insert(component, &bytes)?;
+                    self.0.head.components().is_brought_by(scope, component);
                     return Ok(info);
                 }
                 Err(error) if error.code() == ErrorCode::NodeDied => {
@@ -73,46 +81,68 @@ impl Backend for ClusterBackend {
         }
     }
 
-    async fn keep(&self, component: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn keep(
+        &self,
+        scope: &Scope,
+        component: ComponentId,
+        bytes: Bytes,
+    ) -> Result<v1::ComponentInfo, Error> {
         self.0.head.components().insert(component, &bytes)?;
+        self.0.head.components().is_brought_by(scope, component);
         Ok(engine_proto::convert::kept(component, bytes.len() as u64))
     }
 
-    async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
-        self.answer(self.0.submit(spec).await).await
+    async fn submit(&self, scope: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+        self.answer(self.0.submit(scope, spec).await).await
     }
 
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        let record = self.answer(self.0.record(&job)).await?;
+    async fn get_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        let record = self.answer(self.0.head.seen_job(scope, &job)).await?;
         self.answer(self.0.view(&record).await).await
     }
 
-    async fn list_jobs(&self, limit: usize) -> Result<v1::ListJobsResponse, Error> {
-        self.answer(Ok(self.0.list_jobs(limit).await)).await
+    async fn list_jobs(&self, scope: &Scope, limit: usize) -> Result<v1::ListJobsResponse, Error> {
+        self.answer(Ok(self.0.list_jobs(scope, limit).await)).await
     }
 
-    async fn stop_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
-        self.answer(self.0.stop_job(&job).await).await
+    async fn stop_job(&self, scope: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
+        self.answer(self.0.stop_job(scope, &job).await).await
     }
 
-    async fn delete_job(&self, job: JobKey) -> Result<(), Error> {
-        self.answer(self.0.delete_job(&job).await).await
+    async fn delete_job(&self, scope: &Scope, job: JobKey) -> Result<(), Error> {
+        self.answer(self.0.delete_job(scope, &job).await).await
     }
 
-    async fn watch_job(&self, job: JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
-        self.answer(self.0.watch_job(&job, query)).await
+    async fn watch_job(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
+        self.answer(self.0.watch_job(scope, &job, query)).await
     }
 
-    async fn logs(&self, job: JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
-        self.0.logs(&job, query).await
+    async fn logs(
+        &self,
+        scope: &Scope,
+        job: JobKey,
+        query: LogsQuery,
+    ) -> Result<Replies<v1::LogBatch>, Error> {
+        self.0.logs(scope, &job, query).await
     }
 
-    async fn list(&self, kind: v1::Kind, filters: Filters, limit: usize) -> Result<v1::ListResponse, Error> {
+    async fn list(
+        &self,
+        scope: &Scope,
+        kind: v1::Kind,
+        filters: Filters,
+        limit: usize,
+    ) -> Result<v1::ListResponse, Error> {
         if kind == v1::Kind::Job {
-            return self.answer(Ok(self.jobs(&filters, limit).await)).await;
+            return self.answer(Ok(self.jobs(scope, &filters, limit).await)).await;
         }
         if kind == v1::Kind::PlacementGroup {
-            return self.answer(Ok(self.groups(&filters, limit))).await;
+            return self.answer(Ok(self.groups(scope, &filters, limit))).await;
         }
         let request = v1::ListRequest {
             kind: kind.into(),
@@ -120,21 +150,21 @@ impl Backend for ClusterBackend {
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
         };
         if kind == v1::Kind::Event {
-            let mut logs = vec![self.0.events(&filters, limit)];
-            logs.extend(self.0.ask_all(|client| list(client, request.clone())).await);
+            let mut logs = vec![self.0.events(scope, &filters, limit)];
+            logs.extend(self.0.ask_all(|client| list(client, scope, request.clone())).await);
             return self.answer(Ok(merge::events(logs, limit))).await;
         }
-        let mut listings = self.0.ask_all(|client| list(client, request.clone())).await;
+        let mut listings = self.0.ask_all(|client| list(client, scope, request.clone())).await;
         if kind == v1::Kind::Node {
-            listings.push(self.0.dead_nodes(&filters));
+            listings.push(self.0.dead_nodes(scope, &filters));
         }
         self.answer(Ok(merge::listings(listings, limit))).await
     }
 
-    async fn get(&self, key: StateKey) -> Result<v1::View, Error> {
+    async fn get(&self, scope: &Scope, key: StateKey) -> Result<v1::View, Error> {
         let (kind, id) = match key {
             StateKey::Job(job) => {
-                let view = self.get_job(job).await?;
+                let view = self.get_job(scope, job).await?;
                 return Ok(v1::View { view: Some(v1::view::View::Job(view)) });
             }
             StateKey::Task(id) => (v1::Kind::Task, id.to_string()),
@@ -142,32 +172,38 @@ impl Backend for ClusterBackend {
             StateKey::Object(id) => (v1::Kind::Object, id.to_string()),
             StateKey::Node(id) => (v1::Kind::Node, id.to_string()),
             StateKey::Event(id) => {
-                let event = self.0.head.lock().events().get(id).map(view_of);
+                let event = self.0.head.lock().events().get(id).cloned();
+                let event = event.filter(|event| self.0.sees_event(scope, event)).as_ref().map(view_of);
                 if let Some(event) = event {
                     return self.answer(Ok(event)).await;
                 }
                 (v1::Kind::Event, id.to_string())
             }
             StateKey::PlacementGroup(id) => {
-                let group = self.0.head.lock().group(id).ok_or_else(|| not_found(&id.to_string()));
+                let group = self.0.head.lock().group(id);
+                let group = group.filter(|group| self.0.head.sees(scope, group.spec.job));
+                let group = group.ok_or_else(|| not_found(&id.to_string()));
                 let group = self.answer(group).await?;
                 return Ok(v1::View { view: Some(v1::view::View::PlacementGroup((&group).into())) });
             }
         };
-        let mut found = self.0.ask_all(|client| get(client, kind, id.clone())).await;
+        let mut found = self.0.ask_all(|client| get(client, scope, kind, id.clone())).await;
         if kind == v1::Kind::Node {
             let by_id = v1::Filter { key: "id".to_owned(), value: id.clone(), negated: false };
-            found.extend(self.0.dead_nodes(&Filters::new(kind, vec![by_id])?).items);
+            found.extend(self.0.dead_nodes(scope, &Filters::new(kind, vec![by_id])?).items);
         }
         let items =
             found.into_iter().map(|view| v1::ListResponse { items: vec![view], total: 1, forgotten: 0 });
         merge::listings(items.collect(), 1).items.into_iter().next().ok_or_else(|| not_found(&id))
     }
 
-    async fn status(&self) -> Result<v1::StatusResponse, Error> {
-        let mut status = merge::status(self.0.ask_all(status).await);
+    async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error> {
+        let mut status = merge::status(self.0.ask_all(|client| status_of(client, scope)).await);
+        if !scope.is_all() {
+            (status.available, status.counters) = (None, None);
+        }
         status.jobs.clear();
-        for job in self.0.head.jobs() {
+        for job in self.0.head.seen_jobs(scope) {
             *status.jobs.entry(job.state.to_string()).or_default() += 1;
         }
         status.uptime = Some(engine_proto::convert::duration(self.0.clock.start.elapsed()));
@@ -178,13 +214,28 @@ impl Backend for ClusterBackend {
         self.answer(self.0.drain(node, deadline).await).await
     }
 
-    async fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
-        self.answer(self.0.locate_client(job)).await
+    async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
+        self.0.memory.check_room()?;
+        let set = self.0.event(|core, _, fx| core.set_tenant(spec, is_new, fx));
+        self.answer(set.map(|view| engine_proto::convert::tenant_view(&view))).await
     }
 
-    async fn explain(&self, task: TaskId) -> Result<v1::Explanation, Error> {
+    async fn delete_tenant(&self, name: TenantName) -> Result<(), Error> {
+        self.answer(self.0.event(|core, _, fx| core.delete_tenant(&name, fx))).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
+        let tenants = self.0.head.lock().tenants();
+        Ok(tenants.iter().map(engine_proto::convert::tenant_view).collect())
+    }
+
+    async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        self.answer(self.0.locate_client(scope, job)).await
+    }
+
+    async fn explain(&self, scope: &Scope, task: TaskId) -> Result<v1::Explanation, Error> {
         let id = task.to_string();
-        let found = self.0.ask_all(|client| explain(client, id.clone())).await;
+        let found = self.0.ask_all(|client| explain(client, scope, id.clone())).await;
         // The owner knows who spawned it, and why it waits; a node that runs it, what it does there.
         let is_owner = |explanation: &v1::Explanation| {
             explanation.task.as_ref().is_some_and(|task| !task.parent_task_id.is_empty())
@@ -205,8 +256,9 @@ impl ClusterBackend {
         answer
     }
 
-    fn groups(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
-        let all = self.0.head.lock().groups();
+    fn groups(&self, scope: &Scope, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let mut all = self.0.head.lock().groups();
+        all.retain(|group| self.0.head.sees(scope, group.spec.job));
         let views = all.iter().map(v1::PlacementGroupView::from);
         let matching: Vec<_> = views.filter(|group| filters.matches(group)).collect();
         let total = matching.len() as u64;
@@ -214,8 +266,8 @@ impl ClusterBackend {
         v1::ListResponse { items: matching.into_iter().take(limit).map(view).collect(), total, forgotten: 0 }
     }
 
-    async fn jobs(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
-        let all = self.0.list_jobs(usize::MAX).await.jobs;
+    async fn jobs(&self, scope: &Scope, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let all = self.0.list_jobs(scope, usize::MAX).await.jobs;
         let matching: Vec<v1::JobView> = all.into_iter().filter(|job| filters.matches(job)).collect();
         let total = matching.len() as u64;
         let view = |job| v1::View { view: Some(v1::view::View::Job(job)) };
@@ -243,17 +295,28 @@ impl ClusterHead {
     }
 
     /// What the head itself has noted.
-    fn events(&self, filters: &Filters, limit: usize) -> v1::ListResponse {
-        let core = self.head.lock();
-        let views = core.events().newest_first().map(|event| event_view(event, Clock::wall(event.time)));
+    fn events(&self, scope: &Scope, filters: &Filters, limit: usize) -> v1::ListResponse {
+        let (mut events, forgotten) = {
+            let core = self.head.lock();
+            (core.events().newest_first().cloned().collect::<Vec<_>>(), core.events().forgotten())
+        };
+        events.retain(|event| self.sees_event(scope, event));
+        // How much others have caused is nobody's to know.
+        let forgotten = if scope.is_all() { forgotten } else { 0 };
+        let views = events.iter().map(|event| event_view(event, Clock::wall(event.time)));
         let matching: Vec<_> = views.filter(|event| filters.matches(event)).collect();
         let total = matching.len() as u64;
         let view = |event| v1::View { view: Some(v1::view::View::Event(event)) };
         let items = matching.into_iter().take(limit).map(view).collect();
-        v1::ListResponse { items, total, forgotten: core.events().forgotten() }
+        v1::ListResponse { items, total, forgotten }
     }
 
-    fn dead_nodes(&self, filters: &Filters) -> v1::ListResponse {
+    /// Whether an event is of something that somebody sees. What is of no job is of the machines.
+    fn sees_event(&self, scope: &Scope, event: &Event) -> bool {
+        scope.is_all() || event.about.job.is_some_and(|job| self.head.sees(scope, job))
+    }
+
+    fn dead_nodes(&self, scope: &Scope, filters: &Filters) -> v1::ListResponse {
         let core = self.head.lock();
         let nodes = self.nodes.lock();
         let state = |id: &str| match id.parse().ok().and_then(|id| core.standing(id)) {
@@ -272,8 +335,14 @@ impl ClusterHead {
             process_id: member.process_id,
             ..Default::default()
         };
-        let dead: Vec<v1::NodeView> =
-            nodes.dead.iter().rev().map(view).filter(|node| filters.matches(node)).collect();
+        let dead: Vec<v1::NodeView> = nodes
+            .dead
+            .iter()
+            .rev()
+            .map(view)
+            .map(|node| node_for(scope, node))
+            .filter(|node| filters.matches(node))
+            .collect();
         let total = dead.len() as u64;
         let view = |node| v1::View { view: Some(v1::view::View::Node(node)) };
         v1::ListResponse { items: dead.into_iter().map(view).collect(), total, forgotten: 0 }
@@ -284,20 +353,24 @@ fn view_of(event: &Event) -> v1::View {
     v1::View { view: Some(v1::view::View::Event(event_view(event, Clock::wall(event.time)))) }
 }
 
-pub(super) async fn list(client: NodeClient, request: v1::ListRequest) -> Result<v1::ListResponse, Error> {
-    client.list(request).await
+pub(super) async fn list(
+    client: NodeClient,
+    scope: &Scope,
+    request: v1::ListRequest,
+) -> Result<v1::ListResponse, Error> {
+    client.list(scope, request).await
 }
 
-async fn get(client: NodeClient, kind: v1::Kind, id: String) -> Result<v1::View, Error> {
-    client.get(kind, id).await
+async fn get(client: NodeClient, scope: &Scope, kind: v1::Kind, id: String) -> Result<v1::View, Error> {
+    client.get(scope, kind, id).await
 }
 
-async fn status(client: NodeClient) -> Result<v1::StatusResponse, Error> {
-    client.status().await
+async fn status_of(client: NodeClient, scope: &Scope) -> Result<v1::StatusResponse, Error> {
+    client.status(scope).await
 }
 
-async fn explain(client: NodeClient, task: String) -> Result<v1::Explanation, Error> {
-    client.explain(task).await
+async fn explain(client: NodeClient, scope: &Scope, task: String) -> Result<v1::Explanation, Error> {
+    client.explain(scope, task).await
 }
 
 fn not_found(what: &str) -> Error {

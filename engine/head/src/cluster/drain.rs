@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use engine_core::head::NodeStanding;
 use engine_core::{Error, ErrorCode, NodeId};
+use engine_net::Scope;
 use engine_proto::convert::std_duration;
 use engine_proto::v1::{self, view};
 
@@ -35,7 +36,7 @@ impl ClusterHead {
     /// What is left on a node that drains, as it says; none when it does not answer.
     async fn left_on(&self, id: NodeId) -> Option<v1::NodeDrain> {
         let client = self.client(id).ok()?;
-        match client.get(v1::Kind::Node, id.to_string()).await.ok()?.view? {
+        match client.get(&Scope::ALL, v1::Kind::Node, id.to_string()).await.ok()?.view? {
             view::View::Node(node) => node.drain,
             _ => None,
         }

@@ -8,7 +8,7 @@ use engine_core::head::{Effect, JobRecord, JobState, LostRun, Submission, Submit
 use engine_core::node::{JobEnd, Progress};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TenantName, Time};
 use engine_net::cluster::NodeClient;
-use engine_net::{JobKey, LogsQuery, Replies, WatchQuery};
+use engine_net::{JobKey, LogsQuery, Replies, Scope, WatchQuery};
 use engine_proto::convert::timestamp;
 use engine_proto::limits::LIST_ITEMS_MAX;
 use engine_proto::prost_types::Timestamp;
@@ -24,17 +24,10 @@ use crate::cluster::{Clock, ClusterHead, merge};
 mod follow;
 
 impl ClusterHead {
-    pub(super) fn record(&self, job: &JobKey) -> Result<JobRecord, Error> {
-        match job {
-            JobKey::Id(id) => self.head.job(*id),
-            JobKey::Submission(text) => self.head.job_by_submission(&TenantName::default(), text),
-        }
-    }
-
-    pub(super) async fn submit(&self, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
+    pub(super) async fn submit(&self, scope: &Scope, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         for component in &spec.components {
             let id: ComponentId = engine_proto::convert::component_id(&component.digest)?;
-            if self.head.components().get(id).is_none() {
+            if !self.head.components().is_there_for(scope, id) {
                 return Err(Error::new(
                     ErrorCode::NotFound,
                     format!("the component {id} was not uploaded: upload it, then submit the job"),
@@ -42,7 +35,7 @@ impl ClusterHead {
             }
         }
         self.memory.check_room()?;
-        let (run, home) = match self.when_nodes_are_back(|| self.accept(&spec)).await? {
+        let (run, home) = match self.when_nodes_are_back(|| self.accept(scope.submitter(), &spec)).await? {
             (run, Some(home)) => (run, home),
             (run, None) => return self.view(&self.head.job(run)?).await,
         };
@@ -55,13 +48,17 @@ impl ClusterHead {
     }
 
     /// Accepts a job and says where it is to start; nowhere when it is known.
-    pub(super) fn accept(&self, spec: &v1::JobSpec) -> Result<(JobId, Option<NodeId>), Error> {
+    pub(super) fn accept(
+        &self,
+        tenant: TenantName,
+        spec: &v1::JobSpec,
+    ) -> Result<(JobId, Option<NodeId>), Error> {
         let submission = Submission {
             submission_id: spec.submission_id.clone(),
             digest: crate::spec_digest(spec),
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
-            tenant: TenantName::default(),
+            tenant,
             retries: spec.job_retries,
         };
         self.event(|core, now, _| {
@@ -273,15 +270,16 @@ impl ClusterHead {
     }
 
     /// Where the client of a job is to attach itself: the node of the job's root task.
-    pub(super) fn locate_client(&self, job: JobId) -> Result<v1::LocateClientResponse, Error> {
-        let record = self.record(&JobKey::Id(job))?;
+    pub(super) fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+        let record = self.head.seen_job(scope, &JobKey::Id(job))?;
         let over = || {
             let state = v1::JobState::from(record.state).as_str_name();
             let state = state.trim_start_matches("JOB_STATE_");
             Error::new(ErrorCode::NotFound, format!("{job} has no client to attach any more: it is {state}"))
         };
         let home = record.home.filter(|_| !record.state.is_end()).ok_or_else(over)?;
-        Ok(v1::LocateClientResponse { node_id: home.to_string(), address: self.address_of(home)? })
+        let (node_id, address) = (home.to_string(), self.address_of(home)?);
+        Ok(v1::LocateClientResponse { node_id, address, ticket: String::new() })
     }
 
     /// Whether the node of a job's root task, which has not answered, may do so yet: it lives, as far as is
@@ -356,12 +354,12 @@ impl ClusterHead {
     }
 
     /// The newest jobs: those that run as the nodes of their roots list them.
-    pub(super) async fn list_jobs(&self, limit: usize) -> v1::ListJobsResponse {
-        let records = self.head.jobs();
+    pub(super) async fn list_jobs(&self, scope: &Scope, limit: usize) -> v1::ListJobsResponse {
+        let records = self.head.seen_jobs(scope);
         let listed =
             v1::ListRequest { kind: v1::Kind::Job.into(), filters: Vec::new(), limit: LIST_ITEMS_MAX };
         let mut running: HashMap<String, v1::JobView> = HashMap::new();
-        for listing in self.ask_all(|client| list(client, listed.clone())).await {
+        for listing in self.ask_all(|client| list(client, scope, listed.clone())).await {
             for item in listing.items {
                 if let Some(v1::view::View::Job(job)) = item.view {
                     running.insert(job.job_id.clone(), job);
@@ -376,8 +374,8 @@ impl ClusterHead {
         v1::ListJobsResponse { jobs: records.iter().take(limit).map(view).collect(), total }
     }
 
-    pub(super) async fn stop_job(&self, job: &JobKey) -> Result<v1::JobView, Error> {
-        let record = self.record(job)?;
+    pub(super) async fn stop_job(&self, scope: &Scope, job: &JobKey) -> Result<v1::JobView, Error> {
+        let record = self.head.seen_job(scope, job)?;
         if record.state.is_end() {
             return Ok(self.own_view(&record));
         }
@@ -424,8 +422,8 @@ impl ClusterHead {
         }
     }
 
-    pub(super) async fn delete_job(&self, job: &JobKey) -> Result<(), Error> {
-        let record = self.record(job)?;
+    pub(super) async fn delete_job(&self, scope: &Scope, job: &JobKey) -> Result<(), Error> {
+        let record = self.head.seen_job(scope, job)?;
         self.event(|core, _, _| core.delete_job(record.id))?;
         self.ended.lock().remove(&record.id);
         self.settled().await?;
@@ -437,8 +435,13 @@ impl ClusterHead {
         Ok(())
     }
 
-    pub(super) async fn logs(&self, job: &JobKey, query: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
-        let record = self.record(job)?;
+    pub(super) async fn logs(
+        &self,
+        scope: &Scope,
+        job: &JobKey,
+        query: LogsQuery,
+    ) -> Result<Replies<v1::LogBatch>, Error> {
+        let record = self.head.seen_job(scope, job)?;
         let head = self.this.upgrade();
         if let Some(head) = head.filter(|_| query.follow && !record.state.is_end()) {
             return Ok(follow::logs(head, record.id, query));
@@ -447,8 +450,13 @@ impl ClusterHead {
     }
 
     /// Follows a job on the nodes of its root task, from run to run, and says how it ended.
-    pub(super) fn watch_job(&self, job: &JobKey, query: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
-        let record = self.record(job)?;
+    pub(super) fn watch_job(
+        &self,
+        scope: &Scope,
+        job: &JobKey,
+        query: WatchQuery,
+    ) -> Result<Replies<v1::JobEvent>, Error> {
+        let record = self.head.seen_job(scope, job)?;
         let head = self.this.upgrade().ok_or_else(|| Error::internal("the head is gone"))?;
         Ok(follow::job(head, record.id, query))
     }

@@ -138,6 +138,7 @@ impl ClusterHead {
                 load_interval_ms: core.load_interval().as_millis() as u32,
                 head_id: self.id.to_string(),
                 departed_node_ids: core.latest_departed().map(|id| id.to_string()).collect(),
+                ticket_key: self.ticket_key.clone(),
             };
             nodes.alive.insert(id, line);
             for known in std::mem::take(&mut join.peers) {

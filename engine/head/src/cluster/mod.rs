@@ -53,6 +53,8 @@ pub struct Options {
     pub memory: MemoryLimits,
     /// What the head shows to its nodes; none: there is no TLS.
     pub identity: Option<Identity>,
+    /// By what nodes judge the tickets of clients that attach themselves to them; empty: they take none.
+    pub ticket_key: Vec<u8>,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             memory_dir: None,
             memory: MemoryLimits::default(),
             identity: None,
+            ticket_key: Vec::new(),
         }
     }
 }
@@ -77,6 +80,7 @@ pub struct ClusterHead {
     pub(crate) head: Head,
     clock: Clock,
     identity: Option<Identity>,
+    ticket_key: Vec<u8>,
     nodes: Mutex<Nodes>,
     /// The views of jobs that have ended, as the nodes of their roots gave them.
     ended: Mutex<HashMap<JobId, v1::JobView>>,
@@ -226,6 +230,7 @@ impl ClusterHead {
             head: Head::of(core, components),
             clock: Clock::new(),
             identity: options.identity.clone(),
+            ticket_key: options.ticket_key.clone(),
             nodes: Mutex::new(nodes),
             ended: Mutex::new(ended),
             starting: Mutex::new(starting),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine_core::events::EventKind;
 use engine_core::head::{JobState, Limits, Watch};
 use engine_core::{ActorId, Error, ErrorCode, JobId, TenantName};
-use engine_net::{Backend, JobKey, StateKey};
+use engine_net::{Backend, JobKey, Scope, StateKey};
 use engine_proto::v1::{self, node_reply, node_request};
 use futures::FutureExt;
 use futures::future::join_all;
@@ -167,7 +167,7 @@ async fn a_submission_is_known_after_a_restart_and_so_is_its_end() {
     upload(&head);
     let line = node.join(&head).await.expect("it is welcome");
     let backend = ClusterBackend(head.clone());
-    let job = id(&backend.submit(spec("once")).await.expect("it runs"));
+    let job = id(&backend.submit(&Scope::ALL, spec("once")).await.expect("it runs"));
     assert_eq!(node.started(), [job]);
     drop(line);
     head.close();
@@ -176,9 +176,9 @@ async fn a_submission_is_known_after_a_restart_and_so_is_its_end() {
     let backend = ClusterBackend(head.clone());
     assert_eq!(head.head.job(job).expect("it is known").state, JobState::Running, "it goes on");
     let mut line = node.join(&head).await.expect("with its old id");
-    assert_eq!(id(&backend.submit(spec("once")).await.expect("known")), job);
+    assert_eq!(id(&backend.submit(&Scope::ALL, spec("once")).await.expect("known")), job);
     let other = v1::JobSpec { name: "other".to_owned(), ..spec("once") };
-    let error = backend.submit(other).await.expect_err("another program");
+    let error = backend.submit(&Scope::ALL, other).await.expect_err("another program");
     assert_eq!(error.code(), ErrorCode::AlreadyExists);
     assert_eq!(node.started(), [job], "it was not started again");
     let value = v1::JobResult { wave: Some("42".to_owned()), ..v1::JobResult::default() };
@@ -193,11 +193,11 @@ async fn a_submission_is_known_after_a_restart_and_so_is_its_end() {
     head.close();
 
     let backend = ClusterBackend(start(folder.path()));
-    let view = backend.get_job(JobKey::Submission("once".to_owned())).await.expect("it is kept");
+    let view = backend.get_job(&Scope::ALL, JobKey::Submission("once".to_owned())).await.expect("it is kept");
     assert_eq!((id(&view), view.state(), view.result), (job, v1::JobState::Succeeded, Some(value)));
-    let found = backend.get(StateKey::Job(JobKey::Id(job))).await.expect("it is kept");
+    let found = backend.get(&Scope::ALL, StateKey::Job(JobKey::Id(job))).await.expect("it is kept");
     assert!(matches!(found.view, Some(v1::view::View::Job(view)) if id(&view) == job));
-    backend.delete_job(JobKey::Id(job)).await.expect("it has ended");
+    backend.delete_job(&Scope::ALL, JobKey::Id(job)).await.expect("it has ended");
     backend.0.close();
     // Its node may still know of it: what was deleted stays so.
     let head = start(folder.path());
@@ -252,7 +252,8 @@ async fn who_was_declared_dead_stays_so() {
     let head = start(folder.path());
     let error = node.join(&head).await.err().expect("it is fenced");
     assert_eq!(error.code(), ErrorCode::NodeDied);
-    let shown = ClusterBackend(head.clone()).get(StateKey::Node(node.id)).await.expect("it is shown");
+    let shown =
+        ClusterBackend(head.clone()).get(&Scope::ALL, StateKey::Node(node.id)).await.expect("it is shown");
     let Some(v1::view::View::Node(shown)) = shown.view else { panic!("it is a node") };
     assert_eq!(shown.state(), v1::NodeState::Dead);
     let other = TestNode::start(2).await.join(&head).await.expect("it is welcome");
@@ -396,9 +397,9 @@ async fn a_head_whose_store_fails_ends_and_keeps_what_it_has_said() {
     let mut line = node.join(&head).await.expect("it is welcome");
     let backend = ClusterBackend(head.clone());
     upload(&head);
-    let job = id(&backend.submit(spec("kept")).await.expect("it runs"));
+    let job = id(&backend.submit(&Scope::ALL, spec("kept")).await.expect("it runs"));
     gate.state.lock().is_broken = true;
-    let error = backend.submit(spec("lost")).await.expect_err("it cannot be remembered");
+    let error = backend.submit(&Scope::ALL, spec("lost")).await.expect_err("it cannot be remembered");
     assert_eq!(error.code(), ErrorCode::OutOfDisk, "{error}");
     assert!(error.message().contains("full") && error.message().contains("stops"), "{error}");
     assert_eq!(head.failed().await.code(), ErrorCode::OutOfDisk);
@@ -424,7 +425,7 @@ async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     let line = node.join(&head).await.expect("it is welcome");
     upload(&head);
     // It is written, and the head is killed before it does anything more.
-    let (job, home) = head.accept(&spec("once")).expect("there is a node");
+    let (job, home) = head.accept(TenantName::default(), &spec("once")).expect("there is a node");
     assert_eq!(home, Some(node.id));
     head.settled().await.expect("there is room");
     assert_eq!(node.started(), []);
@@ -441,7 +442,7 @@ async fn a_job_that_was_accepted_and_not_started_is_started_by_the_next_head() {
     let _line = node.join(&head).await.expect("it is welcome");
     until(|| head.head.job(job).is_ok_and(|record| record.state == JobState::Running)).await;
     assert_eq!(node.started(), [job]);
-    let again = ClusterBackend(head.clone()).submit(spec("once")).await.expect("known");
+    let again = ClusterBackend(head.clone()).submit(&Scope::ALL, spec("once")).await.expect("known");
     assert_eq!(id(&again), job);
     head.close();
 }
@@ -456,7 +457,8 @@ async fn a_job_whose_node_does_not_answer_is_kept_and_started_once_it_does() {
     upload(&head);
     node.refuse(Some(Error::new(ErrorCode::NodeDied, "the line breaks")));
     let backend = ClusterBackend(head.clone());
-    let job = id(&backend.submit(spec("once")).await.expect("nobody knows whether it has begun"));
+    let job =
+        id(&backend.submit(&Scope::ALL, spec("once")).await.expect("nobody knows whether it has begun"));
     assert_eq!(head.head.job(job).expect("it is known").state, JobState::Pending);
     node.refuse(None);
     until(|| head.head.job(job).is_ok_and(|record| record.state == JobState::Running)).await;
@@ -477,7 +479,7 @@ async fn a_head_that_is_killed_between_two_runs_starts_the_next_one_when_it_is_b
     }
     let wanted = v1::JobSpec { job_retries: 1, ..spec("once") };
     let backend = ClusterBackend(head.clone());
-    let job = id(&backend.submit(wanted.clone()).await.expect("it runs"));
+    let job = id(&backend.submit(&Scope::ALL, wanted.clone()).await.expect("it runs"));
     let at = nodes.iter().position(|node| node.started() == [job]).expect("one has it");
     let (home, other, mut line) = (&nodes[at], &nodes[1 - at], lines.remove(1 - at));
     assert!(is_done(&lines[0].ask(1, claim("theirs", 1)).await));
@@ -501,7 +503,7 @@ async fn a_head_that_is_killed_between_two_runs_starts_the_next_one_when_it_is_b
     until(|| head.head.job(job).is_ok_and(|record| record.state == JobState::Running)).await;
     assert!(is_done(&line.ask(2, gone).await));
     assert_eq!(other.started(), [job.at_run(1)]);
-    let view = ClusterBackend(head.clone()).submit(wanted).await.expect("known");
+    let view = ClusterBackend(head.clone()).submit(&Scope::ALL, wanted).await.expect("known");
     assert_eq!((id(&view), view.run, view.job_retries), (job, 1, 1));
     assert_eq!(view.lost_runs[0].node_id, home.id.to_string());
     // Its last run: what it is to do is not kept any more.
@@ -522,7 +524,7 @@ async fn a_submit_waits_for_the_nodes_of_a_head_that_has_come_back() {
     head.close();
     let head = start(folder.path());
     let backend = ClusterBackend(head.clone());
-    let mut submitting = Box::pin(backend.submit(spec("")));
+    let mut submitting = Box::pin(backend.submit(&Scope::ALL, spec("")));
     assert!(submitting.as_mut().now_or_never().is_none());
     let _line = node.join(&head).await.expect("with its old id");
     let job = id(&submitting.await.expect("it runs"));

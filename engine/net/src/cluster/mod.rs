@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use engine_access::Scope;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
@@ -28,6 +29,7 @@ use tonic::{Request, Status};
 use tower::service_fn;
 
 use crate::backend::Replies;
+use crate::services::access::SCOPE_KEY;
 
 pub use enroll::{EnrollError, Enrolled, enroll, enroll_again, renew};
 pub use link::{HeadLink, NotConnected};
@@ -106,6 +108,17 @@ pub(crate) fn request<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     let protocol = MetadataValue::from(version::PROTOCOL);
     request.metadata_mut().insert(version::PROTOCOL_KEY, protocol);
+    request
+}
+
+/// The same, asked for somebody who sees no more than this.
+pub(crate) fn request_for<T>(scope: &Scope, message: T) -> Request<T> {
+    let mut request = request(message);
+    if !scope.is_all() {
+        // What is no scope is refused there.
+        let scope = scope.to_text().parse().unwrap_or_else(|_| MetadataValue::from_static("-"));
+        request.metadata_mut().insert(SCOPE_KEY, scope);
+    }
     request
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use engine_access::Scope;
 use engine_core::{ComponentId, Error, JobId, NodeId, TenantName};
 use engine_proto::convert::digest;
 use engine_proto::limits::{MESSAGE_BYTES_MAX, UPLOAD_CHUNK_BYTES_MAX};
@@ -18,7 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
 use crate::backend::{Replies, WatchQuery};
-use crate::cluster::{channel, error_of, request};
+use crate::cluster::{channel, error_of, request, request_for};
 
 /// A head's way to one node. Every error is the node's own, or NODE_DIED when it is not reached.
 #[derive(Clone)]
@@ -116,22 +117,22 @@ impl NodeClient {
     }
 
     /// What there is of a kind on this node.
-    pub async fn list(&self, list: v1::ListRequest) -> Result<v1::ListResponse, Error> {
-        self.answer(self.state().list(request(list)).await)
+    pub async fn list(&self, scope: &Scope, list: v1::ListRequest) -> Result<v1::ListResponse, Error> {
+        self.answer(self.state().list(request_for(scope, list)).await)
     }
 
     /// One thing.
-    pub async fn get(&self, kind: v1::Kind, id: String) -> Result<v1::View, Error> {
-        self.answer(self.state().get(request(v1::GetRequest { kind: kind.into(), id })).await)
+    pub async fn get(&self, scope: &Scope, kind: v1::Kind, id: String) -> Result<v1::View, Error> {
+        self.answer(self.state().get(request_for(scope, v1::GetRequest { kind: kind.into(), id })).await)
     }
 
     /// The node at a glance.
-    pub async fn status(&self) -> Result<v1::StatusResponse, Error> {
-        self.answer(self.state().status(request(v1::StatusRequest {})).await)
+    pub async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error> {
+        self.answer(self.state().status(request_for(scope, v1::StatusRequest {})).await)
     }
 
     /// Why a task is not running, or what became of it.
-    pub async fn explain(&self, task_id: String) -> Result<v1::Explanation, Error> {
-        self.answer(self.state().explain(request(v1::ExplainRequest { task_id })).await)
+    pub async fn explain(&self, scope: &Scope, task_id: String) -> Result<v1::Explanation, Error> {
+        self.answer(self.state().explain(request_for(scope, v1::ExplainRequest { task_id })).await)
     }
 }

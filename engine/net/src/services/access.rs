@@ -1,21 +1,42 @@
 //! Who may ask for what.
 //!
-//! On this machine's own sockets and ports everybody may who can connect. With TLS a certificate says who
-//! asks, and each service is for some.
+//! Each method is of a [`Verb`], and for some: [`RULES`] has all of them, and [`layer`] walks it before a
+//! service sees a request. On this machine's own sockets and ports whoever can connect is the operator, unless
+//! a token is required. With TLS a certificate says who asks. Who shows a token is what that says, whatever the
+//! connection.
 
+pub(crate) mod layer;
+mod rules;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine_access::{Gate, Principal, Scope, Verb};
 use engine_core::{Error, ErrorCode};
 use engine_proto::status_from_error;
 use engine_tls::{Name, Peer};
+use tokio::time::Instant;
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use super::check_protocol;
 use crate::connection::Caller;
 
-/// For whom a service is.
+pub use rules::{RULES, Rule};
+
+/// The metadata that has a token: `Bearer TOKEN`.
+pub(crate) const TOKEN_KEY: &str = "authorization";
+const BEARER: &str = "Bearer ";
+/// What a ticket is for.
+const ATTACH: &str = "Clients.Attach";
+/// The metadata in which the head tells a node for whom it asks.
+pub(crate) const SCOPE_KEY: &str = "engine-scope";
+
+/// For whom a method is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum For {
-    /// Whoever shows a certificate of the cluster: clients, and the head that passes on what they ask.
+pub enum For {
+    /// Whoever shows a certificate of the cluster, or a token: clients, and the head that passes on what they
+    /// ask.
     Cluster,
     /// The head and other nodes.
     HeadAndNodes,
@@ -33,8 +54,8 @@ impl For {
             Peer::Unproven => {
                 return Err(Error::new(
                     ErrorCode::Unauthenticated,
-                    "the connection shows no certificate of this cluster: a client needs credentials (--credentials \
-                     FILE), a node has to join with a join token (--join-token)",
+                    "the connection shows no certificate of this cluster, and no token: a client needs credentials \
+                     (--credentials FILE) or a token ($ENGINE_TOKEN), a node has to join with a join token (--join-token)",
                 ));
             }
             Peer::Proven(name) => name,
@@ -46,11 +67,13 @@ impl For {
         };
         match may {
             true => Ok(()),
-            false => Err(Error::new(
-                ErrorCode::PermissionDenied,
-                format!("the certificate is that of {name}, and this request is for others: {}", self.whom()),
-            )),
+            false => Err(self.refuses(format_args!("the certificate is that of {name}"))),
         }
+    }
+
+    fn refuses(self, what: std::fmt::Arguments<'_>) -> Error {
+        let message = format!("{what}, and this request is for others: {}", self.whom());
+        Error::new(ErrorCode::PermissionDenied, message)
     }
 
     fn whom(self) -> &'static str {
@@ -62,40 +85,148 @@ impl For {
     }
 }
 
-/// Checks a request before its service sees it: the protocol, and who asks.
+/// What a request shows of who makes it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Checked(pub(crate) For);
+pub(crate) struct Shows<'a> {
+    pub(crate) peer: Peer,
+    pub(crate) token: Option<&'a str>,
+    pub(crate) scope: Option<&'a str>,
+}
+
+/// Who asks for a method, when it may.
+pub(crate) fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Principal, Error> {
+    let principal = match shows.token {
+        Some(text) => {
+            let principal = gate.judge(text)?;
+            match rule.whom {
+                For::Cluster => principal,
+                whom => return Err(whom.refuses(format_args!("a token was shown"))),
+            }
+        }
+        None => {
+            rule.whom.check(shows.peer)?;
+            if shows.peer == Peer::Local && gate.is_token_required() {
+                return Err(Error::new(
+                    ErrorCode::Unauthenticated,
+                    "this engine wants a token of everybody (--require-token): show one in $ENGINE_TOKEN or by \
+                     --token-file FILE",
+                ));
+            }
+            Principal::operator()
+        }
+    };
+    if let Some(verb) = rule.verb {
+        principal.check(verb)?;
+    }
+    if principal.scope.job.is_some() && rule.verb.is_some() && rule.method != ATTACH {
+        return Err(Error::new(
+            ErrorCode::PermissionDenied,
+            format!("a ticket is for {ATTACH}, and this is {}", rule.method),
+        ));
+    }
+    match shows.scope {
+        None => Ok(principal),
+        // Who may all asks for somebody who sees less.
+        Some(text) if principal.scope.is_all() => {
+            let scope = Scope::from_text(text).ok_or_else(|| {
+                Error::invalid_argument(format!("the metadata {SCOPE_KEY} is not TENANT/NAMESPACE"))
+            })?;
+            Ok(Principal { scope, ..principal })
+        }
+        Some(_) => Err(Error::new(
+            ErrorCode::PermissionDenied,
+            format!("the metadata {SCOPE_KEY} is for who sees all, and the token does not"),
+        )),
+    }
+}
+
+/// Who asks, and whether it is still who it was.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    pub(crate) principal: Principal,
+    pub(crate) gate: Arc<Gate>,
+    /// When that is next looked at, while a stream goes to it.
+    look_at: Instant,
+}
+
+/// Between two looks at whether who follows a stream may still.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Asker {
+    pub(crate) fn new(principal: Principal, gate: Arc<Gate>) -> Self {
+        Self { principal, gate, look_at: Instant::now() }
+    }
+
+    /// Resolves once its token is good no more, with why. Cancelled and asked again it goes on.
+    pub(crate) async fn no_more(&mut self) -> Error {
+        if self.principal.token.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep_until(self.look_at).await;
+            if let Err(error) = self.gate.check(&self.principal) {
+                return error;
+            }
+            self.look_at = Instant::now() + LOOK_AGAIN;
+        }
+    }
+
+    /// What it sees.
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.principal.scope
+    }
+
+    /// Whether it may do this too.
+    pub(crate) fn check(&self, verb: Verb) -> Result<(), Error> {
+        self.principal.check(verb)
+    }
+}
+
+/// Who makes a request. One that did not come by the layer is nobody's.
+pub(crate) fn asker<T>(request: &Request<T>) -> Result<Asker, Error> {
+    let asker = request.extensions().get::<Asker>().cloned();
+    asker.ok_or_else(|| Error::internal("nobody has looked at who makes this request"))
+}
+
+/// Checks a request before its service sees it: the protocol.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Checked;
 
 impl Interceptor for Checked {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.0.check(caller(&request)).map_err(|error| status_from_error(&error))?;
+        asker(&request).map_err(|error| status_from_error(&error))?;
         check_protocol(request)
     }
 }
 
-/// The same where the request itself says the protocol.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Known(pub(crate) For);
-
-impl Interceptor for Known {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.0.check(caller(&request)).map_err(|error| status_from_error(&error))?;
-        Ok(request)
-    }
-}
-
-/// Who makes a request. One that did not come over a connection is nobody's.
+/// Who is at the other end of a request's connection. One that did not come over a connection is nobody's.
 pub(crate) fn caller<T>(request: &Request<T>) -> Peer {
     request.extensions().get::<Caller>().map_or(Peer::Unproven, |caller| caller.0)
 }
 
 #[cfg(test)]
 mod tests {
+    mod walk;
+
     use super::*;
+    use engine_access::{Grant, ROLES, Role};
     use engine_core::NodeId;
 
+    fn rule(whom: For, verb: Option<Verb>) -> Rule {
+        Rule { method: "Test.Method", whom, verb }
+    }
+
+    fn shows(peer: Peer, token: Option<&str>) -> Shows<'_> {
+        Shows { peer, token, scope: None }
+    }
+
+    fn token(gate: &Gate, tenant: &str, role: Role) -> String {
+        let scope = Scope { tenant: Some(tenant.parse().unwrap()), ..Scope::ALL };
+        gate.issue(&Grant { scope, verbs: role.verbs(), lifetime: Duration::from_secs(60) }).unwrap().text
+    }
+
     #[test]
-    fn each_service_is_for_some() {
+    fn each_method_is_for_some() {
         let node = Peer::Proven(Name::Node(NodeId::from_bits(1, 0)));
         let all = [Peer::Local, Peer::Unproven, Peer::Proven(Name::Client), Peer::Proven(Name::Head), node];
         let may = |whom: For| all.map(|peer| whom.check(peer).is_ok());
@@ -109,9 +240,76 @@ mod tests {
     fn a_refusal_says_what_to_do() {
         let error = For::Cluster.check(Peer::Unproven).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Unauthenticated);
-        assert!(error.message().contains("--credentials"), "{error}");
+        assert!(
+            error.message().contains("--credentials") && error.message().contains("ENGINE_TOKEN"),
+            "{error}"
+        );
         let error = For::Nodes.check(Peer::Proven(Name::Client)).unwrap_err();
         assert_eq!(error.code(), ErrorCode::PermissionDenied);
-        assert_eq!(caller(&Request::new(())), Peer::Unproven);
+        assert!(asker(&Request::new(())).is_err());
+    }
+
+    #[test]
+    fn a_token_narrows_whatever_the_connection() {
+        let gate = Gate::in_memory();
+        let viewer = token(&gate, "a", Role::Viewer);
+        let node = Peer::Proven(Name::Node(NodeId::from_bits(1, 0)));
+        for peer in [Peer::Local, Peer::Unproven, Peer::Proven(Name::Client), Peer::Proven(Name::Head), node]
+        {
+            let shows = shows(peer, Some(&viewer));
+            let asks = check(&gate, &rule(For::Cluster, Some(Verb::View)), shows).unwrap();
+            assert_eq!(asks.scope.tenant.map(|tenant| tenant.to_string()).as_deref(), Some("a"));
+            let code = |whom, verb| check(&gate, &rule(whom, verb), shows).unwrap_err().code();
+            assert_eq!(code(For::Cluster, Some(Verb::Submit)), ErrorCode::PermissionDenied);
+            for whom in [For::Nodes, For::HeadAndNodes, For::Anybody] {
+                assert_eq!(code(whom, None), ErrorCode::PermissionDenied);
+            }
+            let scoped = Shows { scope: Some("b/"), ..shows };
+            let error = check(&gate, &rule(For::Cluster, None), scoped).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::PermissionDenied);
+        }
+        let bad = check(&gate, &rule(For::Cluster, None), shows(Peer::Local, Some("x")));
+        assert_eq!(bad.unwrap_err().code(), ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn who_sees_all_may_ask_for_who_sees_less() {
+        let gate = Gate::in_memory();
+        let asks = |scope| {
+            let shows = Shows { peer: Peer::Proven(Name::Head), token: None, scope: Some(scope) };
+            check(&gate, &rule(For::Cluster, Some(Verb::View)), shows)
+        };
+        assert_eq!(asks("a/6e").unwrap().scope.namespace.as_deref(), Some("n"));
+        assert_eq!(asks("nonsense").unwrap_err().code(), ErrorCode::InvalidArgument);
+    }
+
+    #[test]
+    fn a_ticket_attaches_a_client_and_nothing_else() {
+        let (head, node) = (Gate::in_memory(), Gate::for_tickets());
+        node.learn(&head.public_key());
+        let shown = head.judge(&token(&head, "a", Role::Submitter)).unwrap();
+        let ticket = head.ticket(&shown, engine_core::JobId::from_bits(1, 0)).unwrap();
+        for rule in RULES.iter().filter(|rule| rule.whom == For::Cluster) {
+            let may = check(&node, rule, shows(Peer::Unproven, Some(&ticket)));
+            let is_let_in = ["Clients.Attach", "Handshake.Hello"].contains(&rule.method);
+            assert_eq!(
+                may.map_err(|error| error.code()).err(),
+                (!is_let_in).then_some(ErrorCode::PermissionDenied)
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_can_be_required_here_too() {
+        let gate = Gate::in_memory().require_token();
+        for whom in [For::Cluster, For::HeadAndNodes, For::Nodes, For::Anybody] {
+            let error = check(&gate, &rule(whom, None), shows(Peer::Local, None)).unwrap_err();
+            assert_eq!(error.code(), ErrorCode::Unauthenticated);
+        }
+        for (role, ..) in ROLES.iter().skip(1) {
+            let token = token(&gate, "a", *role);
+            check(&gate, &rule(For::Cluster, Some(Verb::View)), shows(Peer::Local, Some(&token))).unwrap();
+        }
+        check(&gate, &rule(For::Cluster, None), shows(Peer::Proven(Name::Client), None)).unwrap();
     }
 }

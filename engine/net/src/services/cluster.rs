@@ -3,17 +3,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine_core::{Error, ErrorCode};
 use engine_proto::convert::component_id;
-use engine_proto::error_from_status;
 use engine_proto::limits::UPLOAD_CHUNK_BYTES_MAX;
 use engine_proto::v1::cluster_server::Cluster;
 use engine_proto::v1::{ComponentChunk, ComponentRequest, HeadMessage, NodeMessage, node_message};
+use engine_proto::{error_from_status, status_from_error};
 use engine_tls::{Name, Peer};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::access::caller;
+use super::access::{asker, caller};
 use super::{StatusStream, answer, stream};
 use crate::backend::Replies;
 use crate::cluster::ClusterBackend;
@@ -71,6 +71,7 @@ impl Cluster for ClusterService {
                 .unwrap_or_else(|| Error::new(ErrorCode::NodeDied, status.message().to_owned()))
         };
         let peer = caller(&request);
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?;
         let mut messages = request.into_inner().map(move |message| message.map_err(broken)).boxed();
         let unanswered = Unanswered::default();
         if let Some(faults) = faults::installed() {
@@ -83,15 +84,16 @@ impl Cluster for ClusterService {
         if let Some(faults) = faults::installed() {
             replies = replies.map(|replies| faults::from_head(faults, replies, unanswered));
         }
-        answer(replies.map(|replies| stream("Cluster.Join", replies, self.stopping.clone())))
+        answer(replies.map(|replies| stream("Cluster.Join", asks, replies, self.stopping.clone())))
     }
 
     async fn component(
         &self,
         request: Request<ComponentRequest>,
     ) -> Result<Response<Self::ComponentStream>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?;
         let chunks = self.component(request.get_ref());
-        answer(chunks.map(|chunks| stream("Cluster.Component", chunks, self.stopping.clone())))
+        answer(chunks.map(|chunks| stream("Cluster.Component", asks, chunks, self.stopping.clone())))
     }
 }
 

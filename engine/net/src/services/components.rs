@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use engine_access::Scope;
 use engine_core::{ComponentId, Error, ErrorCode};
 use engine_proto::convert::{component_id, digest};
 use engine_proto::limits::{COMPONENT_BYTES_MAX, DIGESTS_MAX, UPLOAD_CHUNK_BYTES_MAX};
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::asker;
 use super::answer;
 use crate::backend::Backend;
 use crate::limits::{UPLOAD_IDLE_MAX, UPLOADS_MAX};
@@ -29,7 +31,7 @@ impl ComponentsService {
         Self { backend, uploads: Semaphore::new(UPLOADS_MAX) }
     }
 
-    async fn missing(&self, request: HasRequest) -> Result<HasResponse, Error> {
+    async fn missing(&self, scope: &Scope, request: HasRequest) -> Result<HasResponse, Error> {
         let count = request.digests.len();
         if count > DIGESTS_MAX {
             return Err(Error::invalid_argument(format!(
@@ -37,7 +39,7 @@ impl ComponentsService {
             )));
         }
         let ids = request.digests.iter().map(|digest| component_id(digest)).collect::<Result<_, _>>()?;
-        let missing = self.backend.missing(ids).await?;
+        let missing = self.backend.missing(scope, ids).await?;
         Ok(HasResponse { missing: missing.into_iter().map(digest).collect() })
     }
 }
@@ -45,18 +47,20 @@ impl ComponentsService {
 #[tonic::async_trait]
 impl Components for ComponentsService {
     async fn has(&self, request: Request<HasRequest>) -> Result<Response<HasResponse>, Status> {
-        answer(self.missing(request.into_inner()).await)
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?;
+        answer(self.missing(asks.scope(), request.into_inner()).await)
     }
 
     async fn upload(
         &self,
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<ComponentInfo>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?;
         let permit = self.uploads.acquire().await;
         let Received { id, bytes, on_demand } = receive(request.into_inner()).await?;
         let kept = match on_demand {
-            true => self.backend.keep(id, bytes).await,
-            false => self.backend.upload(id, bytes).await,
+            true => self.backend.keep(asks.scope(), id, bytes).await,
+            false => self.backend.upload(asks.scope(), id, bytes).await,
         };
         drop(permit);
         answer(kept)

@@ -9,6 +9,7 @@ use engine_proto::convert::peer::id;
 use engine_proto::v1;
 use engine_proto::v1::client_message::{Attach, Message};
 use engine_proto::v1::client_reply::{Attached, Message as Said};
+use engine_tls::AccessToken;
 use futures::stream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -137,11 +138,16 @@ impl Keeper {
     }
 
     async fn attach(&mut self) -> Result<(Connection, Attached)> {
-        let node = match &self.node {
-            Some(node) => node.clone(),
-            None => self.node.insert(self.locate().await?).clone(),
+        let (node, token) = match &self.node {
+            Some(node) => (node.clone(), None),
+            None => {
+                let (node, token) = self.locate().await?;
+                // What is shown there in a token's place is good for a moment only.
+                self.node = token.is_none().then(|| node.clone());
+                (node, token)
+            }
         };
-        let client = Client::connect_with(node, KEEPALIVE).await?;
+        let client = Client::connect_with(node, token, KEEPALIVE).await?;
         let (number, heard) = self.line.begin();
         let (tell, heard_there) = oneshot::channel();
         let attach = Attach { job: Some(id(self.id)), key: self.key.clone() };
@@ -168,21 +174,26 @@ impl Keeper {
     }
 
     /// Where the node is.
-    async fn locate(&self) -> Result<Address> {
+    async fn locate(&self) -> Result<(Address, Option<AccessToken>)> {
         let client = self.job.client();
         let request = v1::LocateClientRequest { job_id: self.id.to_string() };
-        let at = client.clients().locate(request).await.map_err(client.failed())?.into_inner().address;
+        let found = client.clients().locate(request).await.map_err(client.failed())?.into_inner();
+        let at = found.address;
         if at.is_empty() {
-            return Ok(client.address().clone());
+            return Ok((client.address().clone(), client.token().cloned()));
         }
+        let ticket = Some(found.ticket).filter(|ticket| !ticket.is_empty());
+        let token =
+            client.token().zip(ticket).map(|(token, ticket)| AccessToken::new(ticket, token.fingerprint()));
         let at = at.parse().map_err(|_| {
             EngineError::internal(format!("{} is where the client is to attach itself, and no address", at))
         })?;
-        Ok(match (client.address(), &self.credentials) {
+        let node = match (client.address(), &self.credentials) {
             (Address::Tls { credentials, .. }, _) => Address::Tls { at, credentials: credentials.clone() },
             (_, Some(credentials)) => Address::Tls { at, credentials: Some(credentials.clone()) },
             (Address::Unix(_) | Address::Tcp(_), None) => Address::Tcp(at),
-        })
+        };
+        Ok((node, token))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine_client::{Address, Client, Session, session};
+use engine_client::{AccessToken, Address, Client, Session, session, token_from_env};
 use engine_core::{Error, ErrorCode};
 use engine_proto::address::CREDENTIALS_VARIABLE;
 use engine_proto::convert::digest;
@@ -17,6 +17,8 @@ pub(crate) struct Elsewhere {
     pub(crate) address: Option<String>,
     /// The file with credentials; none: the one that $ENGINE_CREDENTIALS names, if it does.
     pub(crate) credentials: Option<PathBuf>,
+    /// A token; none: the one that $ENGINE_TOKEN has, if it does.
+    pub(crate) token: Option<String>,
     /// How long other connections are tried when one breaks.
     pub(crate) reconnect_max: Duration,
 }
@@ -26,7 +28,7 @@ impl Elsewhere {
     /// not sent again.
     ///
     /// # Errors
-    /// NOT_FOUND when nobody listens there, UNAUTHENTICATED when it wants credentials, UNSUPPORTED when it is
+    /// NOT_FOUND when nobody listens there, UNAUTHENTICATED when it wants credentials or a token, UNSUPPORTED when it is
     /// of another version; what is wrong with `spec`.
     pub(crate) async fn attach(
         self,
@@ -59,7 +61,14 @@ impl Elsewhere {
             Some(credentials) => address.with_credentials(credentials),
             None => address,
         };
-        Client::connect(address).await.map_err(unreached)
+        let token = match &self.token {
+            Some(text) => {
+                let token = text.parse::<AccessToken>();
+                Some(token.map_err(|error| Error::invalid_argument(format!("token: {error}")))?)
+            }
+            None => token_from_env().map_err(engine_client::Error::into_engine)?,
+        };
+        Client::connect_as(address, token).await.map_err(unreached)
     }
 }
 

@@ -151,7 +151,7 @@ impl Session {
 
     /// A job of a running engine.
     #[staticmethod]
-    #[pyo3(signature = (components, address=None, *, credentials=None, namespace=None, name=None, env=None,
+    #[pyo3(signature = (components, address=None, *, credentials=None, token=None, namespace=None, name=None, env=None,
         task_memory=None, reconnect_max=30.0, on_log=None, on_demand=Vec::new()))]
     #[allow(clippy::too_many_arguments)]
     fn connect(
@@ -159,6 +159,7 @@ impl Session {
         components: HashMap<String, PathBuf>,
         address: Option<String>,
         credentials: Option<PathBuf>,
+        token: Option<String>,
         namespace: Option<String>,
         name: Option<String>,
         env: Option<HashMap<String, String>>,
@@ -168,7 +169,7 @@ impl Session {
         on_demand: Vec<String>,
     ) -> PyResult<Self> {
         let reconnect_max = timeout(Some(reconnect_max))?.unwrap_or(Duration::MAX);
-        let engine = Engine::At(Elsewhere { address, credentials, reconnect_max });
+        let engine = Engine::At(Elsewhere { address, credentials, token, reconnect_max });
         let spec = spec(namespace, name, env, task_memory);
         start(py, Asked { components: parts(components, &on_demand), spec, engine }, on_log)
     }

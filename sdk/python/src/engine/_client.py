@@ -37,6 +37,7 @@ def start(
     name: str | None,
     env: Mapping[str, str],
     credentials: str | None,
+    token: str | None,
     show_logs: bool,
     task_memory: int | None,
     components: Mapping[str, str],
@@ -80,7 +81,8 @@ def start(
             "num_cpus, num_gpus, resources, memory and object_store_memory are those of an engine in this process: a "
             f"running engine, which the address {address} names, has its own; leave them out, or the address"
         )
-    return _native.Session.connect(parts, None if address == "auto" else address, credentials=credentials, **common)
+    where = None if address == "auto" else address
+    return _native.Session.connect(parts, where, credentials=credentials, token=token, **common)
 
 
 def show(lines: list[tuple[str, str, str, str]]) -> None:

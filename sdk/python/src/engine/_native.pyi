@@ -75,6 +75,7 @@ class Session:
         address: str | None = None,
         *,
         credentials: str | None = None,
+        token: str | None = None,
         namespace: str | None = None,
         name: str | None = None,
         env: Mapping[str, str] | None = None,
@@ -84,8 +85,8 @@ class Session:
         on_demand: Sequence[str] = (),
     ) -> Session:
         """A job of the engine at this address; None: the one that `$ENGINE_ADDRESS` names, else this machine's.
-        Raises CallFailed: NOT_FOUND when there is none, UNAUTHENTICATED when it wants credentials, UNSUPPORTED when it
-        is of another version. A component is uploaded when the engine has none of its digest. When the connection
+        Raises CallFailed: NOT_FOUND when there is none, UNAUTHENTICATED when it wants credentials or a token,
+        UNSUPPORTED when it is of another version. A component is uploaded when the engine has none of its digest. When the connection
         breaks others are tried for `reconnect_max` seconds; then the session has ended."""
 
     def put(self, value: b.Value) -> b.ObjectHandle: ...

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use engine_core::ids::IdMap;
 use engine_core::{Error, ErrorCode, JobId};
-use engine_net::{ClientMessages, Replies};
+use engine_net::{ClientMessages, Replies, Scope};
 use engine_proto::convert::peer::id_from;
 use engine_proto::limits::CLIENT_KEY_BYTES;
 use engine_proto::v1;
@@ -44,6 +44,7 @@ impl Lines {
     pub(crate) async fn attach(
         &self,
         driver: &Arc<Driver>,
+        scope: &Scope,
         mut messages: ClientMessages,
     ) -> Result<Replies<v1::ClientReply>, Error> {
         let first = tokio::time::timeout(ATTACH_TIME_MAX, messages.next()).await.map_err(|_| {
@@ -62,6 +63,9 @@ impl Lines {
                 attach.key.len()
             ))
         })?;
+        if !driver.jobs.sees(scope, job) {
+            return Err(nobody_expected(job));
+        }
         self.session(driver, job, key)?.connect(first.heard, messages)
     }
 
@@ -112,8 +116,13 @@ async fn until_ended(driver: Arc<Driver>, session: Arc<Session>) {
 ///
 /// # Errors
 /// NOT_FOUND when the job expects none.
-pub(crate) fn locate(driver: &Arc<Driver>, job: JobId) -> Result<v1::LocateClientResponse, Error> {
+pub(crate) fn locate(
+    driver: &Arc<Driver>,
+    scope: &Scope,
+    job: JobId,
+) -> Result<v1::LocateClientResponse, Error> {
     let node = driver.read(|node| node.client_of(job).map(|_| node.id()));
+    let node = node.filter(|_| driver.jobs.sees(scope, job));
     let node = node.ok_or_else(|| nobody_expected(job))?;
-    Ok(v1::LocateClientResponse { node_id: node.to_string(), address: String::new() })
+    Ok(v1::LocateClientResponse { node_id: node.to_string(), ..v1::LocateClientResponse::default() })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine_core::{Codec, ErrorCode, Handle, JobId, ObjectId};
-use engine_net::{Backend, JobKey, Replies};
+use engine_net::{Backend, JobKey, Replies, Scope};
 use engine_proto::convert::client::{Came, handle, value, value_from};
 use engine_proto::convert::peer::{id, id_from};
 use engine_proto::limits::{LINE_BYTES_MAX, PIECE_BYTES_MAX};
@@ -34,7 +34,7 @@ async fn node(client_grace: Duration) -> (Node, JobId) {
         attached: true,
         ..v1::JobSpec::default()
     };
-    let view = node.backend().submit(spec).await.expect("a job");
+    let view = node.backend().submit(&Scope::ALL, spec).await.expect("a job");
     let job = view.job_id.parse().expect("its id");
     (node, job)
 }
@@ -56,7 +56,7 @@ async fn attach(
     let attach = Message::Attach(Attach { job: Some(id(job)), key: key.to_vec() });
     say.unbounded_send(Ok(v1::ClientMessage { number: 0, heard, message: Some(attach) }))
         .expect("it listens");
-    let mut replies = node.backend().attach_client(said.boxed()).await?;
+    let mut replies = node.backend().attach_client(&Scope::ALL, said.boxed()).await?;
     let first = replies.next().await.expect("an answer").expect("it is attached");
     let Some(Reply::Attached(attached)) = first.message else { panic!("it is not attached: {first:?}") };
     assert_eq!((attached.namespace.as_str(), attached.tenant.as_str()), ("n", "default"));
@@ -131,7 +131,7 @@ async fn a_client_comes_back_and_finds_everything_and_nothing_happened_twice() {
     let (codec, _, came) = value_from(values.values[0].clone()).expect("a value");
     assert_eq!((codec, came), (Codec::Raw, Came::Inline(Bytes::from_static(b"xyz"))));
     let list = v1::Kind::Object;
-    let listed = node.backend().list(list, <_>::default(), 10).await.expect("objects");
+    let listed = node.backend().list(&Scope::ALL, list, <_>::default(), 10).await.expect("objects");
     assert_eq!(listed.total, 2, "what was said again had no effect");
 
     // Two more handles, and all of them given back.
@@ -154,7 +154,7 @@ async fn a_client_comes_back_and_finds_everything_and_nothing_happened_twice() {
     let is_end = |said: &Reply| matches!(said, Reply::Ended(ended) if ended.error.is_none());
     assert!(last.iter().any(is_end), "{last:?}");
     assert_eq!(node.leftover(), None);
-    let view = node.backend().get_job(JobKey::Id(job)).await.expect("the job");
+    let view = node.backend().get_job(&Scope::ALL, JobKey::Id(job)).await.expect("the job");
     assert_eq!(view.state(), v1::JobState::Succeeded);
     node.shutdown().await;
 }
@@ -222,7 +222,7 @@ async fn a_client_that_stays_away_is_lost_and_its_job_with_it() {
     drop(line);
     let ended = async {
         loop {
-            let view = node.backend().get_job(JobKey::Id(job)).await.expect("the job");
+            let view = node.backend().get_job(&Scope::ALL, JobKey::Id(job)).await.expect("the job");
             if view.state().is_final() {
                 return view;
             }

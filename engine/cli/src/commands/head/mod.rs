@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use engine_access::Gate;
 use engine_client::Address;
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
+use engine_tls::Fingerprint;
 
+use crate::commands::gate;
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
 use crate::failure::Failure;
@@ -35,7 +38,8 @@ SIGTERM stops it; its nodes go on, and come back to a head that listens there ag
 
 Beyond this machine everything goes by TLS: the head makes a certificate authority of its own on its first
 start, keeps it in tls/ in its folder, and prints the command by which a node joins. Clients elsewhere show
-tls/credentials.pem of that folder (--credentials). Whoever has the folder is the cluster.
+tls/credentials.pem of that folder (--credentials), or a token (engine token create). Whoever has the folder is
+the cluster.
 
 What it must not forget (jobs, names, placement groups, which nodes live and which are dead, and
 components) is on disk before anybody is told of it: in --data-dir, else in a folder for its --listen
@@ -62,6 +66,10 @@ pub(crate) struct HeadArgs {
     /// How long the join token that it prints is valid, at most 30 days
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
     join_token_ttl: Duration,
+    /// Let nobody in without a token or credentials, on this machine neither; with --tls. The operator's
+    /// token is written to the folder with its certificates
+    #[arg(long)]
+    require_token: bool,
     #[command(subcommand)]
     command: Option<HeadCommand>,
 }
@@ -117,6 +125,8 @@ pub(crate) struct RunningHead {
     /// Where nodes join.
     pub(crate) at: SocketAddr,
     server: Server,
+    gate: Arc<Gate>,
+    authority: Option<Fingerprint>,
     enrollment: Option<Arc<Enrollment>>,
 }
 
@@ -124,6 +134,7 @@ impl RunningHead {
     /// Starts a head that listens there too.
     pub(crate) async fn start(
         server: Server,
+        gate: Arc<Gate>,
         listen: SocketAddr,
         memory_dir: Option<PathBuf>,
         security: Option<&HeadSecurity>,
@@ -132,18 +143,27 @@ impl RunningHead {
         let socket = socket.map_err(|error| Failure::Usage(error.to_string()))?;
         let at = socket.address();
         let identity = security.map(|security| security.identity.clone());
-        let options = Options { data_dir: embedded::data_dir(), memory_dir, identity, ..Options::default() };
+        let ticket_key = gate.public_key();
+        let options = Options {
+            data_dir: embedded::data_dir(),
+            memory_dir,
+            identity,
+            ticket_key,
+            ..Options::default()
+        };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
         let head = ClusterHead::start(key, &options).map_err(|error| Failure::Other(error.to_string()))?;
         let enrollment = security
             .map(|security| Enrollment { head: head.clone(), authority: security.authority.clone() })
             .map(Arc::new);
-        Ok(Self { head, at, server: server.tcp(socket), enrollment })
+        let authority = security.map(|security| security.authority.fingerprint());
+        Ok(Self { head, at, server: server.tcp(socket), gate, authority, enrollment })
     }
 
     /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
-        let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())))
+        let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())), self.gate)
+            .tokens(self.authority)
             .cluster(Arc::new(ClusterService(self.head.clone())));
         if let Some(enrollment) = self.enrollment {
             services = services.enrollment(enrollment);
@@ -168,8 +188,17 @@ pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), 
     let mut interrupts = signals()?;
     let address = address_or_default(address)?;
     let security = args.security(&address, memory_dir.as_ref())?;
+    if args.require_token && security.is_none() {
+        return Err(Failure::Usage(
+            "--require-token: without TLS the head cannot tell its nodes from others: say --tls too"
+                .to_owned(),
+        ));
+    }
+    let authority = security.as_ref().map(|security| security.authority.fingerprint());
+    let folder = memory_dir.as_ref().map(|folder| folder.join("tls"));
+    let gate = gate::gate(folder.as_deref(), args.require_token, authority)?;
     let (server, address) = bind(address, security.as_ref().map(HeadSecurity::port)).await?;
-    let head = RunningHead::start(server, args.listen, memory_dir.clone(), security.as_ref()).await?;
+    let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security.as_ref()).await?;
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
     match memory_dir {
         Some(folder) => eprintln!("it remembers in:    {}", folder.display()),

@@ -1,9 +1,8 @@
 //! `engine job delete`: forget a job that has ended.
 
 use clap::Args;
-use engine_client::Address;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output;
 
@@ -14,8 +13,8 @@ pub(crate) struct Delete {
     job: String,
 }
 
-pub(crate) async fn run(args: Delete, address: Option<Address>) -> Result<(), Failure> {
-    let job = connect::running(address).await?.job(args.job).await?;
+pub(crate) async fn run(args: Delete, target: Target) -> Result<(), Failure> {
+    let job = connect::running(target).await?.job(args.job).await?;
     let id = job.id().to_owned();
     job.delete().await?;
     output::print(&format!("{id} is forgotten"))

@@ -3,10 +3,9 @@
 use std::time::SystemTime;
 
 use clap::Args;
-use engine_client::Address;
 use serde_json::json;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, json, rows};
 
@@ -20,8 +19,8 @@ pub(crate) struct List {
     format: Format,
 }
 
-pub(crate) async fn run(args: &List, address: Option<Address>) -> Result<(), Failure> {
-    let listed = connect::running(address).await?.jobs_listed(args.limit).await?;
+pub(crate) async fn run(args: &List, target: Target) -> Result<(), Failure> {
+    let listed = connect::running(target).await?.jobs_listed(args.limit).await?;
     match args.format {
         Format::Table => output::print(&rows::jobs(&listed.jobs, SystemTime::now())),
         Format::Json => {

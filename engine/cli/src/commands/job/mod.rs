@@ -6,9 +6,9 @@ mod status;
 mod stop;
 
 use clap::{Args, Subcommand};
-use engine_client::Address;
 
 use crate::commands::logs::{self, LogsArgs};
+use crate::connect::Target;
 use crate::failure::Failure;
 
 const EXAMPLES: &str = "\
@@ -37,12 +37,12 @@ enum Verb {
     Delete(delete::Delete),
 }
 
-pub(crate) async fn run(args: Job, address: Option<Address>) -> Result<(), Failure> {
+pub(crate) async fn run(args: Job, target: Target) -> Result<(), Failure> {
     match args.verb {
-        Verb::List(args) => list::run(&args, address).await,
-        Verb::Status(args) => status::run(args, address).await,
-        Verb::Logs(args) => logs::print(args, address).await,
-        Verb::Stop(args) => stop::run(args, address).await,
-        Verb::Delete(args) => delete::run(args, address).await,
+        Verb::List(args) => list::run(&args, target).await,
+        Verb::Status(args) => status::run(args, target).await,
+        Verb::Logs(args) => logs::print(args, target).await,
+        Verb::Stop(args) => stop::run(args, target).await,
+        Verb::Delete(args) => delete::run(args, target).await,
     }
 }

@@ -1,9 +1,8 @@
 //! `engine job status`: one job in full.
 
 use clap::Args;
-use engine_client::Address;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::{self, Format, details, json};
 
@@ -16,8 +15,8 @@ pub(crate) struct Status {
     format: Format,
 }
 
-pub(crate) async fn run(args: Status, address: Option<Address>) -> Result<(), Failure> {
-    let job = connect::running(address).await?.job(args.job).await?;
+pub(crate) async fn run(args: Status, target: Target) -> Result<(), Failure> {
+    let job = connect::running(target).await?.job(args.job).await?;
     let view = json::job(job.view());
     match args.format {
         Format::Table => output::print(&details::render(&view)),

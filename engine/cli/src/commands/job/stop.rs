@@ -1,9 +1,8 @@
 //! `engine job stop`: end a job now.
 
 use clap::Args;
-use engine_client::Address;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output;
 
@@ -14,8 +13,8 @@ pub(crate) struct Stop {
     job: String,
 }
 
-pub(crate) async fn run(args: Stop, address: Option<Address>) -> Result<(), Failure> {
-    let job = connect::running(address).await?.job(args.job).await?;
+pub(crate) async fn run(args: Stop, target: Target) -> Result<(), Failure> {
+    let job = connect::running(target).await?.job(args.job).await?;
     let was_over = job.view().state().is_final();
     let view = job.stop().await?;
     let how = if was_over { "had ended before" } else { "is" };

@@ -8,20 +8,20 @@ mod spec;
 pub(crate) use args::Submit;
 
 use engine_client::messages::{JobComponent, JobView};
-use engine_client::{Address, Client, EngineError, Job};
+use engine_client::{Client, EngineError, Job};
 use engine_proto::convert::digest;
 
-use crate::connect;
+use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
 use crate::output::progress::ProgressMode;
 use crate::output::{self, RunFormat, error, json, time};
 
-pub(crate) async fn run(args: Submit, address: Option<Address>) -> Result<(), Failure> {
+pub(crate) async fn run(args: Submit, target: Target) -> Result<(), Failure> {
     let modules = module::load_all(&args)?;
     let signals = |error| Failure::Other(format!("cannot wait for signals: {error}"));
     let mut interrupts = Interrupts::new().map_err(signals)?;
-    let (client, embedded) = connect::running_or_embedded(address, &args.engine).await?;
+    let (client, embedded) = connect::running_or_embedded(target, &args.engine).await?;
     if args.no_wait && embedded.is_some() {
         if let Some(embedded) = embedded {
             embedded.shutdown().await;

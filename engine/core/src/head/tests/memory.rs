@@ -205,7 +205,7 @@ impl History {
         }
         let mut spec = TenantSpec { weight: self.random.of([1, 7]), ..TenantSpec::new(name) };
         spec.quotas[QuotaKind::Actors] = self.random.of([None, Some(5)]);
-        self.head.set_tenant(spec, fx).expect("room");
+        self.head.set_tenant(spec, false, fx).expect("room");
     }
 
     fn start_job(&mut self) {

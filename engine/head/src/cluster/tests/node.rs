@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_net::cluster::{ClusterBackend as _, PeerBackend};
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Server, Services, StateKey, TcpSocket, WatchQuery};
+use engine_net::{
+    Backend, Gate, JobKey, LogsQuery, Replies, Scope, Server, Services, StateKey, TcpSocket, WatchQuery,
+};
 use engine_proto::filter::Filters;
 use engine_proto::v1::{self, head_message, node_message, node_reply, node_request};
 use engine_proto::version;
@@ -77,62 +79,62 @@ impl Backend for Served {
         self.0
     }
 
-    async fn missing(&self, _: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
+    async fn missing(&self, _: &Scope, _: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error> {
         not_here()
     }
 
-    async fn upload(&self, _: ComponentId, _: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(&self, _: &Scope, _: ComponentId, _: Bytes) -> Result<v1::ComponentInfo, Error> {
         not_here()
     }
 
-    async fn submit(&self, _: v1::JobSpec) -> Result<v1::JobView, Error> {
+    async fn submit(&self, _: &Scope, _: v1::JobSpec) -> Result<v1::JobView, Error> {
         not_here()
     }
 
-    async fn get_job(&self, job: JobKey) -> Result<v1::JobView, Error> {
+    async fn get_job(&self, _: &Scope, job: JobKey) -> Result<v1::JobView, Error> {
         let JobKey::Id(id) = job else { return not_here() };
         let jobs = self.1.lock();
         let is_it = |view: &&v1::JobView| view.job_id == id.job().to_string() && view.run == id.run();
         jobs.views.iter().find(is_it).cloned().map_or_else(not_here, Ok)
     }
 
-    async fn list_jobs(&self, _: usize) -> Result<v1::ListJobsResponse, Error> {
+    async fn list_jobs(&self, _: &Scope, _: usize) -> Result<v1::ListJobsResponse, Error> {
         not_here()
     }
 
-    async fn stop_job(&self, _: JobKey) -> Result<v1::JobView, Error> {
+    async fn stop_job(&self, _: &Scope, _: JobKey) -> Result<v1::JobView, Error> {
         not_here()
     }
 
-    async fn delete_job(&self, _: JobKey) -> Result<(), Error> {
+    async fn delete_job(&self, _: &Scope, _: JobKey) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn watch_job(&self, _: JobKey, _: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
+    async fn watch_job(&self, _: &Scope, _: JobKey, _: WatchQuery) -> Result<Replies<v1::JobEvent>, Error> {
         not_here()
     }
 
-    async fn logs(&self, _: JobKey, _: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
+    async fn logs(&self, _: &Scope, _: JobKey, _: LogsQuery) -> Result<Replies<v1::LogBatch>, Error> {
         not_here()
     }
 
-    async fn list(&self, _: v1::Kind, _: Filters, _: usize) -> Result<v1::ListResponse, Error> {
+    async fn list(&self, _: &Scope, _: v1::Kind, _: Filters, _: usize) -> Result<v1::ListResponse, Error> {
         not_here()
     }
 
-    async fn get(&self, _: StateKey) -> Result<v1::View, Error> {
+    async fn get(&self, _: &Scope, _: StateKey) -> Result<v1::View, Error> {
         not_here()
     }
 
-    async fn status(&self) -> Result<v1::StatusResponse, Error> {
+    async fn status(&self, _: &Scope) -> Result<v1::StatusResponse, Error> {
         not_here()
     }
 
-    async fn locate_client(&self, _: JobId) -> Result<v1::LocateClientResponse, Error> {
+    async fn locate_client(&self, _: &Scope, _: JobId) -> Result<v1::LocateClientResponse, Error> {
         not_here()
     }
 
-    async fn explain(&self, _: TaskId) -> Result<v1::Explanation, Error> {
+    async fn explain(&self, _: &Scope, _: TaskId) -> Result<v1::Explanation, Error> {
         not_here()
     }
 }
@@ -160,7 +162,7 @@ impl TestNode {
         let address = socket.address().to_string();
         let id = NodeId::from_bits(n, n << 32);
         let served = Arc::new(Served(id, Mutex::default()));
-        let services = Services::new(served.clone()).peer(served.clone());
+        let services = Services::new(served.clone(), Arc::new(Gate::for_tickets())).peer(served.clone());
         let (_stop, stopped) = oneshot::channel::<()>();
         let serve = Server::new().tcp(socket).run(services, async { drop(stopped.await) });
         tokio::spawn(serve);

@@ -46,7 +46,7 @@ fn line_anew(all: &mut Headed, index: usize) {
 
 fn set(all: &mut Headed, limits: &[(QuotaKind, u64)]) {
     let spec = TenantSpec { quotas: quotas(limits), ..TenantSpec::new(name("a")) };
-    all.event(|head, _, fx| head.set_tenant(spec, fx)).expect("room");
+    all.event(|head, _, fx| head.set_tenant(spec, false, fx)).expect("room");
     all.settle();
 }
 

@@ -1,0 +1,52 @@
+//! `engine tenant create`, `engine tenant set`: what a tenant may have.
+
+use clap::Args;
+use engine_client::messages::{Quotas, TenantSpec};
+use engine_core::tenant::WEIGHT_MAX;
+
+use crate::connect::{self, Target};
+use crate::failure::Failure;
+use crate::parse::{Cpus, cpus, size};
+
+/// What a tenant may have; what is not said has no bound.
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Its name: lower-case letters, digits and hyphens, at most 63
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Its part where several tenants want the same room, beside those of the others
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
+    weight: u32,
+    /// CPUs at once
+    #[arg(long, value_name = "N", value_parser = cpus)]
+    cpus_max: Option<Cpus>,
+    /// Guest memory reserved at once: 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    memory_bytes_max: Option<u64>,
+    /// Sandboxes at once: tasks that run, actors, and warm ones
+    #[arg(long, value_name = "N")]
+    sandboxes_max: Option<u64>,
+    /// Tasks and actor calls that have not ended
+    #[arg(long, value_name = "N")]
+    queued_tasks_max: Option<u64>,
+    /// Actors that are not dead
+    #[arg(long, value_name = "N")]
+    actors_max: Option<u64>,
+}
+
+pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
+    let spec = TenantSpec {
+        name: args.name.clone(),
+        weight: args.weight,
+        quotas: Some(Quotas {
+            cpus: args.cpus_max.map(|cpus| cpus.0),
+            memory_bytes: args.memory_bytes_max,
+            sandboxes: args.sandboxes_max,
+            queued_tasks: args.queued_tasks_max,
+            actors: args.actors_max,
+        }),
+    };
+    connect::running(target).await?.set_tenant(spec, is_new).await?;
+    eprintln!("the tenant {} {}", args.name, if is_new { "is there" } else { "may have that from now on" });
+    Ok(())
+}

@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use engine_access::Scope;
+use engine_core::{Error, TenantName};
+use engine_proto::convert::tenant_spec_from;
+use engine_proto::status_from_error;
+use engine_proto::v1::tenants_server::Tenants;
+use engine_proto::v1::{
+    DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse, SetTenantRequest,
+    TenantView,
+};
+use tonic::{Request, Response, Status};
+
+use super::access::asker;
+use super::answer;
+use crate::backend::Backend;
+
+/// Says what tenants may have.
+pub(crate) struct TenantsService {
+    pub(crate) backend: Arc<dyn Backend>,
+}
+
+impl TenantsService {
+    async fn set(&self, request: SetTenantRequest) -> Result<TenantView, Error> {
+        let spec = request.spec.ok_or_else(|| Error::invalid_argument("SetTenantRequest.spec is missing"))?;
+        self.backend.set_tenant(tenant_spec_from(spec)?, request.is_new).await
+    }
+
+    async fn delete(&self, request: DeleteTenantRequest) -> Result<DeleteTenantResponse, Error> {
+        let name: TenantName = request.name.parse()?;
+        self.backend.delete_tenant(name).await.map(|()| DeleteTenantResponse {})
+    }
+
+    async fn list(&self, scope: &Scope, request: ListTenantsRequest) -> Result<ListTenantsResponse, Error> {
+        let asked: Option<TenantName> = match request.name.as_str() {
+            "" => None,
+            name => Some(name.parse()?),
+        };
+        let is_seen = |view: &TenantView| {
+            let name = view.spec.as_ref().map_or("", |spec| spec.name.as_str());
+            scope.tenant.as_ref().is_none_or(|tenant| tenant.as_str() == name)
+                && asked.as_ref().is_none_or(|asked| asked.as_str() == name)
+        };
+        let tenants: Vec<TenantView> = self.backend.tenants().await?.into_iter().filter(is_seen).collect();
+        match asked {
+            Some(name) if tenants.is_empty() => Err(Error::new(
+                engine_core::ErrorCode::NotFound,
+                format!(
+                    "there is no tenant {name}, and none of its jobs: `engine tenant list` shows those there are"
+                ),
+            )),
+            _ => Ok(ListTenantsResponse { tenants }),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Tenants for TenantsService {
+    async fn set(&self, request: Request<SetTenantRequest>) -> Result<Response<TenantView>, Status> {
+        answer(self.set(request.into_inner()).await)
+    }
+
+    async fn delete(
+        &self,
+        request: Request<DeleteTenantRequest>,
+    ) -> Result<Response<DeleteTenantResponse>, Status> {
+        answer(self.delete(request.into_inner()).await)
+    }
+
+    async fn list(
+        &self,
+        request: Request<ListTenantsRequest>,
+    ) -> Result<Response<ListTenantsResponse>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?.clone();
+        answer(self.list(asks.scope(), request.into_inner()).await)
+    }
+}
