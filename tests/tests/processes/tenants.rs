@@ -383,3 +383,52 @@ fn an_engine_that_wants_a_token_of_everybody_gives_the_operator_one() {
         ["--address", &cluster.at, "--credentials", credentials.to_str().expect("text"), "job", "list"];
     cluster.place.engine(named).run().exits(0);
 }
+
+/// What a tenant uses of its quotas, as the operator sees it.
+fn usage(place: &Place, name: &str) -> Value {
+    let listed = place.engine(&["tenant", "usage", name, "--format", "json"]).run().exits(0).json();
+    listed["items"][0].clone()
+}
+
+#[test]
+fn a_tenant_has_what_its_quotas_say_and_sees_it() {
+    let up = Up::with(&["--cpus", "2"]);
+    let place = up.place();
+    let terms = ["--cpus-max", "1", "--queued-tasks-max", "2000", "--actors-max", "0", "--weight", "3"];
+    let create: Vec<&str> = ["tenant", "create", "red"].into_iter().chain(terms).collect();
+    place.engine(&create).run().exits(0);
+    place.engine(&create).run().exits(2).says(&["ALREADY_EXISTS", "engine tenant set"]);
+
+    let red = tenant(place, None, "red", "submitter");
+    let pi = guest("pi");
+    let job = red.start(&["submit", pi.to_str().expect("text")]);
+    let mut most = 0.0;
+    until("a hundred tasks have ended", || {
+        let usage = usage(place, "red");
+        most = f64::max(most, usage["used"]["cpus"].as_f64().expect("a number"));
+        match usage["tasks_ended"].as_u64() {
+            Some(101..) => Ok(()),
+            _ => Err(usage.to_string()),
+        }
+    });
+    job.wait().exits(0);
+    assert!(most <= 1.0, "{most} CPUs of a quota of 1");
+    until("all is given back", || match usage(place, "red") {
+        usage if usage["used"]["cpus"] == json!(0.0) => Ok(()),
+        usage => Err(usage.to_string()),
+    });
+
+    // What it may have is its own to see, and not to change.
+    let seen = red.json(&["tenant", "usage"]);
+    assert_eq!(seen["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(seen["items"][0]["quotas"]["cpus_max"], json!(1.0));
+    red.engine(&["tenant", "usage", "default"]).exits(2).says(&["NOT_FOUND"]);
+    red.engine(&["tenant", "set", "red"]).exits(2).says(&["PERMISSION_DENIED", "verb operate"]);
+
+    // Fewer tasks than the program spawns.
+    place.engine(&["tenant", "set", "red", "--queued-tasks-max", "10"]).run().exits(0);
+    let refused = red.engine(&["submit", pi.to_str().expect("text")]).exits(1);
+    refused.says(&["QUOTA_EXCEEDED", "queued_tasks_max"]);
+    place.engine(&["tenant", "delete", "red"]).run().exits(0);
+    red.engine(&["submit", pi.to_str().expect("text")]).exits(0);
+}

@@ -420,7 +420,11 @@ mod tests {
                 drop(v1::MetaRecord::decode(&bytes[..at]).map(record_from));
             }
         }
-        let Some((Record::Group(group), _)) = records().pop() else { panic!("the group is last") };
+        let groups = records().into_iter().find_map(|(record, _)| match record {
+            Record::Group(group) => Some(group),
+            _ => None,
+        });
+        let group = groups.expect("there is one");
         let stored = v1::MetaGroup { places: Vec::new(), ..super::group(&group) };
         let error = group_from(stored).expect_err("it has bundles");
         assert!(error.message().contains("MetaGroup.places"), "{error}");
@@ -430,7 +434,8 @@ mod tests {
     #[test]
     fn records_of_one_kind_have_one_prefix() {
         let keys: Vec<Vec<u8>> = records().iter().map(|(record, _)| key(&record.key())).collect();
-        let prefixes = ["job/", "job/", "name/", "node/", "node/", "node/", "node/", "node/", "group/"];
+        let prefixes =
+            ["job/", "job/", "name/", "node/", "node/", "node/", "node/", "node/", "group/", "tenant/"];
         for (key, prefix) in keys.iter().zip(prefixes) {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
         }
