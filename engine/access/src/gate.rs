@@ -25,10 +25,10 @@ use crate::verb::{Role, Verb, Verbs};
 #[derive(Default)]
 pub struct Gate {
     /// Makes tokens; none: this one only judges tickets, or nothing at all.
-    key: Option<KeyPair>,
+    pub(crate) key: Option<KeyPair>,
     /// What tickets are judged by where there is no key.
     tickets: RwLock<Option<PublicKey>>,
-    known: Mutex<Known>,
+    pub(crate) known: Mutex<Known>,
     revoked: Mutex<Revoked>,
     folder: Option<PathBuf>,
     is_token_required: bool,
