@@ -121,6 +121,16 @@ impl Tenant {
     /// Says what is to be told of it now; if nothing is, notes when something will be.
     fn say(&mut self, now: Time) -> Option<LeaseReport> {
         self.lease.due = None;
+        if !self.lease.must_answer
+            && !self.lease.is_unsaid
+            && let Some((said, _)) = &self.lease.said
+            && self.tasks_ended == said.tasks_ended
+            && self.used_amounts() == said.used
+            && self.wants(&said.used) == said.wants
+        {
+            // Of many tenants most have not changed since.
+            return None;
+        }
         let report = self.report();
         let Some((said, at)) = &self.lease.said else { return Some(self.is_said(now, report)) };
         let wants_more = QuotaKind::ALL.into_iter().any(|kind| report.wants[kind] > said.wants[kind]);
@@ -159,8 +169,8 @@ impl Tenant {
 impl Node {
     /// The head has said what a tenant may have, here and in all.
     pub fn tenant_news(&mut self, now: Time, news: TenantNews, fx: &mut Effects) {
-        // Of one that has nothing here only the terms are kept.
-        if let Some(key) = self.tenants.set(&news.spec) {
+        // Of one that has nothing here, and never had, only the terms are kept.
+        if let Some(key) = self.tenants.set(&news.spec, news.version > 0) {
             let lease = &mut self.tenants.get_mut(key).lease;
             if news.version > lease.version {
                 (lease.version, lease.granted) = (news.version, news.granted);

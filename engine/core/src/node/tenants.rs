@@ -216,11 +216,15 @@ impl Tenants {
         key
     }
 
-    /// What a tenant may have from now on.
-    pub fn set(&mut self, spec: &TenantSpec) -> Option<TenantKey> {
+    /// What a tenant may have from now on. `is_here`: the head has something of it from this node.
+    pub fn set(&mut self, spec: &TenantSpec, is_here: bool) -> Option<TenantKey> {
         let before = self.specs.insert(spec.name.clone(), spec.clone());
         self.limited += usize::from(!spec.quotas.is_none());
         self.limited -= usize::from(before.is_some_and(|before| !before.quotas.is_none()));
+        if is_here && !self.by_name.contains_key(&spec.name) {
+            let key = self.job_comes(&spec.name);
+            self.job_goes(key);
+        }
         let key = *self.by_name.get(&spec.name)?;
         let tenant = self.changes(key);
         tenant.weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
