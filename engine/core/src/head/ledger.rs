@@ -468,12 +468,6 @@ impl Head {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn slices(&self) -> Vec<String> {
-        let all = self.ledger.accounts.values();
-        all.flat_map(|a| a.slices.iter().map(|(n, s)| format!("{n} {s:?} {:?}", a.waiting))).collect()
-    }
-
     /// What does not hold in the ledger; none when all does.
     #[cfg(test)]
     pub(crate) fn broken_ledger(&self) -> Option<String> {

@@ -100,7 +100,7 @@ impl Node {
         if self.tasks[key].instance != Some(instance) {
             return false;
         }
-        self.note_usage(&report);
+        self.note_usage(key, &report);
         let task = &self.tasks[key];
         if !self.peers.is_empty() && matches!(task.kind, Kind::Function) && task.owner().is_none() {
             self.note_ran(task.class, None, now.since(task.started));
@@ -112,12 +112,10 @@ impl Node {
         true
     }
 
-    fn note_usage(&mut self, report: &CallReport) {
+    fn note_usage(&mut self, key: TaskKey, report: &CallReport) {
         self.counters.cpu_time += report.usage.cpu;
-        if let Some(key) = self.task_index.get(&report.task) {
-            let tenant = self.classes[self.tasks[*key].class].tenant;
-            self.tenants.get_mut(tenant).cpu_time += report.usage.cpu;
-        }
+        let tenant = self.classes[self.tasks[key].class].tenant;
+        self.tenants.get_mut(tenant).cpu_time += report.usage.cpu;
     }
 
     pub(super) fn attempt_succeeded(
