@@ -295,7 +295,7 @@ impl Node {
             holder.handles.remove(&handle);
             self.remove_edge(now, handle, fx);
             // A stream without a reader does not hold its task up any more; there may be room now.
-            if !self.resuming.is_empty() || !self.ended_jobs.is_empty() || self.storage.has_waiters() {
+            if self.any_resuming() || !self.ended_jobs.is_empty() || self.storage.has_waiters() {
                 self.schedule(now, fx);
             }
         }

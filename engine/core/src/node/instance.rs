@@ -44,6 +44,13 @@ pub(super) struct Instance {
     pub stopping: Option<StopReason>,
 }
 
+impl Instance {
+    /// Whether a call of it that goes on must be given CPUs of the node's first.
+    pub fn lacks_cpus_of_node(&self) -> bool {
+        self.bundle.is_none() && self.lent_cpus > Quantity::ZERO
+    }
+}
+
 pub(super) enum Role {
     Task,
     Warm(ReuseKey),

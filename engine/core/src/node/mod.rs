@@ -182,10 +182,9 @@ pub struct Node {
     instances: IdMap<InstanceId, instance::Instance>,
     warm: instance::WarmPool,
     waits: IdMap<WaitId, wait::WaitRecord>,
-    /// Waits that are over and whose calls lack CPUs to go on; those that need none come first.
+    /// Waits that are over and whose calls have yet to go on: those that need no CPUs come first, then those
+    /// that lack CPUs of their bundles. Those that lack CPUs of the node are with their tenants.
     resuming: VecDeque<WaitId>,
-    /// Calls that went on since the first of these could not.
-    resume_passed_over: u32,
     timers: timers::Timers,
     history: VecDeque<history::Ended>,
     dead_actors: VecDeque<ActorView>,
@@ -246,7 +245,6 @@ impl Node {
             warm: instance::WarmPool::default(),
             waits: IdMap::default(),
             resuming: VecDeque::new(),
-            resume_passed_over: 0,
             timers: timers::Timers::default(),
             history: VecDeque::new(),
             dead_actors: VecDeque::new(),

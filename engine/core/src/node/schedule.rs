@@ -14,6 +14,7 @@ use crate::node::peers::{BEFORE_MAX, Before, Where};
 use crate::node::standstill::Extent;
 use crate::node::task::Kind;
 use crate::node::tenants::Turn;
+use crate::node::wait::Resuming;
 use crate::node::{ClassKey, Effect, Effects, Node, TaskKey, TaskState, TenantKey};
 use crate::options::{Reuse, Strategy};
 use crate::resources::{Quantity, Resources};
@@ -30,6 +31,10 @@ struct Look {
     before: Before,
     /// Tenants of whom nothing more can be started.
     passed: SmallVec<[TenantKey; 4]>,
+    /// What comes free is for a class that was passed too often.
+    is_held_up: bool,
+    /// Tenants of whom a call would go on if nobody else were served.
+    lacking: SmallVec<[TenantKey; 4]>,
 }
 
 /// What became of a tenant's turn.
@@ -38,6 +43,8 @@ enum Next {
     NothingFits,
     /// A class was passed over too often: what comes free is for it.
     HoldsOthersUp,
+    /// So was a call that lacks CPUs to go on.
+    NothingMore,
 }
 
 impl Node {
@@ -51,36 +58,56 @@ impl Node {
             if self.storage.has_waiters() {
                 self.serve_storage(now, fx);
             }
-            if self.resume_blocked(now, fx) {
-                self.start_ready(now, fx);
-            }
+            self.resume_at_once(fx);
+            self.serve_turns(now, fx);
             if !self.break_deadlock(now, fx) {
                 return;
             }
         }
     }
 
-    /// Starts what is in line and fits: of each tenant in turn one task.
-    fn start_ready(&mut self, now: Time, fx: &mut Effects) {
-        if self.tenants.tasks_in_line == 0 {
+    /// Lets go on what has waited, and starts what is in line and fits: of each tenant in turn one call.
+    fn serve_turns(&mut self, now: Time, fx: &mut Effects) {
+        if self.tenants.nobody_waits() {
             return;
         }
         let mut turns = self.tenants.turns(now, &self.total);
         let mut look = Look::default();
         while let Some(mut turn) = turns.pop() {
             let cpus = self.free.cpus;
-            if self.peers.is_empty() && self.tenants.lines().all(|line| line.all_need_more_than(cpus)) {
+            if self.peers.is_empty() && self.tenants.all_need_more_than(cpus) {
                 return;
             }
-            match self.start_next(now, &mut turn, &mut look, fx) {
+            match self.serve_next(now, &mut turn, &mut look, fx) {
                 Next::Started => {
-                    self.tenants.served(now, &self.total, &mut turn);
+                    self.tenants.served(now, &self.total, &mut turn, &look.lacking);
                     turns.push(turn);
                 }
                 Next::NothingFits => look.passed.push(turn.tenant),
-                Next::HoldsOthersUp => return,
+                Next::NothingMore => return,
+                // What has waited in the middle of its work goes on nevertheless.
+                Next::HoldsOthersUp => look.is_held_up = true,
             }
         }
+    }
+
+    /// Has the next call of a tenant go on, or else start. Within a tenant, who goes on comes first.
+    fn serve_next(&mut self, now: Time, turn: &mut Turn, look: &mut Look, fx: &mut Effects) -> Next {
+        if !self.tenants.get(turn.tenant).resuming.is_empty() {
+            match self.resume_next(turn, fx) {
+                Resuming::GoesOn => return Next::Started,
+                Resuming::NoneCan => {}
+                Resuming::LacksCpus => {
+                    look.lacking.push(turn.tenant);
+                    return Next::NothingFits;
+                }
+                Resuming::HoldsOthersUp => return Next::NothingMore,
+            }
+        }
+        if look.is_held_up {
+            return Next::NothingFits;
+        }
+        self.start_next(now, turn, look, fx)
     }
 
     /// Starts the first task of a tenant that fits, from where its line was left.
@@ -358,7 +385,7 @@ impl Node {
 
     /// Whoever waits first fails. False when it may go on after all.
     pub(super) fn fail_first_in_line(&mut self, now: Time, extent: Extent, fx: &mut Effects) -> bool {
-        if let Some((task, wants)) = self.resuming.front().and_then(|wait| self.cpus_to_resume(*wait)) {
+        if let Some((task, wants)) = self.first_resuming().and_then(|wait| self.cpus_to_resume(wait)) {
             let message = format!(
                 "deadlock: what it waited for is there, and it needs {wants} CPUs to go on, of which {} are free: the others are held for life by actors that are idle; create actors without cpus, or give the node more",
                 self.free.cpus

@@ -63,7 +63,7 @@ impl Node {
     }
 
     pub(super) fn has_waiting_work(&self) -> bool {
-        self.tenants.tasks_in_line > 0 || !self.resuming.is_empty()
+        self.tenants.tasks_in_line > 0 || self.any_resuming()
     }
 
     /// Whether a call runs, a sandbox ends, bytes move or a deadline comes.

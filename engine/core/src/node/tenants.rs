@@ -13,11 +13,12 @@
 //! [`DEBT_MAX`].
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use slotmap::SlotMap;
 
+use crate::ids::WaitId;
 use crate::node::leases::Lease;
 use crate::node::line::{At, Line};
 use crate::node::{Node, TenantKey};
@@ -48,10 +49,12 @@ pub(super) struct Tenants {
     by_name: BTreeMap<TenantName, TenantKey>,
     /// What the head has said of them; of others the defaults hold.
     specs: BTreeMap<TenantName, TenantSpec>,
-    /// Those that have tasks in line.
+    /// Those that have tasks in line, or calls that lack CPUs to go on.
     waiting: BTreeSet<TenantKey>,
     /// Tasks in line, of all of them.
     pub tasks_in_line: usize,
+    /// Calls that lack CPUs to go on, of all of them.
+    pub resuming: usize,
     /// What the least served of those that wait had used, when that was last looked at.
     floor: Used,
     /// Those whose share has changed since what they have used was reckoned up.
@@ -89,6 +92,12 @@ pub(super) struct Tenant {
     pub lease: Lease,
     /// Its tasks in line.
     pub line: Line,
+    /// Waits of its calls that are over and that lack CPUs to go on.
+    pub resuming: VecDeque<WaitId>,
+    /// Calls that went on since the first of these could not.
+    pub resume_passed_over: u32,
+    /// Starts of other tenants since the first of these could have gone on but for them.
+    pub held_back: u32,
     used: Used,
     /// Its share divided by its weight, as it was at `since`.
     rate: u64,
@@ -115,6 +124,9 @@ impl Tenant {
             tasks_ended: 0,
             lease: Lease::of(spec.quotas),
             line: Line::default(),
+            resuming: VecDeque::new(),
+            resume_passed_over: 0,
+            held_back: 0,
             used: 0,
             rate: 0,
             since: Time(0),
@@ -174,6 +186,10 @@ fn share(held: &Resources, away: &Resources, total: &Resources) -> u64 {
 pub(super) struct Turn {
     pub tenant: TenantKey,
     pub after: Option<At>,
+    /// How many of its calls that lack CPUs to go on were looked at.
+    pub resuming_at: usize,
+    /// One of them comes before all else of its tenant.
+    pub comes_first: bool,
     order: (Used, u64),
 }
 
@@ -263,7 +279,9 @@ impl Tenants {
             && let Some(tenant) = self.table.remove(key)
         {
             self.by_name.remove(&tenant.name);
+            self.resuming -= tenant.resuming.len();
             self.changed.retain(|other| *other != key);
+            self.waiting.remove(&key);
         }
     }
 
@@ -338,7 +356,7 @@ impl Tenants {
             self.settle(now, total);
             self.raise_to_floor(now);
         }
-        let turn = |key: &TenantKey| Turn { tenant: *key, after: None, order: self.table[*key].order() };
+        let turn = |key: &TenantKey| self.table[*key].turn(*key);
         self.waiting.iter().map(turn).collect()
     }
 
@@ -356,8 +374,13 @@ impl Tenants {
     }
 
     /// A tenant was served: when its next turn is.
-    pub fn served(&mut self, now: Time, total: &Resources, turn: &mut Turn) {
+    ///
+    /// `lacking`: those of whom a call would have gone on but for it.
+    pub fn served(&mut self, now: Time, total: &Resources, turn: &mut Turn, lacking: &[TenantKey]) {
         self.turns += 1;
+        for key in lacking {
+            self.table[*key].held_back += 1;
+        }
         let turns = self.turns;
         let is_alone = self.table.len() == 1;
         let tenant = &mut self.table[turn.tenant];
@@ -382,18 +405,50 @@ impl Tenants {
     pub fn note_in_line(&mut self, key: TenantKey, more: isize) {
         self.tasks_in_line = self.tasks_in_line.saturating_add_signed(more);
         let tenant = &mut self.table[key];
-        let before = tenant.line.tasks;
-        tenant.line.tasks = before.saturating_add_signed(more);
-        if before == 0 {
+        tenant.line.tasks = tenant.line.tasks.saturating_add_signed(more);
+        self.note_waits(key);
+    }
+
+    /// A call of a tenant's lacks CPUs to go on.
+    pub fn resumes(&mut self, key: TenantKey, wait: WaitId) {
+        self.table[key].resuming.push_back(wait);
+        self.resuming += 1;
+        self.note_waits(key);
+    }
+
+    /// One of the calls that lacked CPUs goes on, or has ended.
+    pub fn resumes_no_more(&mut self, key: TenantKey, at: usize) {
+        self.resuming -= usize::from(self.table[key].resuming.remove(at).is_some());
+        self.note_waits(key);
+    }
+
+    fn note_waits(&mut self, key: TenantKey) {
+        let tenant = &mut self.table[key];
+        if tenant.line.tasks > 0 || !tenant.resuming.is_empty() {
             self.waiting.insert(key);
-        } else if tenant.line.tasks == 0 {
+        } else {
             self.waiting.remove(&key);
-            tenant.waits = false;
+            (tenant.waits, tenant.held_back) = (false, 0);
         }
+    }
+
+    /// Whether nobody waits for room.
+    pub fn nobody_waits(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether all that waits is in line and needs more CPUs than these.
+    pub fn all_need_more_than(&self, cpus: Quantity) -> bool {
+        let needs_more = |tenant: &Tenant| tenant.resuming.is_empty() && tenant.line.all_need_more_than(cpus);
+        self.waiting.iter().all(|key| needs_more(&self.table[*key]))
     }
 }
 
 impl Tenant {
+    fn turn(&self, tenant: TenantKey) -> Turn {
+        Turn { tenant, after: None, resuming_at: 0, comes_first: false, order: self.order() }
+    }
+
     fn order(&self) -> (Used, u64) {
         (self.score(), self.last_turn)
     }

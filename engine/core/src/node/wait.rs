@@ -7,6 +7,9 @@ use crate::error::Error;
 use crate::ids::{InstanceId, ObjectId, TaskId, WaitId};
 use crate::node::edges::{Object, State, Waiter};
 use crate::node::instance::Role;
+#[cfg(test)]
+use crate::node::tenants::Tenant;
+use crate::node::tenants::Turn;
 use crate::node::{Caller, Effect, Effects, Node, TaskKey, TaskState};
 use crate::resources::Quantity;
 use crate::time::Time;
@@ -59,6 +62,18 @@ impl WaitRecord {
     pub fn is_of(&self, task: TaskKey) -> bool {
         self.task == task
     }
+}
+
+/// What became of a tenant's calls that go on.
+pub(super) enum Resuming {
+    /// One does.
+    GoesOn,
+    /// None can for now, and holding others back would not help.
+    NoneCan,
+    /// The first lacks CPUs that will come free: nothing else of its tenant starts before.
+    LacksCpus,
+    /// So it is, and others were served too often meanwhile: nothing of anybody starts before.
+    HoldsOthersUp,
 }
 
 enum Readiness {
@@ -221,59 +236,114 @@ impl Node {
         if std::mem::replace(&mut wait.over, true) {
             return;
         }
-        let lent = self.instances.get(&wait.instance).map_or(Quantity::ZERO, |instance| instance.lent_cpus);
-        if lent == Quantity::ZERO {
-            self.resuming.push_front(id);
-        } else {
-            self.resuming.push_back(id);
+        let instance = wait.instance;
+        match self.instances.get(&instance) {
+            Some(record) if record.lacks_cpus_of_node() => self.tenants.resumes(record.tenant, id),
+            Some(record) if record.bundle.is_some() => self.resuming.push_back(id),
+            _ => self.resuming.push_front(id),
         }
     }
 
-    /// Lets calls go on whose waits are over; false when one of them lacks CPUs, and those that come
-    /// free are for it first. A few smaller ones may pass it.
-    pub(super) fn resume_blocked(&mut self, _now: Time, fx: &mut Effects) -> bool {
-        let (mut at, mut comes_first) = (0, false);
+    /// Lets calls go on whose waits are over and that need no CPUs of the node: they have theirs, or a
+    /// bundle has.
+    pub(super) fn resume_at_once(&mut self, fx: &mut Effects) {
         self.nobody_awaits_cpus();
+        let mut at = 0;
         while let Some(id) = self.resuming.get(at).copied() {
-            let waits = self.waits.get(&id).map(|wait| wait.instance);
-            let stopping = |id| self.instances.get(&id).is_none_or(|i| i.stopping.is_some());
-            let Some(instance) = waits.filter(|instance| !stopping(*instance)) else {
+            let Some(instance) = self.goes_on(id) else {
                 self.resuming.remove(at);
                 continue;
             };
-            if !self.quota_covers_resuming(instance) {
+            if let Some(record) = self.instances.get(&instance).filter(|record| record.lacks_cpus_of_node()) {
+                // Others of its calls have begun to wait meanwhile.
+                let tenant = record.tenant;
+                self.resuming.remove(at);
+                self.tenants.resumes(tenant, id);
+            } else if self.reclaim_cpus(instance) {
+                self.resuming.remove(at);
+                self.resume(id, instance, fx);
+            } else {
                 at += 1;
+                let lacks = self.instances.get(&instance).and_then(|i| Some((i.bundle?, i.lent_cpus)));
+                if let Some((bundle, cpus)) = lacks {
+                    self.await_cpus(bundle, cpus);
+                }
+            }
+        }
+    }
+
+    /// Lets one call of a tenant's go on whose wait is over, from where its turn was left.
+    pub(super) fn resume_next(&mut self, turn: &mut Turn, fx: &mut Effects) -> Resuming {
+        let tenant = turn.tenant;
+        while let Some(id) = self.tenants.get(tenant).resuming.get(turn.resuming_at).copied() {
+            let Some(instance) = self.goes_on(id) else {
+                self.tenants.resumes_no_more(tenant, turn.resuming_at);
+                continue;
+            };
+            if !self.quota_covers_resuming(instance) {
+                turn.resuming_at += 1;
                 continue;
             }
             if self.reclaim_cpus(instance) {
-                self.resume_passed_over = if at == 0 { 0 } else { self.resume_passed_over + 1 };
-                self.resuming.remove(at);
-                self.resume(id, instance);
-                fx.push(Effect::Wake(id));
-                continue;
+                let its = self.tenants.get_mut(tenant);
+                match turn.resuming_at {
+                    0 => (its.resume_passed_over, its.held_back) = (0, 0),
+                    _ => its.resume_passed_over += 1,
+                }
+                self.tenants.resumes_no_more(tenant, turn.resuming_at);
+                self.resume(id, instance, fx);
+                return Resuming::GoesOn;
             }
-            at += 1;
-            if let Some(record) = self.instances.get(&instance)
-                && let Some(bundle) = record.bundle
-            {
-                self.await_cpus(bundle, record.lent_cpus);
-                continue;
-            }
+            turn.resuming_at += 1;
             // Holding others back helps only when what runs will make room.
             let wanted = self.instances.get(&instance).map_or(Quantity::ZERO, |instance| instance.lent_cpus);
             if self.active_calls > 0 && self.free.cpus.0 + self.held_by_running.cpus.0 >= wanted.0 {
-                comes_first = true;
-                let held_back =
-                    at >= RESUME_LOOKAHEAD || self.resume_passed_over >= self.limits.passed_over_max;
+                turn.comes_first = true;
+                let held_back = turn.resuming_at >= RESUME_LOOKAHEAD
+                    || self.tenants.get(tenant).resume_passed_over >= self.limits.passed_over_max;
                 if held_back || self.free.cpus == Quantity::ZERO {
                     break;
                 }
             }
         }
-        !comes_first
+        match turn.comes_first {
+            true if self.tenants.get(tenant).held_back >= self.limits.passed_over_max => {
+                Resuming::HoldsOthersUp
+            }
+            true => Resuming::LacksCpus,
+            false => Resuming::NoneCan,
+        }
     }
 
-    fn resume(&mut self, id: WaitId, instance: InstanceId) {
+    /// The sandbox of a wait that is over and whose call is to go on; none when it is not any more.
+    fn goes_on(&self, id: WaitId) -> Option<InstanceId> {
+        let instance = self.waits.get(&id)?.instance;
+        self.instances.get(&instance).is_some_and(|i| i.stopping.is_none()).then_some(instance)
+    }
+
+    /// Whether calls lack CPUs to go on.
+    pub(super) fn any_resuming(&self) -> bool {
+        !self.resuming.is_empty() || self.tenants.resuming > 0
+    }
+
+    /// Whether calls that lack CPUs to go on keep everything else from starting.
+    #[cfg(test)]
+    pub(super) fn resuming_holds_others_up(&self) -> bool {
+        let max = self.limits.passed_over_max;
+        let holds = |tenant: &Tenant| {
+            !tenant.resuming.is_empty() && (tenant.resume_passed_over >= max || tenant.held_back >= max)
+        };
+        self.tenants.all().any(|(_, tenant)| holds(tenant))
+    }
+
+    /// The first of the calls that lack CPUs to go on.
+    pub(super) fn first_resuming(&self) -> Option<WaitId> {
+        let of_tenants = self.tenants.all().filter_map(|(_, tenant)| tenant.resuming.front());
+        self.resuming.front().or_else(|| of_tenants.min()).copied()
+    }
+
+    fn resume(&mut self, id: WaitId, instance: InstanceId, fx: &mut Effects) {
+        fx.push(Effect::Wake(id));
         let Some(task) = self.forget_wait(id).map(|wait| wait.task) else { return };
         // A call with several waits goes on with the first that is over.
         if self.tasks.get(task).is_some_and(|task| task.state == TaskState::Blocked) {

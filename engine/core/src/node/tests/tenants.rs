@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::ids::{JobId, TaskId};
 use crate::node::tests::harness::*;
-use crate::node::{Caller, TaskState};
+use crate::node::{Caller, TaskState, Until, Waitable};
 use crate::options::{ActorOptions, TaskOptions};
 use crate::quota::{Amounts, TenantNews};
 use crate::resources::{Quantity, Resources};
@@ -165,4 +165,31 @@ fn a_tenant_whose_jobs_have_gone_is_forgotten_in_time() {
     }
     assert_eq!(world.node.leftover(), None);
     assert!(world.node.tenants.all().count() <= 1_001, "{}", world.node.tenants.all().count());
+}
+
+#[test]
+fn calls_that_go_on_take_turns_with_the_tasks_of_other_tenants() {
+    let mut world = World::with_cpus(2);
+    world.checks = false;
+    // A hundred calls of a wait, each of which has lent its CPU.
+    let a = world.job_of_tenant("a");
+    let mut parents = Vec::new();
+    for _ in 0..100 {
+        let parent = world.spawn(a, &[], with_cpus(1));
+        let guest = world.caller(parent);
+        let child = world.spawn(guest, &[], with_cpus(0));
+        let item = Waitable::Object(child.output(0));
+        world.wait(guest, &[item], Until::AllOrFailure, Some(SECOND));
+        parents.push((parent, child));
+    }
+    let b = world.job_of_tenant("b");
+    spawn_many(&mut world, b, 100, &with_cpus(1));
+    // All of their waits end at once.
+    world.advance(SECOND);
+    parents.iter().for_each(|(_, child)| world.finish(*child));
+    let ended = run(&mut world, 50, MILLISECOND);
+    let (of_a, of_b) = (ended[&world.job_of(a)], ended[&world.job_of(b)]);
+    assert!(of_a.abs_diff(of_b) <= 6, "{of_a} and {of_b}");
+    run(&mut world, 100, MILLISECOND);
+    assert!(parents.iter().all(|(task, _)| world.state(*task).is_end()), "all of them went on");
 }

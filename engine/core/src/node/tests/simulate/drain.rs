@@ -139,7 +139,7 @@ impl Simulation {
     fn lacks_cpus(&self, view: &TaskView) -> bool {
         // Whoever was passed over often enough is waited for.
         let node = &self.world.node;
-        if node.resume_passed_over >= node.limits.passed_over_max && !node.resuming.is_empty() {
+        if node.resuming_holds_others_up() {
             return true;
         }
         let actor = view.actor.and_then(|id| self.world.node.actor(id));
