@@ -36,12 +36,18 @@ impl Engine {
         &self,
         component: &Path,
         arguments: &[&str],
-        mut watch: impl FnMut(&str),
+        watch: impl FnMut(&str),
     ) -> Result<Ran> {
+        let job = self.submit(&Scope::ALL, component, arguments).await?;
+        self.watch(job, watch).await
+    }
+
+    /// Submits the same for a tenant, and leaves it alone.
+    pub(crate) async fn submit(&self, scope: &Scope, component: &Path, arguments: &[&str]) -> Result<JobKey> {
         let bytes = std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
         let id = engine_head::Components::id_of(&bytes);
         let backend = self.node.backend();
-        backend.upload(&Scope::ALL, id, bytes.into()).await?;
+        backend.upload(scope, id, bytes.into()).await?;
         let digest = engine_proto::convert::digest(id);
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let spec = v1::JobSpec {
@@ -50,9 +56,13 @@ impl Engine {
             entry: Some(job_spec::Entry::Run(v1::MainEntry { arguments })),
             ..v1::JobSpec::default()
         };
-        let job = backend.submit(&Scope::ALL, spec).await?;
-        let mut events =
-            backend.watch_job(&Scope::ALL, JobKey::Id(job.job_id.parse()?), WatchQuery::default()).await?;
+        Ok(JobKey::Id(backend.submit(scope, spec).await?.job_id.parse()?))
+    }
+
+    /// Follows a job to its end.
+    pub(crate) async fn watch(&self, job: JobKey, mut watch: impl FnMut(&str)) -> Result<Ran> {
+        let backend = self.node.backend();
+        let mut events = backend.watch_job(&Scope::ALL, job, WatchQuery::default()).await?;
         let mut lines = Vec::new();
         while let Some(event) = events.next().await {
             match event?.event {
@@ -67,6 +77,11 @@ impl Engine {
             }
         }
         bail!("the job's events ended before the job did")
+    }
+
+    /// What nodes offer.
+    pub(crate) fn backend(&self) -> std::sync::Arc<dyn Backend> {
+        self.node.backend()
     }
 
     /// What the engine counts.

@@ -7,6 +7,7 @@ mod cluster;
 mod harness;
 mod interruption;
 mod memory;
+mod neighbour;
 mod process;
 mod python;
 mod raw;
@@ -24,7 +25,7 @@ use crate::report::Report;
 /// Measures the engine against the limits that the machine and wasmtime set.
 #[derive(Parser)]
 struct Args {
-    /// Which benches; all when none is named: tasks, calls, memory, interruption, cluster.
+    /// Which benches; all when none is named: tasks, calls, memory, interruption, cluster, neighbour.
     names: Vec<String>,
     /// Where the guests are: a folder with bench.wasm.
     #[arg(long, env = "ENGINE_GUESTS_DIR", default_value = "target/guests")]
@@ -48,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) scale: u64,
 }
 
-const NAMES: [&str; 5] = ["tasks", "calls", "memory", "interruption", "cluster"];
+const NAMES: [&str; 6] = ["tasks", "calls", "memory", "interruption", "cluster", "neighbour"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -78,6 +79,7 @@ async fn main() -> Result<()> {
             "tasks" => tasks::run(&plan, &mut report).await?,
             "calls" => calls::run(&plan, &mut report).await?,
             "memory" => memory::run(&plan, &mut report).await?,
+            "neighbour" => neighbour::run(&plan, &mut report).await?,
             "interruption" => interruption::run(&plan, &mut report)?,
             "cluster" => tokio::task::block_in_place(|| cluster::run(&plan, &mut report))?,
             other => bail!("there is no bench {other:?}: use one of {}", NAMES.join(", ")),

@@ -101,6 +101,13 @@ pub enum Strategy {
     },
 }
 
+impl Strategy {
+    /// Whether a task may run on a node, as far as this says.
+    pub fn allows(&self, node: NodeId) -> bool {
+        !matches!(self, Self::Node(other, false) if *other != node)
+    }
+}
+
 /// What a task needs and where it wants to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Placement {

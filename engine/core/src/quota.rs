@@ -27,15 +27,22 @@ pub enum QuotaKind {
     QueuedTasks,
     /// Actors that are not dead. What is over is refused.
     Actors,
+    /// Bytes of its objects, in memory or on disk, each counted once; small ones too. What is over is
+    /// refused: of puts and yields those that do not fit, and of spawns all once there is none left. What
+    /// tasks return is kept.
+    ObjectBytes,
 }
 
 impl QuotaKind {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 
     /// All of them.
     pub const ALL: [Self; Self::COUNT] =
-        [Self::Cpus, Self::MemoryBytes, Self::Sandboxes, Self::QueuedTasks, Self::Actors];
+        [Self::Cpus, Self::MemoryBytes, Self::Sandboxes, Self::QueuedTasks, Self::Actors, Self::ObjectBytes];
+
+    /// What is refused instead of waiting: lent ahead of what is used, each by itself.
+    pub const REFUSED: [Self; 3] = [Self::QueuedTasks, Self::Actors, Self::ObjectBytes];
 
     /// What a sandbox needs of: lent together, as part of them is of no use.
     pub const OF_A_START: [Self; 3] = [Self::Cpus, Self::MemoryBytes, Self::Sandboxes];
@@ -48,6 +55,7 @@ impl QuotaKind {
             Self::Sandboxes => "sandboxes_max",
             Self::QueuedTasks => "queued_tasks_max",
             Self::Actors => "actors_max",
+            Self::ObjectBytes => "object_bytes_max",
         }
     }
 
@@ -59,6 +67,7 @@ impl QuotaKind {
             Self::Sandboxes => "sandboxes",
             Self::QueuedTasks => "unfinished tasks and calls",
             Self::Actors => "actors",
+            Self::ObjectBytes => "objects",
         }
     }
 
@@ -66,8 +75,16 @@ impl QuotaKind {
     pub fn amount(self, amount: u64) -> String {
         match self {
             Self::Cpus => Quantity(amount).to_string(),
-            Self::MemoryBytes => bytes(amount),
+            Self::MemoryBytes | Self::ObjectBytes => bytes(amount),
             _ => amount.to_string(),
+        }
+    }
+
+    /// How much of it a node that uses little wants ahead, of what is refused.
+    pub fn ahead_min(self) -> u64 {
+        match self {
+            Self::ObjectBytes => 64 << 20,
+            _ => 1,
         }
     }
 
@@ -76,6 +93,7 @@ impl QuotaKind {
         match self {
             Self::QueuedTasks => 1_000,
             Self::Actors => 100,
+            Self::ObjectBytes => 1 << 30,
             Self::Cpus | Self::MemoryBytes | Self::Sandboxes => 0,
         }
     }

@@ -80,6 +80,34 @@ impl Resources {
             .map_or(Quantity::ZERO, |at| self.custom[at].1)
     }
 
+    /// The kinds of which there is something.
+    pub fn kinds(&self) -> impl Iterator<Item = ResourceKind> {
+        let plain = [ResourceKind::Cpus, ResourceKind::Gpus, ResourceKind::Memory];
+        let custom = self.custom.iter().map(|(name, _)| ResourceKind::Custom(name.clone()));
+        plain.into_iter().chain(custom).filter(|kind| self.of(kind) > 0)
+    }
+
+    /// How much there is of a kind: bytes of memory, ten-thousandths of the others.
+    pub fn of(&self, kind: &ResourceKind) -> u64 {
+        match kind {
+            ResourceKind::Cpus => self.cpus.0,
+            ResourceKind::Gpus => self.gpus.0,
+            ResourceKind::Memory => self.memory,
+            ResourceKind::Custom(name) => self.get_custom(name).0,
+        }
+    }
+
+    /// So often as much, up to the largest amount there is.
+    pub fn multiplied(&self, count: u64) -> Self {
+        let custom = self.custom.iter().map(|(name, q)| (name.clone(), Quantity(q.0.saturating_mul(count))));
+        Self {
+            cpus: Quantity(self.cpus.0.saturating_mul(count)),
+            gpus: Quantity(self.gpus.0.saturating_mul(count)),
+            memory: self.memory.saturating_mul(count),
+            custom: custom.collect(),
+        }
+    }
+
     /// How many times this has so much, of what is wanted at all.
     pub fn times(&self, wanted: &Resources) -> u64 {
         let of = |had: u64, wanted: u64| had.checked_div(wanted).unwrap_or(u64::MAX);
@@ -192,6 +220,19 @@ impl Resources {
     }
 }
 
+/// A kind of resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceKind {
+    /// CPUs.
+    Cpus,
+    /// GPUs.
+    Gpus,
+    /// Bytes of guest memory.
+    Memory,
+    /// One that the operator has named.
+    Custom(Arc<str>),
+}
+
 /// One resource of which there is too little.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lack {
@@ -246,6 +287,18 @@ mod tests {
         assert_eq!(total.lacking(&task).len(), 1, "only the disk is used up: {:?}", total.lacking(&task));
         total.give(&task);
         assert_eq!(total, before);
+    }
+
+    #[test]
+    fn so_often_as_much_is_as_much_so_often() {
+        let mut needs = Resources { cpus: Quantity::units(2), memory: 10, ..Resources::default() };
+        needs.set_custom("disk", Quantity::units(1));
+        let thrice = needs.multiplied(3);
+        assert!(thrice.covers(&needs) && thrice.times(&needs) == 3);
+        let kinds: Vec<(ResourceKind, u64)> =
+            thrice.kinds().map(|kind| (kind.clone(), thrice.of(&kind))).collect();
+        let disk = ResourceKind::Custom("disk".into());
+        assert_eq!(kinds, [(ResourceKind::Cpus, 60_000), (ResourceKind::Memory, 30), (disk, 30_000)]);
     }
 
     #[test]

@@ -96,6 +96,9 @@ pub struct TenantSpec {
     /// Its part of what several tenants want, in relation to the weights of the others: 1 to
     /// [`WEIGHT_MAX`].
     pub weight: u32,
+    /// Hundredths of each node that it has whenever it wants them, up to 100 for all tenants together; 0:
+    /// none. What it does not use of them others use meanwhile.
+    pub guaranteed_percent: u32,
     /// What it may have at once, over all nodes.
     pub quotas: Quotas,
 }
@@ -103,10 +106,13 @@ pub struct TenantSpec {
 /// The largest weight of a tenant.
 pub const WEIGHT_MAX: u32 = 1_000;
 
+/// What all guaranteed shares make at most, in hundredths of a node.
+pub const GUARANTEED_PERCENT_MAX: u32 = 100;
+
 impl TenantSpec {
     /// A tenant with the defaults of all that may be left out.
     pub fn new(name: TenantName) -> Self {
-        Self { name, weight: 1, quotas: Quotas::default() }
+        Self { name, weight: 1, guaranteed_percent: 0, quotas: Quotas::default() }
     }
 }
 

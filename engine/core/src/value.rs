@@ -115,6 +115,11 @@ impl Value {
         Self { codec: Codec::Raw, size: 0, handles: no_handles(), place: Place::default() }
     }
 
+    /// Bytes that it counts as among those of its tenant's objects, wherever they lie.
+    pub fn counted_bytes(&self) -> u64 {
+        self.size + OBJECT_RECORD_BYTES
+    }
+
     /// Bytes that it takes on the heap.
     pub fn inline_bytes(&self) -> u64 {
         match self.place.residence() {
@@ -123,6 +128,9 @@ impl Value {
         }
     }
 }
+
+/// What an object counts as besides the bytes of its value: so that empty ones are bounded too.
+pub const OBJECT_RECORD_BYTES: u64 = 256;
 
 /// An empty list of handles.
 pub fn no_handles() -> Arc<[Handle]> {

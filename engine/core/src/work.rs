@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::error::Error;
 use crate::ids::{ActorId, ComponentId, InstanceId, JobId, TaskId};
 use crate::options::Returns;
-use crate::resources::Resources;
+use crate::resources::{Quantity, Resources};
 use crate::value::Value;
 
 /// Start a sandbox and have it serve a first call.
@@ -47,7 +47,19 @@ pub enum Life {
         was_restarted: bool,
         /// Calls inside at once, over all groups.
         max_concurrency: u32,
+        /// What it holds for life, once its constructor has ended.
+        cpus: Quantity,
     },
+}
+
+impl Start {
+    /// CPUs that the sandbox holds while it serves.
+    pub fn cpus(&self) -> Quantity {
+        match self.life {
+            Life::Actor { cpus, .. } => cpus,
+            Life::Task | Life::Warm => self.assigned.cpus,
+        }
+    }
 }
 
 /// One call into a sandbox.

@@ -68,7 +68,8 @@ pub(crate) fn start(runtime: &Arc<Inner>, start: Start, job: Arc<JobContext>) {
     if !runtime.instances.insert(start.instance, control.clone()) {
         tracing::error!(instance = %start.instance, "two sandboxes have the same id");
     }
-    runtime.spawn(run(runtime.clone(), host, start, job, control));
+    let (tenant, cpus) = (job.tenant.clone(), start.cpus());
+    runtime.spawn(&tenant, cpus, run(runtime.clone(), host, start, job, control));
 }
 
 async fn run(

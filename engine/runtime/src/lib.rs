@@ -32,6 +32,7 @@ mod seed;
 pub mod storage;
 mod ticker;
 mod trap;
+mod turns;
 mod values;
 mod wasi;
 mod writing;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use engine_core::resources::Quantity;
 use engine_core::work::{Call, Start, StopReason};
-use engine_core::{ComponentId, Error, InstanceId, JobId, TaskId};
+use engine_core::{ComponentId, Error, InstanceId, JobId, TaskId, TenantName};
 use parking_lot::{Mutex, RwLock};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
@@ -20,6 +21,7 @@ use crate::load::{self, Loaded};
 use crate::mapped::Budget;
 use crate::options::Options;
 use crate::ticker::Ticks;
+use crate::turns::Turns;
 use crate::wasi::Grants;
 
 /// Runs sandboxes. Cheap to clone; all clones are one runtime.
@@ -43,6 +45,8 @@ pub(crate) struct Inner {
     ticks: Arc<Ticks>,
     executor: Mutex<Option<tokio::runtime::Runtime>>,
     handle: tokio::runtime::Handle,
+    /// Whose sandboxes run next.
+    turns: Arc<Turns>,
 }
 
 impl Runtime {
@@ -67,6 +71,7 @@ impl Runtime {
             mapped: Arc::new(Budget::new(options.mapped_objects_of_all_max)),
             ticks: ticks.clone(),
             handle: executor.handle().clone(),
+            turns: Turns::new(options.guest_threads),
             executor: Mutex::new(Some(executor)),
             options,
         });
@@ -215,9 +220,14 @@ impl Inner {
         Ok(self.concurrent.get_or_init(|| world))
     }
 
-    /// Runs a sandbox's future on the guest threads.
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        self.handle.spawn(future);
+    /// Runs the future of a sandbox, which holds so many CPUs, on the guest threads.
+    pub(crate) fn spawn(
+        &self,
+        tenant: &TenantName,
+        cpus: Quantity,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.handle.spawn(self.turns.take_turns(tenant, cpus, future));
     }
 
     fn start_ticker(self: &Arc<Self>) -> Result<(), Error> {
@@ -232,6 +242,7 @@ impl Inner {
                 }
             }
         };
+        self.turns.hurry_by(advance.clone());
         std::thread::Builder::new()
             .name("guest-ticker".to_owned())
             .spawn(move || ticks.run(tick, advance))

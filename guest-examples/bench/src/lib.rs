@@ -2,6 +2,8 @@
 //!
 //! Each scenario times itself by the guest's own clock and prints a JSON object.
 
+mod neighbour;
+
 use std::time::Instant;
 
 use engine::prelude::*;
@@ -144,6 +146,9 @@ fn main(args: Vec<String>) -> Result<()> {
             let sleeping = (0..count).map(sleep).collect::<Result<Vec<_>>>()?;
             engine::get_all(&sleeping)?;
         }
+        Some("quiet") => return neighbour::quiet(count, number(2)),
+        Some("busy") => return neighbour::busy(count, number(2)),
+        Some("hostile") => return neighbour::hostile(),
         Some("far-bytes") => {
             println!("{}", give_to(&far()?[..1], count, number(2))?);
             return Ok(());
@@ -159,7 +164,7 @@ fn main(args: Vec<String>) -> Result<()> {
             }
         }
         _ => engine::bail!(
-            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, broadcast, groups or sleeps, and a count"
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, broadcast, groups, sleeps, quiet, busy or hostile, and a count"
         ),
     }
     println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));

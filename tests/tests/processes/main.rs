@@ -18,6 +18,7 @@ mod events;
 mod examples;
 mod job_runs;
 mod leaks;
+mod neighbours;
 mod placement_groups;
 mod plain;
 mod rpc_faults;

@@ -13,10 +13,11 @@ use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice, Record};
 use crate::ids::NodeId;
 use crate::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, TenantNews};
-use crate::tenant::{TenantName, TenantSpec, WEIGHT_MAX};
+use crate::tenant::{GUARANTEED_PERCENT_MAX, TenantName, TenantSpec, WEIGHT_MAX};
 
 /// What is lent together.
-const TOGETHER: [&[QuotaKind]; 3] = [&QuotaKind::OF_A_START, &[QuotaKind::QueuedTasks], &[QuotaKind::Actors]];
+const TOGETHER: [&[QuotaKind]; 4] =
+    [&QuotaKind::OF_A_START, &[QuotaKind::QueuedTasks], &[QuotaKind::Actors], &[QuotaKind::ObjectBytes]];
 
 /// All tenants.
 #[derive(Default)]
@@ -316,7 +317,8 @@ impl Head {
     /// Creates a tenant, or changes what it may have.
     ///
     /// # Errors
-    /// ALREADY_EXISTS when `is_new` and it is there; INVALID_ARGUMENT for a weight of none or beyond [`WEIGHT_MAX`]; LIMIT_EXCEEDED when there are
+    /// ALREADY_EXISTS when `is_new` and it is there; INVALID_ARGUMENT for a weight of none or
+    /// beyond [`WEIGHT_MAX`], and for guaranteed shares that make more than [`GUARANTEED_PERCENT_MAX`]; LIMIT_EXCEEDED when there are
     /// `tenants_max`.
     pub fn set_tenant(
         &mut self,
@@ -335,6 +337,16 @@ impl Head {
         }
         if spec.weight == 0 || spec.weight > WEIGHT_MAX {
             let message = format!("a weight of {} is none: give 1 to {WEIGHT_MAX}", spec.weight);
+            return Err(Error::invalid_argument(message));
+        }
+        let others = self.ledger.accounts.values().filter(|account| account.spec.name != spec.name);
+        let guaranteed: u32 = others.map(|account| account.spec.guaranteed_percent).sum();
+        if guaranteed.saturating_add(spec.guaranteed_percent) > GUARANTEED_PERCENT_MAX {
+            let left = GUARANTEED_PERCENT_MAX.saturating_sub(guaranteed);
+            let message = format!(
+                "a guaranteed share of {} % is more than there is: the other tenants have {guaranteed} %, so that {left} % is left",
+                spec.guaranteed_percent
+            );
             return Err(Error::invalid_argument(message));
         }
         let max = self.limits.tenants_max;

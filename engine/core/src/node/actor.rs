@@ -166,7 +166,7 @@ impl Node {
         if self.actors.len() >= self.limits.actors_max && alive() >= self.limits.actors_max {
             return Err(limit("actors_max", self.limits.actors_max, "kill actors that are no longer needed"));
         }
-        self.check_quota(self.instances[&from.instance].tenant, QuotaKind::Actors)?;
+        self.check_quota(self.instances[&from.instance].tenant, QuotaKind::Actors, 1)?;
         self.check_large_arguments(parent, &arguments)?;
         self.reserve_inline(argument_bytes, "the arguments of the constructor")?;
         self.promote_arguments(parent, &mut arguments, fx);

@@ -88,7 +88,8 @@ impl Node {
         }
         let Some(object) = self.objects.get_mut(&id) else { return };
         let state = std::mem::replace(&mut object.state, State::Pending);
-        self.value_gone(id, &state);
+        let counted_for = object.counted_for();
+        self.value_gone(id, counted_for, &state);
         for handle in state.handles() {
             self.remove_edge(now, *handle, fx);
         }

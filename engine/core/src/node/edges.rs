@@ -88,6 +88,11 @@ impl Object {
         self.afar.as_ref().is_some_and(|afar| afar.wanted)
     }
 
+    /// The job among whose tenant's bytes it counts here: those of its owner.
+    pub fn counted_for(&self) -> Option<JobId> {
+        self.owner().is_none().then_some(self.job)
+    }
+
     pub fn afar(&mut self) -> &mut Afar {
         self.afar.get_or_insert_default()
     }
@@ -182,6 +187,7 @@ impl Node {
 
     pub(super) fn free_object(&mut self, now: Time, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.remove(&id) else { return };
+        let counted_for = object.counted_for();
         self.ready_is_gone(id);
         if let Some(job) = self.jobs.get_mut(&object.job) {
             job.objects = job.objects.saturating_sub(1);
@@ -198,7 +204,7 @@ impl Node {
             }
         }
         self.freeing.extend(object.state.handles().iter().copied());
-        self.value_gone(id, &object.state);
+        self.value_gone(id, counted_for, &object.state);
         self.forget_lineage(id);
     }
 
@@ -231,10 +237,22 @@ impl Node {
     }
 
     /// What an object was is gone from the books of bytes.
-    pub(super) fn value_gone(&mut self, id: ObjectId, was: &State) {
+    ///
+    /// `counted_for`: as [`Object::counted_for`] said.
+    pub(super) fn value_gone(&mut self, id: ObjectId, counted_for: Option<JobId>, was: &State) {
         if let State::Ready(value) = was {
+            self.count_object_bytes(counted_for, value.counted_bytes(), false);
             self.inline_bytes -= value.inline_bytes();
             self.forget_stored(id);
+        }
+    }
+
+    /// Bytes of an object come or go, as its tenant's quota counts them.
+    pub(super) fn count_object_bytes(&mut self, job: Option<JobId>, bytes: u64, come: bool) {
+        let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) else { return };
+        let tenant = self.tenants.get_mut(job.tenant);
+        for count in [&mut job.object_bytes, &mut tenant.object_bytes] {
+            *count = if come { *count + bytes } else { *count - bytes };
         }
     }
 

@@ -148,6 +148,12 @@ impl Node {
         if let Some(doom) = self.tasks[key].doom.take() {
             return self.end_task(now, key, Err(doom), fx);
         }
+        if let Some(preempted) = self.was_preempted(key)
+            && !error.code().is_application()
+        {
+            self.counters.tasks_preempted += 1;
+            return self.ended_for_others(now, key, preempted, fx);
+        }
         let job_ending = self.jobs.get(&self.tasks[key].job).is_none_or(|job| job.is_ending());
         let scoped = self.classes[self.tasks[key].class].spec.scope.is_some();
         let retry = (!job_ending || scoped) && self.take_retry(key, &error);
@@ -155,7 +161,26 @@ impl Node {
         if !retry {
             return self.end_task(now, key, Err(Arc::new(error)), fx);
         }
-        self.prepare_retry(now, key, &error);
+        self.try_again(now, key, &error, fx);
+    }
+
+    /// An attempt was ended for somebody else: another follows, unless its job ends or it was cancelled.
+    pub(super) fn ended_for_others(&mut self, now: Time, key: TaskKey, error: Error, fx: &mut Effects) {
+        if let Some(doom) = self.tasks[key].doom.take() {
+            return self.end_task(now, key, Err(doom), fx);
+        }
+        let task = &self.tasks[key];
+        let job_ends = self.jobs.get(&task.job).is_none_or(|job| job.is_ending());
+        let scoped = self.classes[task.class].spec.scope.is_some();
+        let (ends, error) = (task.cancelled || (job_ends && !scoped), error.with_frame(self.frame(task)));
+        if ends {
+            return self.end_task(now, key, Err(Arc::new(error)), fx);
+        }
+        self.try_again(now, key, &error, fx);
+    }
+
+    fn try_again(&mut self, now: Time, key: TaskKey, error: &Error, fx: &mut Effects) {
+        self.prepare_retry(now, key, error);
         if let Kind::Call(_) = self.tasks[key].kind {
             self.requeue_call(now, key, fx);
         } else if !self.waits_for_lost(now, key, fx) {

@@ -242,6 +242,11 @@ impl Node {
         self.stopping.memory + self.warm.memory
     }
 
+    /// Bytes of guest memory of warm sandboxes that wait.
+    pub(super) fn memory_of_warm_sandboxes(&self) -> u64 {
+        self.warm.memory
+    }
+
     /// Ends idle warm sandboxes until this much memory is free or about to be, if they have it.
     pub(super) fn retire_for_memory(&mut self, wanted: u64, fx: &mut Effects) {
         if self.free.memory + self.stopping.memory + self.warm.memory < wanted {

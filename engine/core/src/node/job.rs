@@ -127,6 +127,8 @@ pub(super) struct Job {
     pub recent_classes: [ClassKey; 4],
     /// Objects that its tasks have made, or will, and that are there.
     pub objects: u64,
+    /// Bytes of those that are this node's own.
+    pub object_bytes: u64,
     pub root: Option<TaskKey>,
     /// Tasks, sandboxes and actors that end with it.
     members: u64,
@@ -158,6 +160,7 @@ impl Job {
             instances: 0,
             recent_classes: [ClassKey::default(); 4],
             objects: 0,
+            object_bytes: 0,
             root: None,
             members: 0,
             detached: 0,
@@ -438,6 +441,8 @@ impl Node {
             }
             let classes = job.recent_classes;
             let tenant = job.tenant;
+            // What is left of them nobody counts any more.
+            self.tenants.get_mut(tenant).object_bytes -= job.object_bytes;
             self.jobs.remove(&id);
             fx.push(Effect::JobForgotten(id));
             self.look_at_retained();

@@ -87,11 +87,11 @@ impl Tenant {
     /// of waiting some ahead.
     fn wants(&self, used: &Amounts) -> Amounts {
         let mut wants = self.lease.lacks;
-        for kind in [QuotaKind::QueuedTasks, QuotaKind::Actors] {
+        for kind in QuotaKind::REFUSED {
             let (used, granted) = (used[kind], self.lease.granted[kind]);
-            let is_short = self.lease.quotas[kind].is_some_and(|quota| granted < quota);
-            if is_short && self.has_jobs() && used.saturating_mul(4) >= granted.saturating_mul(3) {
-                wants[kind] = (used / 2).max(1);
+            let left = self.lease.quotas[kind].map_or(0, |quota| quota.saturating_sub(granted));
+            if left > 0 && self.has_jobs() && used.saturating_mul(4) >= granted.saturating_mul(3) {
+                wants[kind] = (used / 2).max(kind.ahead_min()).min(left);
             }
         }
         wants
@@ -293,24 +293,27 @@ impl Node {
         covers
     }
 
-    /// QUOTA_EXCEEDED when a tenant may have no more of a kind that does not wait.
-    pub(super) fn check_quota(&self, tenant: TenantKey, kind: QuotaKind) -> Result<(), Error> {
+    /// QUOTA_EXCEEDED when a tenant may have not so much more of a kind that does not wait.
+    pub(super) fn check_quota(&self, tenant: TenantKey, kind: QuotaKind, more: u64) -> Result<(), Error> {
         let tenant = self.tenants.get(tenant);
         let Some(quota) = tenant.lease.quotas[kind] else { return Ok(()) };
         let (used, granted) = (tenant.used_amounts()[kind], tenant.lease.granted[kind]);
         let is_open = granted < quota && tenant.lease.is_unanswered();
         let overdraft = if is_open { kind.overdraft_max().min(quota) } else { 0 };
-        if used < granted.saturating_add(overdraft) {
+        if used.saturating_add(more) <= granted.saturating_add(overdraft) {
             return Ok(());
         }
         Err(Error::new(
             ErrorCode::QuotaExceeded,
             format!(
-                "the tenant {} may have {quota} {} at once ({}), of which {used} are on this node and none is left: \
+                "the tenant {} may have {} {} at once ({}), of which {} are on this node and {} left: \
                  wait for some to end, or ask for a larger quota",
                 tenant.name,
-                kind.what(),
+                kind.amount(quota),
+                if kind == QuotaKind::ObjectBytes { "of objects" } else { kind.what() },
                 kind.name(),
+                kind.amount(used),
+                if more > 1 { "too few are" } else { "none is" },
             ),
         ))
     }

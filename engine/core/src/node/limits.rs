@@ -60,6 +60,10 @@ pub struct Limits {
     pub task_memory_bytes_default: u64,
     /// Guest memory of a job's root task that does not say.
     pub root_memory_bytes_default: u64,
+    /// How long a tenant waits for its guaranteed share before tasks of others are ended for it.
+    pub preempt_after: Duration,
+    /// How often one task may be ended and begun anew for other tenants' shares.
+    pub preemptions_per_task_max: u32,
     /// Starts of others that a waiting class lets pass before nothing may pass it any more.
     pub passed_over_max: u32,
     /// Tasks in line here above which those of other nodes that do not fit at once are refused: few, as
@@ -127,6 +131,8 @@ impl Default for Limits {
             attempts_kept_max: 8,
             task_memory_bytes_default: 32 << 20,
             root_memory_bytes_default: 256 << 20,
+            preempt_after: Duration::from_millis(100),
+            preemptions_per_task_max: 8,
             passed_over_max: 1_000,
             foreign_tasks_in_line_max: 2,
             ahead_time_max: Duration::from_millis(5),

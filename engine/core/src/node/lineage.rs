@@ -170,7 +170,8 @@ impl Node {
         }
         let Some(object) = self.objects.get_mut(&id) else { return };
         let was = std::mem::replace(&mut object.state, State::Pending);
-        self.value_gone(id, &was);
+        let counted_for = object.counted_for();
+        self.value_gone(id, counted_for, &was);
         self.hold_up_users(id);
         if !is_own {
             self.ask_owner_again(now, id, holder, cause, fx);

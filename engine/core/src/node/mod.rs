@@ -33,6 +33,7 @@ mod peers;
 mod place;
 mod planted;
 mod schedule;
+mod shares;
 mod spawn;
 mod standstill;
 mod storage;
@@ -74,8 +75,8 @@ pub use holders::{Holder, HolderKind};
 pub use job::{JobEnd, JobSpec, Progress, RootEntry};
 pub use limits::Limits;
 pub use peers::{
-    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
-    RemoteJob, RemotePlace, RemoteTask, Serve, Transfer,
+    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, PreemptedBy, RemoteArgument,
+    RemoteCall, RemoteJob, RemotePlace, RemoteTask, Serve, Transfer,
 };
 pub use standstill::Standstill;
 pub use storage::{Room, RoomTicket};

@@ -61,7 +61,7 @@ impl Node {
             self.resume_at_once(fx);
             self.serve_turns(now, fx);
             if !self.break_deadlock(now, fx) {
-                return;
+                return self.claim_shares(now, fx);
             }
         }
     }
@@ -285,11 +285,15 @@ impl Node {
         };
         let (role, life) = match &task.kind {
             Kind::Create(actor) => {
-                let (was_restarted, max_concurrency) = match self.actors.get(actor) {
-                    Some(actor) => (actor.restarts > 0, actor.max_concurrency()),
+                let life = match self.actors.get(actor) {
+                    Some(record) => Life::Actor {
+                        actor: *actor,
+                        was_restarted: record.restarts > 0,
+                        max_concurrency: record.max_concurrency(),
+                        cpus: record.options.placement.cpus.unwrap_or(Quantity::ZERO),
+                    },
                     None => self.peers.life_of_hosted(*actor, task.id),
                 };
-                let life = Life::Actor { actor: *actor, was_restarted, max_concurrency };
                 (Role::Actor(*actor), life)
             }
             _ => match &class.reuse {

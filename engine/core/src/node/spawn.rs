@@ -88,6 +88,8 @@ impl Node {
         let key = self.serving(from)?;
         self.check_value(from, &value, &"the value")?;
         self.check_puts(key, 1)?;
+        let tenant = self.instances[&from.instance].tenant;
+        self.check_quota(tenant, QuotaKind::ObjectBytes, value.counted_bytes())?;
         self.reserve_inline(value.inline_bytes(), "the value")?;
         let id = self.new_put(key, value, fx);
         self.acquire(from.instance, Handle::Object(id));
@@ -154,7 +156,9 @@ impl Node {
                 ),
             ));
         }
-        self.check_quota(self.instances[&from.instance].tenant, QuotaKind::QueuedTasks)?;
+        let tenant = self.instances[&from.instance].tenant;
+        self.check_quota(tenant, QuotaKind::QueuedTasks, 1)?;
+        self.check_quota(tenant, QuotaKind::ObjectBytes, 1)?;
         if self.tasks[parent].children_spawned >= self.limits.children_per_task_max {
             return Err(limit(
                 "children_per_task_max",

@@ -226,8 +226,10 @@ impl Node {
 
     /// An object has its value.
     pub(super) fn note_stored(&mut self, id: ObjectId, fx: &mut Effects) {
-        let Some(State::Ready(value)) = self.objects.get(&id).map(|object| &object.state) else { return };
-        let size = value.size;
+        let Some(object) = self.objects.get(&id) else { return };
+        let State::Ready(value) = &object.state else { return };
+        let (counted_for, size, value) = (object.counted_for(), value.size, value.clone());
+        self.count_object_bytes(counted_for, value.counted_bytes(), true);
         let storage = &mut self.storage;
         let (whereabouts, on_disk) = match value.place.residence() {
             Residence::Inline => return,

@@ -11,6 +11,7 @@ use crate::node::edges::{Object, State};
 use crate::node::spawn::limit;
 use crate::node::{Caller, Effects, Node, WaitState};
 use crate::options::Returns;
+use crate::quota::QuotaKind;
 use crate::time::Time;
 use crate::value::{Handle, Value};
 
@@ -118,6 +119,8 @@ impl Node {
         // is there already.
         let is_new = self.streams.get(&task).is_some_and(|stream| index >= stream.yielded);
         if is_new {
+            let tenant = self.instances[&from.instance].tenant;
+            self.check_quota(tenant, QuotaKind::ObjectBytes, value.counted_bytes())?;
             self.reserve_inline(value.inline_bytes(), "the yielded value")?;
         }
         // Only now: one that is refused can be yielded again.

@@ -9,6 +9,7 @@ use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
 use crate::node::peers::Incarnation;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
+use crate::tenant::TenantName;
 use crate::time::Time;
 use crate::value::Argument;
 use crate::work::Entry;
@@ -173,6 +174,12 @@ pub(super) struct Extra {
     pub ahead: bool,
     /// Its owner is told of its end in another way.
     pub untold: bool,
+    /// Of another node's task: it may be ended here and begun anew.
+    pub may_preempt: bool,
+    /// How often its attempts were ended for other tenants' shares.
+    pub preemptions: u32,
+    /// The attempt that runs was ended for this tenant's share.
+    pub preempted_by: Option<TenantName>,
 }
 
 /// Whose a call is that is inside an actor whose owner is another node.

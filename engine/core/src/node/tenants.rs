@@ -21,6 +21,7 @@ use slotmap::SlotMap;
 use crate::ids::WaitId;
 use crate::node::leases::Lease;
 use crate::node::line::{At, Line};
+use crate::node::shares::Owed;
 use crate::node::{Node, TenantKey};
 use crate::quota::{Amounts, QuotaKind};
 use crate::resources::{Quantity, Resources};
@@ -41,6 +42,10 @@ const IDLE_TENANTS_MAX: usize = 1_000;
 
 /// A share divided by a weight, over nanoseconds.
 type Used = u128;
+
+/// Whose turn is next: who has less than its guaranteed share, then who has used least, then who was served
+/// least lately.
+type Order = (Reverse<bool>, Used, u64);
 
 /// All tenants that have something here, or had.
 #[derive(Default)]
@@ -65,6 +70,8 @@ pub(super) struct Tenants {
     pub lines_anew: bool,
     /// How many of the specs have a quota.
     limited: usize,
+    /// How many of them have a guaranteed share.
+    pub guaranteed: usize,
 }
 
 /// A tenant.
@@ -72,6 +79,10 @@ pub(super) struct Tenant {
     pub name: TenantName,
     /// How much more than others it is served: twice the weight, twice the share.
     weight: u64,
+    /// Hundredths of this node that it has whenever it wants them.
+    pub guaranteed_percent: u32,
+    /// It waits for that.
+    pub owed: Option<Owed>,
     /// Its jobs here.
     jobs: usize,
     /// What its sandboxes hold here, but for those in placement groups.
@@ -84,6 +95,8 @@ pub(super) struct Tenant {
     pub queued: u64,
     /// Its actors that are not dead and are this node's own.
     pub actors: u64,
+    /// Bytes of its objects that are this node's own, wherever they lie.
+    pub object_bytes: u64,
     /// What its sandboxes have used of the processors.
     pub cpu_time: Duration,
     /// Tasks and calls that have ended here.
@@ -114,12 +127,15 @@ impl Tenant {
         Self {
             name: spec.name,
             weight: u64::from(spec.weight.clamp(1, WEIGHT_MAX)),
+            guaranteed_percent: spec.guaranteed_percent.min(100),
+            owed: None,
             jobs: 0,
             held: Resources::default(),
             away: Resources::default(),
             sandboxes: 0,
             queued: 0,
             actors: 0,
+            object_bytes: 0,
             cpu_time: Duration::ZERO,
             tasks_ended: 0,
             lease: Lease::of(spec.quotas),
@@ -149,6 +165,7 @@ impl Tenant {
         used[QuotaKind::Sandboxes] = self.sandboxes;
         used[QuotaKind::QueuedTasks] = self.queued;
         used[QuotaKind::Actors] = self.actors;
+        used[QuotaKind::ObjectBytes] = self.object_bytes;
         used
     }
 
@@ -190,7 +207,7 @@ pub(super) struct Turn {
     pub resuming_at: usize,
     /// One of them comes before all else of its tenant.
     pub comes_first: bool,
-    order: (Used, u64),
+    order: Order,
 }
 
 impl PartialEq for Turn {
@@ -236,7 +253,11 @@ impl Tenants {
     pub fn set(&mut self, spec: &TenantSpec, is_here: bool) -> Option<TenantKey> {
         let before = self.specs.insert(spec.name.clone(), spec.clone());
         self.limited += usize::from(!spec.quotas.is_none());
-        self.limited -= usize::from(before.is_some_and(|before| !before.quotas.is_none()));
+        self.guaranteed += usize::from(spec.guaranteed_percent > 0);
+        if let Some(before) = before {
+            self.limited -= usize::from(!before.quotas.is_none());
+            self.guaranteed -= usize::from(before.guaranteed_percent > 0);
+        }
         if is_here && !self.by_name.contains_key(&spec.name) {
             let key = self.job_comes(&spec.name);
             self.job_goes(key);
@@ -244,6 +265,7 @@ impl Tenants {
         let key = *self.by_name.get(&spec.name)?;
         let tenant = self.changes(key);
         tenant.weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
+        tenant.guaranteed_percent = spec.guaranteed_percent.min(100);
         tenant.lease.quotas = spec.quotas;
         Some(key)
     }
@@ -356,7 +378,7 @@ impl Tenants {
             self.settle(now, total);
             self.raise_to_floor(now);
         }
-        let turn = |key: &TenantKey| self.table[*key].turn(*key);
+        let turn = |key: &TenantKey| self.table[*key].turn(*key, total);
         self.waiting.iter().map(turn).collect()
     }
 
@@ -387,7 +409,7 @@ impl Tenants {
         tenant.last_turn = turns;
         if !is_alone {
             tenant.settle(now, total);
-            turn.order = tenant.order();
+            turn.order = tenant.order(total);
         }
     }
 
@@ -428,8 +450,13 @@ impl Tenants {
             self.waiting.insert(key);
         } else {
             self.waiting.remove(&key);
-            (tenant.waits, tenant.held_back) = (false, 0);
+            (tenant.waits, tenant.held_back, tenant.owed) = (false, 0, None);
         }
+    }
+
+    /// Those that wait for room and have a guaranteed share.
+    pub fn waiting_for_shares(&self) -> Vec<TenantKey> {
+        self.waiting.iter().copied().filter(|key| self.table[*key].guaranteed_percent > 0).collect()
     }
 
     /// Whether nobody waits for room.
@@ -445,12 +472,22 @@ impl Tenants {
 }
 
 impl Tenant {
-    fn turn(&self, tenant: TenantKey) -> Turn {
-        Turn { tenant, after: None, resuming_at: 0, comes_first: false, order: self.order() }
+    fn turn(&self, tenant: TenantKey, total: &Resources) -> Turn {
+        Turn { tenant, after: None, resuming_at: 0, comes_first: false, order: self.order(total) }
     }
 
-    fn order(&self) -> (Used, u64) {
-        (self.score(), self.last_turn)
+    fn order(&self, total: &Resources) -> Order {
+        (Reverse(self.is_below_its_share(total)), self.score(), self.last_turn)
+    }
+
+    fn is_below_its_share(&self, total: &Resources) -> bool {
+        let guaranteed = u128::from(self.guaranteed_percent) * u128::from(SHARE_ONE);
+        guaranteed > 0 && u128::from(share(&self.held, &Resources::default(), total)) * 100 < guaranteed
+    }
+
+    /// What its sandboxes hold here, but for those in placement groups.
+    pub fn held(&self) -> &Resources {
+        &self.held
     }
 }
 
@@ -478,6 +515,13 @@ impl Node {
         for instance in self.instances.values().filter(|instance| instance.component.is_some()) {
             counts.entry(instance.tenant).or_default()[2] += 1;
         }
+        let mut bytes: BTreeMap<TenantKey, u64> = BTreeMap::new();
+        for object in self.objects.values() {
+            let job = object.counted_for().and_then(|job| self.jobs.get(&job));
+            if let (Some(job), Some(value)) = (job, object.state.value()) {
+                *bytes.entry(job.tenant).or_default() += value.counted_bytes();
+            }
+        }
         let jobs = self.jobs.len();
         if jobs != self.tenants.jobs() {
             return Some(format!("{jobs} jobs are here and their tenants say {}", self.tenants.jobs()));
@@ -489,6 +533,14 @@ impl Node {
                 return Some(format!(
                     "{:?} holds {its:?} away and the books say {:?}",
                     tenant.name, tenant.away
+                ));
+            }
+            let of_objects = bytes.remove(&key).unwrap_or_default();
+            if of_objects != tenant.object_bytes {
+                let name = &tenant.name;
+                return Some(format!(
+                    "{name:?} has {of_objects} bytes of objects, not {}",
+                    tenant.object_bytes
                 ));
             }
             let counted = counts.remove(&key).unwrap_or_default();

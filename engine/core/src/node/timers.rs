@@ -21,6 +21,8 @@ pub(super) struct Timers {
     pub drain: Option<Time>,
     /// When the head is to be told what is used of quotas.
     pub leases: Option<Time>,
+    /// When room is to be made for a tenant that waits for its share.
+    pub claims: Option<Time>,
     armed: Option<Time>,
 }
 
@@ -58,7 +60,7 @@ impl Timers {
     fn next(&self) -> Option<Time> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let wait = self.waits.first().map(|(at, _)| *at);
-        [deadline, wait, self.warm, self.peers, self.clients, self.drain, self.leases]
+        [deadline, wait, self.warm, self.peers, self.clients, self.drain, self.leases, self.claims]
             .into_iter()
             .flatten()
             .min()

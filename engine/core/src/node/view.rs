@@ -157,6 +157,8 @@ pub struct Counters {
     /// Objects whose bytes came here from nodes that drained.
     pub objects_moved: u64,
     /// Attempts that were ended as their node drained, and were followed by another.
+    pub tasks_drained: u64,
+    /// Attempts that were ended for another tenant's guaranteed share, and were followed by another.
     pub tasks_preempted: u64,
     /// Tasks of other nodes that came here.
     pub foreign_tasks: u64,

@@ -2,7 +2,7 @@
 
 use engine_core::head::TenantView;
 use engine_core::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, Quotas, TenantNews};
-use engine_core::tenant::{TenantSpec, WEIGHT_MAX};
+use engine_core::tenant::{GUARANTEED_PERCENT_MAX, TenantSpec, WEIGHT_MAX};
 use engine_core::{Error, TenantName};
 
 use crate::convert::peer::read::{required, wrong};
@@ -33,6 +33,7 @@ fn amounts(amounts: &Amounts) -> v1::Amounts {
         sandboxes: amounts[QuotaKind::Sandboxes],
         queued_tasks: amounts[QuotaKind::QueuedTasks],
         actors: amounts[QuotaKind::Actors],
+        object_bytes: amounts[QuotaKind::ObjectBytes],
     }
 }
 
@@ -43,6 +44,7 @@ fn amounts_from(from: v1::Amounts) -> Amounts {
     amounts[QuotaKind::Sandboxes] = from.sandboxes;
     amounts[QuotaKind::QueuedTasks] = from.queued_tasks;
     amounts[QuotaKind::Actors] = from.actors;
+    amounts[QuotaKind::ObjectBytes] = from.object_bytes;
     amounts
 }
 
@@ -52,12 +54,14 @@ pub fn tenant_spec(spec: &TenantSpec) -> v1::TenantSpec {
     v1::TenantSpec {
         name: spec.name.to_string(),
         weight: spec.weight,
+        guaranteed_percent: spec.guaranteed_percent,
         quotas: Some(v1::Quotas {
             cpus: quotas[QuotaKind::Cpus],
             memory_bytes: quotas[QuotaKind::MemoryBytes],
             sandboxes: quotas[QuotaKind::Sandboxes],
             queued_tasks: quotas[QuotaKind::QueuedTasks],
             actors: quotas[QuotaKind::Actors],
+            object_bytes: quotas[QuotaKind::ObjectBytes],
         }),
     }
 }
@@ -65,7 +69,7 @@ pub fn tenant_spec(spec: &TenantSpec) -> v1::TenantSpec {
 /// What a tenant may have, from the wire.
 ///
 /// # Errors
-/// INVALID_ARGUMENT when its name or its weight is none.
+/// INVALID_ARGUMENT when its name, its weight or its share is none.
 pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
     let name = match spec.name.as_str() {
         "" => return Err(wrong("TenantSpec.name", "is missing")),
@@ -75,6 +79,11 @@ pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
         let how = format_args!("is {}: give 1 to {WEIGHT_MAX}", spec.weight);
         return Err(wrong("TenantSpec.weight", how));
     }
+    let guaranteed_percent = spec.guaranteed_percent;
+    if guaranteed_percent > GUARANTEED_PERCENT_MAX {
+        let how = format_args!("is {guaranteed_percent}: give 0 to {GUARANTEED_PERCENT_MAX}");
+        return Err(wrong("TenantSpec.guaranteed_percent", how));
+    }
     let from = spec.quotas.unwrap_or_default();
     let mut quotas = Quotas::default();
     quotas[QuotaKind::Cpus] = from.cpus;
@@ -82,7 +91,8 @@ pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
     quotas[QuotaKind::Sandboxes] = from.sandboxes;
     quotas[QuotaKind::QueuedTasks] = from.queued_tasks;
     quotas[QuotaKind::Actors] = from.actors;
-    Ok(TenantSpec { name, weight: spec.weight, quotas })
+    quotas[QuotaKind::ObjectBytes] = from.object_bytes;
+    Ok(TenantSpec { name, weight: spec.weight, guaranteed_percent, quotas })
 }
 
 /// What a tenant may have and has, for people and programs.

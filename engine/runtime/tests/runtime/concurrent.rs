@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine_core::options::Returns;
+use engine_core::resources::Quantity;
 use engine_core::work::{Call, Entry, Life, StopReason};
 use engine_core::{ActorId, Codec, ErrorCode, Handle, ObjectId, TaskId};
 use engine_runtime::ComponentWorld;
@@ -105,7 +106,12 @@ fn start(bench: &Bench) -> engine_core::InstanceId {
     let component = bench.load(&actor());
     assert_eq!(bench.runtime.component(component).unwrap().world, ComponentWorld::Concurrent);
     let mut start = bench.of(component, bench.call(Entry::Create("Class".into())));
-    start.life = Life::Actor { actor: ActorId::from_bits(1, 0), was_restarted: false, max_concurrency: 8 };
+    start.life = Life::Actor {
+        actor: ActorId::from_bits(1, 0),
+        was_restarted: false,
+        max_concurrency: 8,
+        cpus: Quantity::ZERO,
+    };
     let instance = bench.start(start);
     assert!(bench.events.finished().result.is_ok());
     instance

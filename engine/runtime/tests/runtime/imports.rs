@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine_core::options::Returns;
+use engine_core::resources::Quantity;
 use engine_core::work::{Call, Entry, Life, StopReason};
 use engine_core::{ActorId, Codec, Error, ErrorCode, Handle, ObjectId, TaskId};
 
@@ -271,7 +272,12 @@ fn a_running_call_sees_that_it_is_cancelled() {
         "(loop $again (br_if $again (i32.eqz (call $is_cancelled (local.get $invocation))))) call $none";
     let component = bench.load(&guests::program(imports, "", body));
     let mut start = bench.of(component, bench.call(Entry::Create("Class".into())));
-    start.life = Life::Actor { actor: ActorId::from_bits(1, 0), was_restarted: false, max_concurrency: 1 };
+    start.life = Life::Actor {
+        actor: ActorId::from_bits(1, 0),
+        was_restarted: false,
+        max_concurrency: 1,
+        cpus: Quantity::ZERO,
+    };
     let instance = bench.start(start);
     bench.events.finished();
     let call = bench.call(Entry::Method("m".into()));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use engine_core::options::Returns;
+use engine_core::resources::Quantity;
 use engine_core::work::{Call, Entry, Life, StopReason};
 use engine_core::{ActorId, ErrorCode, InstanceId};
 use engine_runtime::Options;
@@ -186,7 +187,12 @@ fn an_actor_serves_its_calls_in_order() {
     let component =
         bench.load(&guests::program("", "", "(call $one (local.get $name) (local.get $name_len))"));
     let mut start = bench.of(component, bench.call(Entry::Create("Class".into())));
-    start.life = Life::Actor { actor: ActorId::from_bits(1, 0), was_restarted: false, max_concurrency: 1 };
+    start.life = Life::Actor {
+        actor: ActorId::from_bits(1, 0),
+        was_restarted: false,
+        max_concurrency: 1,
+        cpus: Quantity::ZERO,
+    };
     let instance = bench.start(start);
     let names: Vec<String> = (0..100).map(|number| format!("method-{number}")).collect();
     for name in &names {
@@ -205,7 +211,12 @@ fn a_trap_ends_an_actor_with_the_report_of_its_call() {
     let bench = Bench::new();
     let component = bench.load(&guests::program("", "", "unreachable"));
     let mut start = bench.of(component, bench.call(Entry::Create("Class".into())));
-    start.life = Life::Actor { actor: ActorId::from_bits(1, 0), was_restarted: false, max_concurrency: 1 };
+    start.life = Life::Actor {
+        actor: ActorId::from_bits(1, 0),
+        was_restarted: false,
+        max_concurrency: 1,
+        cpus: Quantity::ZERO,
+    };
     let instance = bench.start(start);
     assert!(bench.events.finished().result.is_ok());
     let (fatal, never) = (bench.call(Entry::Method("m".into())), bench.call(Entry::Method("m".into())));

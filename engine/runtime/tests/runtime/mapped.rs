@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::options::Returns;
+use engine_core::resources::Quantity;
 use engine_core::work::{Call, CallReport, Life, StopReason};
 use engine_core::{ActorId, Codec, ErrorCode, Handle, ObjectId, TaskId, Value};
 use engine_objects::Store;
@@ -288,7 +289,12 @@ fn actors_and_warm_sandboxes_get_copies() {
     let free = store.usage().arena_free_bytes;
     let component = bench.load(&guest());
     let content = pattern(2 * MIB + 3, 0);
-    let actor = Life::Actor { actor: ActorId::from_bits(5, 0), max_concurrency: 1, was_restarted: false };
+    let actor = Life::Actor {
+        actor: ActorId::from_bits(5, 0),
+        max_concurrency: 1,
+        was_restarted: false,
+        cpus: Quantity::ZERO,
+    };
     for life in [Life::Warm, actor] {
         let mut start = bench.of(component, call(&bench, "not", vec![large(&store, &content)]));
         start.life = life;

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use engine_client::messages::{Quotas, TenantSpec};
-use engine_core::tenant::WEIGHT_MAX;
+use engine_core::tenant::{GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
 use crate::connect::{self, Target};
 use crate::failure::Failure;
@@ -17,6 +17,9 @@ pub(super) struct Terms {
     /// Its part where several tenants want the same room, beside those of the others
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
     weight: u32,
+    /// Hundredths of each node that it has whenever it wants them, by ending others' tasks if need be
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
+    guaranteed_percent: u32,
     /// CPUs at once
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus_max: Option<Cpus>,
@@ -32,18 +35,23 @@ pub(super) struct Terms {
     /// Actors that are not dead
     #[arg(long, value_name = "N")]
     actors_max: Option<u64>,
+    /// Bytes of objects, in memory or on disk: 4GiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    object_bytes_max: Option<u64>,
 }
 
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
     let spec = TenantSpec {
         name: args.name.clone(),
         weight: args.weight,
+        guaranteed_percent: args.guaranteed_percent,
         quotas: Some(Quotas {
             cpus: args.cpus_max.map(|cpus| cpus.0),
             memory_bytes: args.memory_bytes_max,
             sandboxes: args.sandboxes_max,
             queued_tasks: args.queued_tasks_max,
             actors: args.actors_max,
+            object_bytes: args.object_bytes_max,
         }),
     };
     connect::running(target).await?.set_tenant(spec, is_new).await?;

@@ -23,11 +23,27 @@ pub(super) struct Show {
 
 pub(super) async fn list(args: &Show, target: Target) -> Result<(), Failure> {
     let tenants = connect::running(target).await?.tenants_listed(args.name.as_deref()).await?;
-    let header = ["tenant", "weight", "jobs", "cpus", "memory", "sandboxes", "queued tasks", "actors"];
+    let header = [
+        "tenant",
+        "weight",
+        "guaranteed",
+        "jobs",
+        "cpus",
+        "memory",
+        "sandboxes",
+        "queued tasks",
+        "actors",
+        "objects",
+    ];
     match args.format {
         Format::Json => output::print_json(&described(&tenants)),
         Format::Table => {
-            let rows: Vec<Vec<String>> = tenants.iter().map(|tenant| row(tenant, |_, max| max)).collect();
+            let of = |tenant: &TenantView| {
+                let mut row = row(tenant, |_, max| max);
+                row.insert(2, guaranteed(tenant));
+                row
+            };
+            let rows: Vec<Vec<String>> = tenants.iter().map(of).collect();
             output::print(&table(&header, &rows))
         }
     }
@@ -44,6 +60,7 @@ pub(super) async fn usage(args: &Show, target: Target) -> Result<(), Failure> {
         "sandboxes",
         "queued tasks",
         "actors",
+        "objects",
         "cpu time",
         "ended",
     ];
@@ -67,17 +84,26 @@ pub(super) async fn usage(args: &Show, target: Target) -> Result<(), Failure> {
     }
 }
 
+/// Its part of each node; empty: none.
+fn guaranteed(tenant: &TenantView) -> String {
+    match tenant.spec.as_ref().map_or(0, |spec| spec.guaranteed_percent) {
+        0 => String::new(),
+        percent => format!("{percent}%"),
+    }
+}
+
 /// What is used and what the quota is, by kind.
 fn amounts(tenant: &TenantView) -> [(QuotaKind, u64, Option<u64>); QuotaKind::COUNT] {
     let used = tenant.used.unwrap_or_default();
     let quotas: Quotas = tenant.spec.as_ref().and_then(|spec| spec.quotas).unwrap_or_default();
-    let Amounts { cpus, memory_bytes, sandboxes, queued_tasks, actors } = used;
+    let Amounts { cpus, memory_bytes, sandboxes, queued_tasks, actors, object_bytes } = used;
     [
         (QuotaKind::Cpus, cpus, quotas.cpus),
         (QuotaKind::MemoryBytes, memory_bytes, quotas.memory_bytes),
         (QuotaKind::Sandboxes, sandboxes, quotas.sandboxes),
         (QuotaKind::QueuedTasks, queued_tasks, quotas.queued_tasks),
         (QuotaKind::Actors, actors, quotas.actors),
+        (QuotaKind::ObjectBytes, object_bytes, quotas.object_bytes),
     ]
 }
 
@@ -111,6 +137,7 @@ fn described(tenants: &[TenantView]) -> Value {
         json!({
             "name": spec.name,
             "weight": spec.weight,
+            "guaranteed_percent": spec.guaranteed_percent,
             "jobs": tenant.jobs,
             "quotas": quotas,
             "used": used,
@@ -133,6 +160,7 @@ mod tests {
             spec: Some(TenantSpec {
                 name: "a".to_owned(),
                 weight: 2,
+                guaranteed_percent: 25,
                 quotas: Some(Quotas { cpus: Some(15_000), ..Quotas::default() }),
             }),
             used: Some(Amounts { cpus: 5_000, sandboxes: 3, ..Amounts::default() }),
@@ -141,6 +169,7 @@ mod tests {
             ..TenantView::default()
         };
         assert_eq!(row(&view, |used, max| format!("{used}/{max}"))[..4], ["a", "2", "1", "0.5/1.5"]);
+        assert_eq!(guaranteed(&view), "25%");
         let json = described(&[view]);
         assert_eq!(json["items"][0]["quotas"], json!({ "cpus_max": 1.5 }));
         assert_eq!(json["items"][0]["used"], json!({ "cpus": 0.5 }));

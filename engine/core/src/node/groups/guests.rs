@@ -6,7 +6,7 @@ use super::{Known, Place, removed};
 use crate::error::Error;
 use crate::group::{Bundle, GroupMessage, GroupSpec, GroupState, GroupStrategy};
 use crate::ids::{ActorId, InstanceId, JobId, ObjectId, PlacementGroupId};
-use crate::node::edges::{Object, State};
+use crate::node::edges::State;
 use crate::node::{Caller, Effects, Node};
 use crate::options::{Placement, Strategy};
 use crate::time::Time;
@@ -81,8 +81,9 @@ impl Node {
         if matches!(state, State::Pending) {
             self.groups.ready.insert(id, group);
         }
-        if let Some(object @ Object { .. }) = self.objects.get_mut(&id) {
-            object.state = state;
+        if let Some(object) = self.objects.get_mut(&id) {
+            let (counted_for, was) = (object.counted_for(), std::mem::replace(&mut object.state, state));
+            self.value_gone(id, counted_for, &was);
         }
         Ok(id)
     }

@@ -129,7 +129,8 @@ impl Node {
         let Some(object) = self.objects.get_mut(&id) else { return };
         let error = Arc::new(error);
         let before = std::mem::replace(&mut object.state, State::Failed(error.clone()));
-        self.value_gone(id, &before);
+        let counted_for = object.counted_for();
+        self.value_gone(id, counted_for, &before);
         self.hold_up_users(id);
         self.tell_waiters(now, id, Some(&error), fx);
         for handle in before.handles() {

@@ -9,7 +9,7 @@ use crate::ids::{ActorId, InstanceId, NodeId, TaskId};
 use crate::node::actor::Actor;
 use crate::node::class::Class;
 use crate::node::peers::Peers;
-use crate::node::peers::message::Message;
+use crate::node::peers::message::{Message, PreemptedBy};
 use crate::node::task::{Kind, Task};
 use crate::node::{ClassKey, Effects, Node, TaskKey};
 use crate::options::Strategy;
@@ -99,24 +99,34 @@ impl Node {
         self.is_draining() && self.could_run_on_a_peer_that_stays(&self.classes[class])
     }
 
-    /// A node has ended an attempt as it drains: another follows elsewhere, and costs nothing, unless the
-    /// task is to be tried once only.
-    pub(super) fn preempted(&mut self, now: Time, from: NodeId, id: TaskId, attempt: u32, fx: &mut Effects) {
+    /// A node has ended an attempt that was in somebody's way: another follows, and costs nothing, unless
+    /// the task is to be tried once only.
+    pub(super) fn preempted(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        (id, attempt): (TaskId, u32),
+        by: PreemptedBy,
+        fx: &mut Effects,
+    ) {
         let Some(key) = self.away_at(from, id, attempt) else { return };
         self.come_back(key);
-        let message = format!("{from}, the node that it ran on, was drained, and the deadline has passed");
-        let error = Error::new(ErrorCode::NodeDied, message);
-        let task = &self.tasks[key];
-        let job_ends = self.jobs.get(&task.job).is_none_or(|job| job.is_ending());
-        let is_free = self.classes[task.class].retries().system != 0 && !task.cancelled && !job_ends;
-        if task.doom.is_some() || !is_free {
-            return self.attempt_failed(now, key, error, fx);
-        }
-        let error = error.with_frame(self.frame(&self.tasks[key]));
-        self.prepare_retry(now, key, &error);
-        self.counters.tasks_preempted += 1;
-        if !self.waits_for_lost(now, key, fx) {
-            self.enqueue(key, true);
+        match by {
+            PreemptedBy::Tenant(by) => {
+                self.tasks[key].extra().preempted_by = Some(by);
+                let error = Error::new(ErrorCode::WorkerDied, "it was preempted");
+                self.attempt_failed(now, key, error, fx);
+            }
+            PreemptedBy::Drain => {
+                let message =
+                    format!("{from}, the node that it ran on, was drained, and the deadline has passed");
+                let error = Error::new(ErrorCode::NodeDied, message);
+                if self.classes[self.tasks[key].class].retries().system == 0 {
+                    return self.attempt_failed(now, key, error, fx);
+                }
+                self.counters.tasks_drained += 1;
+                self.ended_for_others(now, key, error, fx);
+            }
         }
     }
 
@@ -158,7 +168,7 @@ impl Node {
             let (id, attempt, owner) = (task.id, task.attempt, task.owner());
             task.extra().untold = true;
             if let Some(owner) = owner {
-                self.tell(owner, Message::Preempted { task: id, attempt });
+                self.tell(owner, Message::Preempted { task: id, attempt, by: PreemptedBy::Drain });
             }
             let error = Error::new(ErrorCode::TaskCancelled, "its node was drained");
             self.end_now(now, key, error, StopReason::Cancelled, fx);

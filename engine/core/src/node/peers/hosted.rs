@@ -17,7 +17,7 @@ use crate::options::{Function, Retries, TaskOptions};
 use crate::resources::{Quantity, Resources};
 use crate::time::Time;
 use crate::value::Argument;
-use crate::work::{GoneReport, StopReason};
+use crate::work::{GoneReport, Life, StopReason};
 
 /// The incarnations of other nodes' actors, and what belongs to them.
 #[derive(Default)]
@@ -58,9 +58,13 @@ impl Hosting {
 impl super::Peers {
     /// Of the actor's incarnation that a constructor makes: whether there was another before, and how many
     /// calls may be inside.
-    pub fn life_of_hosted(&self, actor: ActorId, constructor: TaskId) -> (bool, u32) {
+    pub fn life_of_hosted(&self, actor: ActorId, constructor: TaskId) -> Life {
         let found = self.hosting.constructed_by(actor, constructor);
-        found.map_or((false, 1), |(incarnation, hosted)| (incarnation.number > 0, hosted.max_concurrency))
+        let (was_restarted, max_concurrency, cpus) = found
+            .map_or((false, 1, Quantity::ZERO), |(incarnation, hosted)| {
+                (incarnation.number > 0, hosted.max_concurrency, hosted.cpus)
+            });
+        Life::Actor { actor, was_restarted, max_concurrency, cpus }
     }
 
     /// The owner of a detached actor of a job that is, or has left something, here.

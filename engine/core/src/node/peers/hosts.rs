@@ -85,6 +85,7 @@ impl Node {
             },
             part: Some(ActorPart::Call { incarnation, owner: owner.unwrap_or(self.id) }),
             may_wait: false,
+            may_preempt: false,
         };
         self.go_away(now, key, to);
         self.tell(to, Message::Run(Box::new(call)));

@@ -52,12 +52,14 @@ pub enum Message {
         /// Its attempt.
         attempt: u32,
     },
-    /// The node drains, its deadline has passed, and it has ended this attempt.
+    /// The node has ended this attempt, which is no fault of its own.
     Preempted {
         /// The task.
         task: TaskId,
         /// Its attempt.
         attempt: u32,
+        /// For whom.
+        by: PreemptedBy,
     },
     /// A node that has refused has more room than it had then.
     HasRoom,
@@ -206,6 +208,8 @@ pub struct RemoteTask {
     pub part: Option<ActorPart>,
     /// Whether it may wait in line there: it was given ahead of room, and comes back if it waits for long.
     pub may_wait: bool,
+    /// Whether it may be ended there and begun anew, when a tenant comes for its guaranteed share.
+    pub may_preempt: bool,
 }
 
 /// One life of an actor, from its constructor to the end of its sandbox.
@@ -238,6 +242,15 @@ pub enum ActorPart {
         /// The node of whoever made it, which owns its objects.
         owner: NodeId,
     },
+}
+
+/// For whom an attempt was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PreemptedBy {
+    /// The node drains, and its deadline has passed.
+    Drain,
+    /// A tenant came for its guaranteed share.
+    Tenant(TenantName),
 }
 
 /// What a node must know of a job of which it runs something.

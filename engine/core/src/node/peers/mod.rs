@@ -40,8 +40,8 @@ pub(super) use ahead::{Ahead, BEFORE_MAX, Before};
 pub(super) use choose::Where;
 pub(super) use hosts::Host;
 pub use message::{
-    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, RemoteArgument, RemoteCall,
-    RemoteJob, RemotePlace, RemoteTask,
+    ActorPart, Failure, Incarnation, Load, Message, NodeInfo, Packet, Parcel, PreemptedBy, RemoteArgument,
+    RemoteCall, RemoteJob, RemotePlace, RemoteTask,
 };
 pub(super) use references::References;
 use session::{Batch, Session};
@@ -385,7 +385,7 @@ impl Node {
         match message {
             Message::Run(task) => self.run_foreign(now, from, *task, fx),
             Message::Refused { task, attempt } => self.refused(now, from, task, attempt, fx),
-            Message::Preempted { task, attempt } => self.preempted(now, from, task, attempt, fx),
+            Message::Preempted { task, attempt, by } => self.preempted(now, from, (task, attempt), by, fx),
             // What is free stands in its packet.
             Message::HasRoom => {}
             Message::Ended { task, attempt, ran, result } => {

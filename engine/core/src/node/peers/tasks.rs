@@ -49,6 +49,7 @@ impl Node {
             read: self.read_of(task.id).unwrap_or(0),
             part: None,
             may_wait: ahead,
+            may_preempt: matches!(task.kind, Kind::Function) && self.may_preempt(task),
         };
         remote.part = self.hand_incarnation(key, to);
         self.go_away(now, key, to);
@@ -217,8 +218,8 @@ impl Node {
         if let Some(ActorPart::Call { incarnation, owner }) = task.part {
             return self.call_hosted(now, from, (incarnation, owner), task, fx);
         }
-        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read, part, may_wait } =
-            task;
+        let RemoteTask { id, attempt, job, function, entry, arguments, options, name, read, part, .. } = task;
+        let (may_wait, may_preempt) = (task.may_wait, task.may_preempt);
         let may_wait = may_wait && part.is_none() && options.placement.group().is_none();
         let mut held = Held::new();
         let job_id = job.id;
@@ -263,6 +264,7 @@ impl Node {
         let task = &mut self.tasks[key];
         task.attempt = attempt;
         (task.extra().read, task.extra().ahead) = (read, may_wait);
+        task.extra().may_preempt = may_preempt;
         self.admit(now, key, fx);
         if may_wait {
             self.waits_ahead(now, key);

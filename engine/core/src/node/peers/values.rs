@@ -291,7 +291,8 @@ impl Node {
         }
         let Some(object) = self.objects.get_mut(&id) else { return };
         let before = std::mem::replace(&mut object.state, State::Ready(value));
-        self.value_gone(id, &before);
+        let counted_for = object.counted_for();
+        self.value_gone(id, counted_for, &before);
         self.note_stored(id, fx);
         for handle in before.handles() {
             self.remove_edge(now, *handle, fx);

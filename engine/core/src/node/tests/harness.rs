@@ -17,7 +17,9 @@ pub use crate::node::tests::samples::*;
 use crate::node::tests::trace::Trace;
 use crate::node::*;
 use crate::options::{ActorOptions, CallOptions, Returns, TaskOptions};
+use crate::quota::{Amounts, TenantNews};
 use crate::resources::{Quantity, Resources};
+use crate::tenant::TenantSpec;
 use crate::time::Time;
 use crate::value::{Argument, Handle, Outcome, Place, Residence, Value};
 use crate::work::{Call, CallReport, Entry, GoneReport, Life, StopReason, Usage};
@@ -349,6 +351,13 @@ impl World {
     pub fn job_of_tenant(&mut self, tenant: &str) -> Caller {
         let root = self.submit_of_tenant(tenant);
         self.caller(root)
+    }
+
+    /// A tenant has so many hundredths of the node whenever it wants them.
+    pub fn guarantee(&mut self, tenant: &str, guaranteed_percent: u32) {
+        let spec = TenantSpec { guaranteed_percent, ..TenantSpec::new(tenant.parse().expect("a name")) };
+        let news = TenantNews { spec, version: 0, granted: Amounts::default(), heard: 0, is_wanted: false };
+        self.event(|node, now, fx| node.tenant_news(now, news, fx));
     }
 
     /// The same, where the root may have to wait.

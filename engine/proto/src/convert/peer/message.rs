@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_core::node::{Failure, Message, Parcel};
+use engine_core::node::{Failure, Message, Parcel, PreemptedBy};
 use engine_core::work::StopReason;
 use engine_core::{Error, TaskId};
 
@@ -11,6 +11,7 @@ use crate::convert::peer::value::{
     failure, failure_from, handle, handle_from, needed_handle, parcel, parcel_from,
 };
 use crate::convert::peer::{MakePlace, ReadPlace, id, id_from, read, task};
+use crate::convert::tenant::tenant;
 use crate::v1;
 use crate::v1::peer_message as wire;
 
@@ -25,9 +26,14 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
         Message::Refused { task, attempt } => {
             Wire::Refused(wire::Refused { task: Some(id(*task)), attempt: *attempt })
         }
-        Message::Preempted { task, attempt } => {
-            Wire::Preempted(wire::Preempted { task: Some(id(*task)), attempt: *attempt })
-        }
+        Message::Preempted { task, attempt, by } => Wire::Preempted(wire::Preempted {
+            task: Some(id(*task)),
+            attempt: *attempt,
+            tenant: match by {
+                PreemptedBy::Drain => None,
+                PreemptedBy::Tenant(tenant) => Some(tenant.to_string()),
+            },
+        }),
         Message::HasRoom => Wire::HasRoom(wire::HasRoom {}),
         Message::Ended { task, attempt, ran, result } => Wire::Ended(wire::Ended {
             task: Some(id(*task)),
@@ -122,6 +128,10 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Preempted(preempted) => Message::Preempted {
             task: read::id(preempted.task, "Preempted.task")?,
             attempt: preempted.attempt,
+            by: match preempted.tenant {
+                None => PreemptedBy::Drain,
+                Some(name) => PreemptedBy::Tenant(tenant(&name, "Preempted.tenant")?),
+            },
         },
         Wire::HasRoom(_) => Message::HasRoom,
         Wire::Ended(ended) => Message::Ended {

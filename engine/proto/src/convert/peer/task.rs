@@ -26,6 +26,7 @@ pub(super) fn task(task: &RemoteTask, bytes: ReadPlace<'_>) -> v1::RemoteTask {
         read: task.read,
         part: task.part.as_ref().map(part),
         may_wait: task.may_wait,
+        may_preempt: task.may_preempt,
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) fn task_from(task: v1::RemoteTask, place: MakePlace<'_>) -> Result<Re
         read: task.read,
         part: task.part.map(part_from).transpose()?,
         may_wait: task.may_wait,
+        may_preempt: task.may_preempt,
     })
 }
 

@@ -234,7 +234,7 @@ fn at_the_deadline_tasks_run_elsewhere_and_it_costs_no_retry() {
     cluster.settle();
     assert_eq!(cluster.runs_on(task), Some(2), "its one retry is still there");
     cluster.finish(task);
-    assert_eq!(cluster.worlds[0].node.node_view().counters.tasks_preempted, 1);
+    assert_eq!(cluster.worlds[0].node.node_view().counters.tasks_drained, 1);
     cluster.end();
 }
 

@@ -12,6 +12,7 @@ use crate::node::{Caller, Limits, NodeInfo, TaskState};
 use crate::options::{ActorOptions, Strategy, TaskOptions};
 use crate::quota::{QuotaKind, Quotas};
 use crate::tenant::{TenantName, TenantSpec};
+use crate::value::{Handle, Value};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -218,6 +219,33 @@ fn tasks_and_actors_beyond_the_quota_are_refused_on_whichever_node() {
     all.cluster.worlds[other]
         .try_spawn(roots[other], Vec::new(), options)
         .expect("some have ended elsewhere");
+}
+
+#[test]
+fn bytes_of_objects_beyond_the_quota_are_refused_and_those_of_results_are_kept() {
+    let mut all = cluster(&[4], &[(QuotaKind::ObjectBytes, 100_000)]);
+    let root = job(&mut all, 0);
+    all.settle();
+    let world = &mut all.cluster.worlds[0];
+    let put = |world: &mut World, value: Value| world.event(|node, now, fx| node.put(now, root, value, fx));
+    // Large and small ones, and those that are empty.
+    let first = put(world, large(60_000)).expect("room");
+    put(world, value(30_000)).expect("room");
+    put(world, Value::empty()).expect("room");
+    let refused = put(world, value(20_000)).expect_err("too much");
+    assert_eq!(refused.code(), ErrorCode::QuotaExceeded);
+    let says = "may have 97.7 KiB of objects at once (object_bytes_max), of which 88.6 KiB";
+    assert!(refused.message().contains(says), "{refused}");
+    // What a task returns is not lost, but then nothing more is spawned.
+    let task = world.spawn(root, &[], options());
+    world.finish_with(task, vec![large(50_000)]);
+    assert!(matches!(world.node.outcome(root, task.output(0)), Some(Ok(_))));
+    let refused = world.try_spawn(root, Vec::new(), options()).expect_err("nothing is left");
+    assert!(refused.message().contains("object_bytes_max"), "{refused}");
+    // It counts as long as it is there.
+    world.release(root, Handle::Object(first));
+    put(world, value(10)).expect("room");
+    world.try_spawn(root, Vec::new(), options()).expect("room");
 }
 
 #[test]

@@ -64,11 +64,15 @@ impl Simulation {
             instances_max: random.of([4, 1_000]),
             warm_idle_max: random.of([1, 3, 100]),
             passed_over_max: random.of([0, 2, 100]),
+            preempt_after: random.of([Duration::from_nanos(1), Duration::from_millis(50)]),
+            preemptions_per_task_max: random.of([1, 8]),
             attempts_kept_max: random.of([1, 8]),
             ..Limits::default()
         };
         let mut world = World::new(total.clone(), limits);
         world.tenants = 3;
+        world.guarantee("t0", random.of([0, 30, 60]));
+        world.guarantee("t1", random.of([0, 40]));
         world.slow_stops = true;
         world.slow_disk = true;
         Self {

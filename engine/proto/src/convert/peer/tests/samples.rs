@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use engine_core::ids::PlacementGroupId;
 use engine_core::node::{
-    ActorPart, Failure, Incarnation, Message, Parcel, RemoteArgument, RemoteCall, RemoteJob, RemotePlace,
-    RemoteTask,
+    ActorPart, Failure, Incarnation, Message, Parcel, PreemptedBy, RemoteArgument, RemoteCall, RemoteJob,
+    RemotePlace, RemoteTask,
 };
 use engine_core::options::{
     CallOptions, Function, LabelOperator, LabelSelector, Placement, Retries, Returns, Reuse, Strategy,
@@ -162,6 +162,7 @@ pub fn remote_task(entry: Entry, options: TaskOptions) -> RemoteTask {
         read: 6,
         part: None,
         may_wait: false,
+        may_preempt: false,
     }
 }
 
@@ -214,7 +215,8 @@ pub fn all_messages() -> Vec<Message> {
     let (task, attempt) = (task_id(), 3);
     let mut all = vec![
         Message::Refused { task, attempt },
-        Message::Preempted { task, attempt },
+        Message::Preempted { task, attempt, by: PreemptedBy::Drain },
+        Message::Preempted { task, attempt, by: PreemptedBy::Tenant("a".parse().expect("a name")) },
         Message::HasRoom,
         Message::Ended {
             task,
@@ -260,7 +262,7 @@ pub fn all_messages() -> Vec<Message> {
         Message::Run(Box::new(RemoteTask { part: Some(part), ..task }))
     }));
     let waiting = remote_task(Entry::Run("count".into()), task_options());
-    all.push(Message::Run(Box::new(RemoteTask { may_wait: true, ..waiting })));
+    all.push(Message::Run(Box::new(RemoteTask { may_wait: true, may_preempt: true, ..waiting })));
     let incarnation = Incarnation { actor: actor(), number: 7 };
     all.extend([
         Message::EndIncarnation(incarnation, StopReason::ActorEnded),

@@ -149,6 +149,7 @@ struct Summary {
     left: u64,
     expired: u64,
     moved: u64,
+    drained: u64,
     preempted: u64,
     /// Runs of jobs that were lost and run again, and jobs that failed as they could not be.
     runs: [u64; 2],
@@ -183,13 +184,18 @@ impl Simulation {
             copies_known_max: random.of([1, 100]),
             several_bytes_min: random.of([0, 1 << 20]),
             lineage_bytes_max: random.of([0, 1 << 20]),
+            preempt_after: random.of([Duration::from_nanos(1), Duration::from_millis(20)]),
             ..Limits::default()
         };
         let mut totals: Vec<Resources> = (0..count).map(|_| resources(&mut random)).collect();
         totals[0].cpus = Quantity::units(1);
         let mut cluster = Cluster::of(&totals, &limits);
         let slow_stops = random.once_in(3);
-        cluster.worlds.iter_mut().for_each(|world| (world.slow_stops, world.tenants) = (slow_stops, 3));
+        let guaranteed = random.of([0, 50]);
+        for world in &mut cluster.worlds {
+            (world.slow_stops, world.tenants) = (slow_stops, 3);
+            world.guarantee("t0", guaranteed);
+        }
         let watch = Watch {
             silence_max: Duration::from_millis(200),
             reconnect_max: Duration::from_millis(60),
@@ -605,6 +611,7 @@ impl Simulation {
             self.summary.ahead += counters.tasks_ahead;
             self.summary.moved += counters.objects_moved;
             self.summary.sent_on += counters.nodes_sent_on;
+            self.summary.drained += counters.tasks_drained;
             self.summary.preempted += counters.tasks_preempted;
         }
         self.summary.deaths = self.deaths;
@@ -669,6 +676,7 @@ fn random_nodes() {
         sum.left += summary.left;
         sum.expired += summary.expired;
         sum.moved += summary.moved;
+        sum.drained += summary.drained;
         sum.preempted += summary.preempted;
         sum.memory = std::array::from_fn(|at| sum.memory[at] + summary.memory[at]);
         sum.runs = std::array::from_fn(|at| sum.runs[at] + summary.runs[at]);
@@ -678,7 +686,7 @@ fn random_nodes() {
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
     let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead, sum.sent_on]);
-    let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.preempted]);
+    let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.drained, sum.preempted]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
     let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).chain(sum.runs).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");

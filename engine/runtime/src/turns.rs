@@ -1,0 +1,489 @@
+//! Whose guests run next, where guests of several tenants want the same threads.
+//!
+//! Sandboxes hold CPUs, and mostly there are as many threads; but an actor holds none unless it asks, and
+//! may compute all the same. So that a thousand such do not keep other tenants' guests waiting, a sandbox is
+//! handed to the executor only when a thread is about to be free, and of the tenants whose sandboxes wait
+//! the one is next that has used least of the threads, in relation to the CPUs that those of its sandboxes
+//! hold that want to run. Sandboxes of one tenant take turns. This is stride scheduling (Waldspurger and
+//! Weihl, 1995) with the tenants as clients, charged after each turn for the time that it took.
+//!
+//! While all sandboxes are of one tenant nothing of this happens: they go to the executor as they come.
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use engine_core::TenantName;
+use engine_core::resources::Quantity;
+use parking_lot::Mutex;
+
+/// What all sandboxes of a tenant together count as besides the CPUs that they hold, in ten-thousandths: so
+/// much have those that hold none.
+const WITHOUT_CPUS: u64 = 1_000;
+/// How often those that run are asked to make room at once, at most.
+const HURRY_EVERY: Duration = Duration::from_micros(200);
+/// Tenants without sandboxes that are remembered.
+const TENANTS_KEPT_MAX: usize = 1_000;
+
+/// The turns of all sandboxes of a runtime.
+pub(crate) struct Turns {
+    state: Mutex<State>,
+    /// Tenants that have sandboxes.
+    tenants: AtomicUsize,
+    /// How many sandboxes are with the executor at once.
+    threads: usize,
+    /// Asks those that run to end their turns soon.
+    hurry: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+#[derive(Default)]
+struct State {
+    of: HashMap<TenantName, usize>,
+    table: Vec<Tenant>,
+    free: Vec<usize>,
+    /// Tenants of which sandboxes wait.
+    hungry: Vec<usize>,
+    /// Sandboxes that are with the executor.
+    running: usize,
+    /// Where whoever begins to wait begins: what the one had used that was served last.
+    floor: u128,
+    /// When those that run were asked to end their turns.
+    hurried: Option<Instant>,
+}
+
+/// Of one tenant.
+#[derive(Default)]
+struct Tenant {
+    name: TenantName,
+    sandboxes: usize,
+    waiting: VecDeque<Arc<Turn>>,
+    /// Those that are with the executor.
+    running: usize,
+    /// CPUs, in ten-thousandths, of those that run or wait.
+    wanting: u64,
+    /// Nanoseconds of threads, for each CPU that it wanted to use.
+    used: u128,
+}
+
+/// Where a sandbox stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// It wants nothing, or runs while nobody counts.
+    Idle,
+    /// It wants to run.
+    Waiting,
+    /// It is with the executor, which has yet to run it.
+    Given,
+    /// It runs.
+    Running,
+    /// It runs, and wants to run again.
+    RunningAgain,
+    /// It has ended.
+    Gone,
+}
+
+const PHASES: [Phase; 6] =
+    [Phase::Idle, Phase::Waiting, Phase::Given, Phase::Running, Phase::RunningAgain, Phase::Gone];
+
+#[derive(Default)]
+struct AtomicPhase(AtomicU8);
+
+impl AtomicPhase {
+    fn get(&self) -> Phase {
+        PHASES[usize::from(self.0.load(Ordering::Acquire))]
+    }
+
+    fn set(&self, phase: Phase) {
+        self.0.store(phase as u8, Ordering::Release);
+    }
+}
+
+/// A sandbox's place in it.
+struct Turn {
+    turns: Arc<Turns>,
+    tenant: usize,
+    cpus: u64,
+    /// Changed under the state's lock only.
+    phase: AtomicPhase,
+    /// What hands it to the executor.
+    executor: Mutex<Option<Waker>>,
+}
+
+impl Turns {
+    pub(crate) fn new(threads: usize) -> Arc<Self> {
+        let threads = threads.max(1);
+        let (state, tenants, hurry) = (Mutex::default(), AtomicUsize::new(0), OnceLock::new());
+        Arc::new(Self { state, tenants, threads, hurry })
+    }
+
+    /// How those that run are asked to end their turns soon, for a tenant of which none does.
+    pub(crate) fn hurry_by(&self, hurry: impl Fn() + Send + Sync + 'static) {
+        drop(self.hurry.set(Box::new(hurry)));
+    }
+
+    /// Runs a sandbox's future in turn with those of other tenants.
+    pub(crate) fn take_turns<F: Future<Output = ()>>(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        cpus: Quantity,
+        future: F,
+    ) -> InTurn<F> {
+        let tenant = self.state.lock().come(tenant, &self.tenants);
+        let turn = Turn {
+            turns: self.clone(),
+            tenant,
+            cpus: cpus.0,
+            phase: AtomicPhase::default(),
+            executor: Mutex::default(),
+        };
+        let turn = Arc::new(turn);
+        InTurn { waker: Waker::from(turn.clone()), turn, future: Box::pin(future) }
+    }
+
+    fn hurry(&self, hurries: bool) {
+        if hurries && let Some(hurry) = self.hurry.get() {
+            hurry();
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.tenants.load(Ordering::Relaxed) <= 1
+    }
+}
+
+impl State {
+    fn come(&mut self, name: &TenantName, tenants: &AtomicUsize) -> usize {
+        let at = match self.of.get(name) {
+            Some(at) => *at,
+            None => {
+                let at = self.free.pop().unwrap_or_else(|| {
+                    self.table.push(Tenant::default());
+                    self.table.len() - 1
+                });
+                self.table[at] = Tenant { name: name.clone(), ..Tenant::default() };
+                self.of.insert(name.clone(), at);
+                at
+            }
+        };
+        let tenant = &mut self.table[at];
+        tenant.sandboxes += 1;
+        tenants.fetch_add(usize::from(tenant.sandboxes == 1), Ordering::Relaxed);
+        at
+    }
+
+    fn go(&mut self, at: usize, tenants: &AtomicUsize) {
+        let tenant = &mut self.table[at];
+        tenant.sandboxes -= 1;
+        if tenant.sandboxes == 0 {
+            tenants.fetch_sub(1, Ordering::Relaxed);
+            if self.of.len() > TENANTS_KEPT_MAX {
+                self.of.remove(&tenant.name);
+                self.free.push(at);
+            }
+        }
+    }
+
+    /// A sandbox wants to run. [`Self::next`] says who does.
+    fn wants(&mut self, turn: &Arc<Turn>) {
+        let floor = self.floor;
+        let tenant = &mut self.table[turn.tenant];
+        if tenant.running == 0 && tenant.waiting.is_empty() {
+            // Nobody has credit for the time in which it wanted nothing.
+            tenant.used = tenant.used.max(floor);
+        }
+        tenant.wanting += turn.cpus;
+        if tenant.waiting.is_empty() {
+            self.hungry.push(turn.tenant);
+        }
+        tenant.waiting.push_back(turn.clone());
+        turn.phase.set(Phase::Waiting);
+    }
+
+    /// The next one that waits goes to the executor, as a thread is about to be free.
+    fn next(&mut self, threads: usize) -> Option<Arc<Turn>> {
+        if self.running >= threads {
+            return None;
+        }
+        let (at, key) =
+            self.hungry.iter().copied().enumerate().min_by_key(|(_, key)| self.table[*key].used)?;
+        let tenant = &mut self.table[key];
+        self.floor = self.floor.max(tenant.used);
+        let turn = tenant.waiting.pop_front()?;
+        if tenant.waiting.is_empty() {
+            self.hungry.swap_remove(at);
+        }
+        tenant.running += 1;
+        self.running += 1;
+        turn.phase.set(Phase::Given);
+        Some(turn)
+    }
+
+    /// Whether those that run are to end their turns, as one waits of a tenant of which none runs.
+    fn hurries(&mut self, turn: &Turn) -> bool {
+        if turn.phase.get() != Phase::Waiting || self.table[turn.tenant].running > 0 {
+            return false;
+        }
+        let now = Instant::now();
+        let is_due = self.hurried.is_none_or(|at| now.duration_since(at) >= HURRY_EVERY);
+        if is_due {
+            self.hurried = Some(now);
+        }
+        is_due
+    }
+
+    /// A turn has ended that took so long.
+    fn ended(&mut self, turn: &Turn, nanoseconds: u128) {
+        let tenant = &mut self.table[turn.tenant];
+        // In relation to what those hold that want to run.
+        let wanting = u128::from(tenant.wanting + WITHOUT_CPUS);
+        tenant.used += nanoseconds * u128::from(Quantity::units(1).0) / wanting;
+        tenant.wanting -= turn.cpus;
+        tenant.running -= 1;
+        self.running -= 1;
+    }
+}
+
+/// Hands a sandbox to the executor.
+fn give(turn: Option<Arc<Turn>>) {
+    if let Some(turn) = turn
+        && let Some(waker) = &*turn.executor.lock()
+    {
+        waker.wake_by_ref();
+    }
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.turns.is_alone() {
+            // Where it is given or waits, being run once more harms nobody.
+            return give(Some(self.clone()));
+        }
+        let mut state = self.turns.state.lock();
+        match self.phase.get() {
+            Phase::Idle => {
+                state.wants(self);
+                let next = state.next(self.turns.threads);
+                let hurries = state.hurries(self);
+                drop(state);
+                give(next);
+                self.turns.hurry(hurries);
+            }
+            Phase::Running => self.phase.set(Phase::RunningAgain),
+            Phase::Waiting | Phase::Given | Phase::RunningAgain | Phase::Gone => {}
+        }
+    }
+}
+
+/// A sandbox's future that runs when it is its turn.
+pub(crate) struct InTurn<F> {
+    turn: Arc<Turn>,
+    waker: Waker,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = ()>> Future for InTurn<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.turn.comes_by(cx.waker());
+        if !this.turn.begins() {
+            return Poll::Pending;
+        }
+        let is_counted = this.turn.phase.get() == Phase::Running;
+        let began = is_counted.then(Instant::now);
+        let polled = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
+        if let Some(began) = began {
+            this.turn.ends(began.elapsed().as_nanos());
+        }
+        polled
+    }
+}
+
+impl<F> Drop for InTurn<F> {
+    fn drop(&mut self) {
+        self.turn.goes();
+    }
+}
+
+impl Turn {
+    /// What hands it to the executor from now on.
+    fn comes_by(&self, waker: &Waker) {
+        let mut executor = self.executor.lock();
+        if !executor.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *executor = Some(waker.clone());
+        }
+    }
+
+    /// Whether it runs now; if not, it waits.
+    fn begins(self: &Arc<Self>) -> bool {
+        if self.phase.get() == Phase::Idle && self.turns.is_alone() {
+            return true;
+        }
+        let mut state = self.turns.state.lock();
+        let mut next = None;
+        if self.phase.get() == Phase::Idle {
+            // It came by itself, as those do that are new.
+            state.wants(self);
+            next = state.next(self.turns.threads);
+        }
+        let hurries = state.hurries(self);
+        let is_given = self.phase.get() != Phase::Waiting;
+        if is_given {
+            self.phase.set(Phase::Running);
+        }
+        drop(state);
+        give(next.filter(|next| !Arc::ptr_eq(next, self)));
+        self.turns.hurry(hurries);
+        is_given
+    }
+
+    /// A turn is over that took so many nanoseconds.
+    fn ends(self: &Arc<Self>, nanoseconds: u128) {
+        let mut state = self.turns.state.lock();
+        let wants_more = self.phase.get() == Phase::RunningAgain;
+        self.phase.set(Phase::Idle);
+        state.ended(self, nanoseconds);
+        if wants_more {
+            state.wants(self);
+        }
+        let next = state.next(self.turns.threads);
+        drop(state);
+        give(next);
+    }
+
+    /// Its sandbox has ended, wherever it stood.
+    fn goes(&self) {
+        let mut state = self.turns.state.lock();
+        let tenant = &mut state.table[self.tenant];
+        match self.phase.get() {
+            Phase::Waiting => {
+                tenant.waiting.retain(|other| !std::ptr::eq(&**other, self));
+                tenant.wanting -= self.cpus;
+                if tenant.waiting.is_empty() {
+                    state.hungry.retain(|key| *key != self.tenant);
+                }
+            }
+            Phase::Given | Phase::Running | Phase::RunningAgain => state.ended(self, 0),
+            Phase::Idle | Phase::Gone => {}
+        }
+        self.phase.set(Phase::Gone);
+        state.go(self.tenant, &self.turns.tenants);
+        let next = state.next(self.turns.threads);
+        drop(state);
+        give(next);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicU64;
+
+    fn executor(threads: usize) -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(threads).enable_time().build().expect("threads")
+    }
+
+    fn tenant(name: &str) -> TenantName {
+        name.parse().expect("a name")
+    }
+
+    /// Computes without end, in slices as guests do, and counts them.
+    async fn busy(slices: Arc<AtomicU64>) {
+        loop {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_micros(200) {
+                std::hint::spin_loop();
+            }
+            slices.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[test]
+    fn who_has_many_that_compute_leaves_the_others_their_part() {
+        let (turns, guests, outside) = (Turns::new(1), executor(1), executor(1));
+        let [of_a, of_b] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        for _ in 0..100 {
+            guests.spawn(turns.take_turns(&tenant("a"), Quantity::ZERO, busy(of_a.clone())));
+        }
+        outside.block_on(until(|| of_a.load(Ordering::Relaxed) > 50));
+        let before = of_a.load(Ordering::Relaxed);
+        guests.spawn(turns.take_turns(&tenant("b"), Quantity::units(1), busy(of_b.clone())));
+        outside.block_on(until(|| of_b.load(Ordering::Relaxed) >= 1));
+        let waited = of_a.load(Ordering::Relaxed) - before;
+        outside.block_on(until(|| of_b.load(Ordering::Relaxed) >= 500));
+        // Those of a hold no CPUs, that of b holds one.
+        let of_a = of_a.load(Ordering::Relaxed) - before;
+        assert!(waited < 250, "it waited for {waited} slices of others, once those that were there had run");
+        assert!(of_a < 1_000, "{of_a} slices beside 500: without turns there were 50 000");
+        guests.shutdown_background();
+    }
+
+    #[test]
+    fn what_each_holds_of_cpus_is_its_part() {
+        let (turns, guests, outside) = (Turns::new(1), executor(1), executor(1));
+        let slices: [Arc<AtomicU64>; 2] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
+        for (name, cpus, slices) in [("a", 3, &slices[0]), ("b", 1, &slices[1])] {
+            guests.spawn(turns.take_turns(&tenant(name), Quantity::units(cpus), busy(slices.clone())));
+        }
+        outside.block_on(until(|| {
+            slices.iter().map(|slices| slices.load(Ordering::Relaxed)).sum::<u64>() > 800
+        }));
+        let [of_a, of_b] = slices.map(|slices| slices.load(Ordering::Relaxed) as f64);
+        assert!((1.8..4.5).contains(&(of_a / of_b)), "{of_a} to {of_b}, of 3.1 to 1.1 CPUs");
+        guests.shutdown_background();
+    }
+
+    #[test]
+    fn everyone_ends_whoever_wakes_whom() {
+        let (turns, guests) = (Turns::new(2), executor(2));
+        let ended = Arc::new(AtomicU64::new(0));
+        let handles: Vec<_> = (0..400_u64)
+            .map(|which| {
+                let ended = ended.clone();
+                let future = async move {
+                    for round in 0..20 {
+                        match (which + round) % 3 {
+                            0 => tokio::task::yield_now().await,
+                            1 => tokio::time::sleep(Duration::from_micros(which)).await,
+                            _ => drop(tokio::spawn(async {}).await),
+                        }
+                    }
+                    ended.fetch_add(1, Ordering::Relaxed);
+                };
+                let name = tenant(["a", "b", "c"][(which % 3) as usize]);
+                guests.spawn(turns.take_turns(&name, Quantity::ZERO, future))
+            })
+            .collect();
+        // Some are ended from outside, wherever they stand.
+        handles.iter().step_by(7).for_each(tokio::task::JoinHandle::abort);
+        let aborted = guests.block_on(async {
+            let mut aborted = 0;
+            for handle in handles {
+                aborted += u64::from(handle.await.is_err());
+            }
+            aborted
+        });
+        assert_eq!(ended.load(Ordering::Relaxed) + aborted, 400);
+        let state = turns.state.lock();
+        assert_eq!((state.running, state.hungry.len()), (0, 0));
+        assert!(state.table.iter().all(|t| (t.sandboxes, t.wanting, t.running) == (0, 0, 0)));
+        assert!(turns.is_alone());
+    }
+}
