@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::server::Connected;
 
+use crate::admission::{Admission, Admissions, Patience};
 use crate::limits::HANDSHAKES_MAX;
 use crate::listen::{Security, TcpSocket, UnixSocket};
 
@@ -25,6 +26,7 @@ pub(crate) struct Connection {
     io: Io,
     /// Who is at the other end.
     pub(crate) peer: Peer,
+    patience: Patience,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -97,17 +99,31 @@ pub(crate) fn incoming(
     listeners: Vec<Listener>,
     connections_max: usize,
 ) -> impl Stream<Item = io::Result<Connection>> {
-    let permits = Arc::new(Semaphore::new(connections_max));
-    let accepted = listeners.into_iter().map(|listener| accepted(listener, permits.clone()).boxed());
-    // Several at once: who takes long to say who it is holds up nobody else.
-    let proven = stream::select_all(accepted).map(shake_hands).buffer_unordered(HANDSHAKES_MAX);
-    proven.filter_map(std::future::ready)
+    let admissions = Admissions::default();
+    let of_one = |listener| {
+        // Each has its own: who fills a port does not close the socket of who keeps the engine.
+        let permits = Arc::new(Semaphore::new(connections_max));
+        let admissions = admissions.clone();
+        // Several at once: who takes long to say who it is holds up nobody else.
+        let proven = accepted(listener, permits)
+            .map(move |accepted| shake_hands(accepted, admissions.clone()))
+            .buffer_unordered(HANDSHAKES_MAX);
+        proven.filter_map(std::future::ready).boxed()
+    };
+    stream::select_all(listeners.into_iter().map(of_one).collect::<Vec<_>>())
 }
 
 /// None: the other side does not say who it is.
-async fn shake_hands((accepted, permit): (Accepted, OwnedSemaphorePermit)) -> Option<io::Result<Connection>> {
+async fn shake_hands(
+    (accepted, permit): (Accepted, OwnedSemaphorePermit),
+    admissions: Admissions,
+) -> Option<io::Result<Connection>> {
     let (io, peer) = accepted.shake_hands().await.ok()?;
-    Some(Ok(Connection { io, peer, _permit: permit }))
+    let Some(admission) = admissions.take_in(peer) else {
+        tracing::warn!("a connection without a certificate was closed: there are too many");
+        return None;
+    };
+    Some(Ok(Connection { io, peer, patience: Patience::new(admission), _permit: permit }))
 }
 
 fn accepted(
@@ -130,20 +146,25 @@ fn accepted(
 }
 
 /// Who makes a request, as it stands in its extensions.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Caller(pub(crate) Peer);
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) peer: Peer,
+    pub(crate) admission: Admission,
+}
 
 impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller(self.peer)
+        Caller { peer: self.peer, admission: self.patience.admission().clone() }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
+        let connection = self.get_mut();
+        connection.patience.check(cx)?;
+        match &mut connection.io {
             Io::Unix(io) => Pin::new(io).poll_read(cx, buf),
             Io::Tcp(io) => Pin::new(io).poll_read(cx, buf),
         }

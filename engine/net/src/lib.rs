@@ -7,6 +7,7 @@
 //!
 //! The bytes of large objects go another way, over the [`bulk`] port.
 
+mod admission;
 mod backend;
 pub mod bulk;
 mod check;

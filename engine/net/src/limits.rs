@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-/// Connections at once; further ones wait to be accepted.
+/// Connections at once, by each socket and port; further ones wait to be accepted.
 pub const CONNECTIONS_MAX: usize = 1_024;
+/// Of these, connections that show no certificate, such as those with tokens; further ones are closed.
+pub const UNPROVEN_CONNECTIONS_MAX: usize = 768;
+/// Connections of one tenant; requests on further ones are refused.
+pub const CONNECTIONS_OF_TENANT_MAX: usize = 256;
+/// How long a connection that shows no certificate may take until it has made a request that is let in.
+pub const FIRST_REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 /// TLS handshakes at once of all that connect to a server; further ones wait.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Requests and streams at once on one connection.

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine_core::{Error, NodeId};
 use engine_tls::{Identity, Name, Peer, Wire};
@@ -52,6 +52,9 @@ struct Shared {
 struct Connection {
     stream: Weak<TcpStream>,
     is_served: bool,
+    since: Instant,
+    /// Whether it has said whom it wants.
+    is_welcome: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -134,6 +137,7 @@ fn accept_all(listener: &TcpListener, is_ending: &AtomicBool, shared: &Arc<Share
         match accepted {
             Ok((stream, _)) => {
                 connections.retain(|connection| !connection.thread.is_finished());
+                let_go_of_slow(&connections, shared.bounds.hello);
                 connections.extend(start(stream, &connections, shared));
             }
             Err(error) => {
@@ -152,6 +156,17 @@ fn accept_all(listener: &TcpListener, is_ending: &AtomicBool, shared: &Arc<Share
     }
 }
 
+/// Makes room for who comes: a word now and then keeps the time of each read, and not that of all of them.
+fn let_go_of_slow(connections: &[Connection], hello: Duration) {
+    let is_slow = |connection: &&Connection| {
+        !connection.is_welcome.load(Ordering::Relaxed) && connection.since.elapsed() > hello
+    };
+    for stream in connections.iter().filter(is_slow).filter_map(|connection| connection.stream.upgrade()) {
+        // It fails when the client has closed it already.
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+}
+
 fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) -> Option<Connection> {
     let served = connections.iter().filter(|connection| connection.is_served).count();
     let is_served = served < shared.bounds.connections_max;
@@ -160,10 +175,11 @@ fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) ->
     }
     let stream = Arc::new(stream);
     let weak = Arc::downgrade(&stream);
+    let is_welcome = Arc::new(AtomicBool::new(false));
     let thread = Kind::Connection.start({
-        let shared = shared.clone();
+        let (shared, is_welcome) = (shared.clone(), is_welcome.clone());
         move || {
-            if let Err(error) = serve(stream, is_served, &shared)
+            if let Err(error) = serve(stream, is_served, &is_welcome, &shared)
                 && error.kind() != io::ErrorKind::UnexpectedEof
             {
                 tracing::debug!(%error, "a bulk connection ended");
@@ -171,7 +187,7 @@ fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) ->
         }
     });
     match thread {
-        Ok(thread) => Some(Connection { stream: weak, is_served, thread }),
+        Ok(thread) => Some(Connection { stream: weak, is_served, since: Instant::now(), is_welcome, thread }),
         Err(error) => {
             tracing::warn!(%error, "a bulk connection was closed: there is no thread for it");
             None
@@ -180,7 +196,12 @@ fn start(stream: TcpStream, connections: &[Connection], shared: &Arc<Shared>) ->
 }
 
 /// Until the client closes the connection, or something is wrong with it.
-fn serve(stream: Arc<TcpStream>, is_served: bool, shared: &Shared) -> io::Result<()> {
+fn serve(
+    stream: Arc<TcpStream>,
+    is_served: bool,
+    is_welcome: &AtomicBool,
+    shared: &Shared,
+) -> io::Result<()> {
     prepare(&stream, shared.bounds.hello, shared.bounds.stall)?;
     let (mut wire, peer) = Wire::accepted(stream, shared.identity.as_ref())?;
     // Heard in any case: a connection that is closed with bytes unread may lose what was answered.
@@ -200,6 +221,7 @@ fn serve(stream: Arc<TcpStream>, is_served: bool, shared: &Shared) -> io::Result
     if welcome != Welcome::Ok {
         return Ok(());
     }
+    is_welcome.store(true, Ordering::Relaxed);
     wire.socket().set_read_timeout(None)?;
     loop {
         let request = Request::read(&mut wire)?;

@@ -201,7 +201,7 @@ impl Interceptor for Checked {
 
 /// Who is at the other end of a request's connection. One that did not come over a connection is nobody's.
 pub(crate) fn caller<T>(request: &Request<T>) -> Peer {
-    request.extensions().get::<Caller>().map_or(Peer::Unproven, |caller| caller.0)
+    request.extensions().get::<Caller>().map_or(Peer::Unproven, |caller| caller.peer)
 }
 
 #[cfg(test)]

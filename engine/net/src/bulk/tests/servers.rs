@@ -95,6 +95,28 @@ fn clients_that_are_stuck_are_let_go() {
 }
 
 #[test]
+fn who_says_a_word_now_and_then_makes_room_too() {
+    let server = bind(Objects::default(), Bounds { connections_max: 1, hello: SOON, ..bounds() });
+    let mut slow = TcpStream::connect(server.address()).unwrap();
+    let mut hello = Vec::new();
+    own().write(&mut hello).unwrap();
+    let all = hello.len();
+    // Each word in time for the read that waits for it: together they take many times as long.
+    let drips = thread::spawn(move || {
+        let said = hello.iter().take_while(|word| {
+            thread::sleep(SOON * 2 / 3);
+            slow.write_all(&[**word]).is_ok()
+        });
+        said.count()
+    });
+    while greet(&server, own()).1 != Welcome::Ok {
+        thread::yield_now();
+    }
+    let said = drips.join().unwrap();
+    assert!(said < all, "it was heard to its end");
+}
+
+#[test]
 fn garbage_of_a_client_ends_its_connection_only() {
     let server = Objects::default().with(1, pattern(10)).serve();
     let mut web = TcpStream::connect(server.address()).unwrap();

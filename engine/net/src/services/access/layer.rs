@@ -13,7 +13,7 @@ use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tower::Layer;
 
-use super::{Asker, BEARER, RULES, SCOPE_KEY, Shows, TOKEN_KEY, check};
+use super::{Asker, BEARER, For, RULES, SCOPE_KEY, Shows, TOKEN_KEY, check};
 use crate::connection::Caller;
 
 /// Lets through what its rule lets through, and says to the services who asks.
@@ -81,7 +81,15 @@ fn asks(gate: &Arc<Gate>, request: &http::Request<Body>) -> Result<Asker, Error>
     });
     // What is no text is no scope.
     let scope = request.headers().get(SCOPE_KEY).map(|value| value.to_str().unwrap_or("-"));
-    let peer = request.extensions().get::<Caller>().map_or(Peer::Unproven, |caller| caller.0);
+    let caller = request.extensions().get::<Caller>();
+    let peer = caller.map_or(Peer::Unproven, |caller| caller.peer);
     let shows = Shows { peer, token: token.transpose()?, scope };
-    Ok(Asker::new(check(gate, rule, shows)?, gate.clone()))
+    let principal = check(gate, rule, shows)?;
+    // What anybody may ask lets nobody in.
+    if let Some(caller) = caller
+        && rule.whom != For::Anybody
+    {
+        caller.admission.let_in(principal.scope.tenant.as_ref())?;
+    }
+    Ok(Asker::new(principal, gate.clone()))
 }
