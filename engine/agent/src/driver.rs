@@ -84,6 +84,7 @@ impl Drop for Turn<'_> {
 impl Driver {
     /// Must be called inside a tokio runtime.
     pub(crate) fn new(node: Node, clock: Clock, store: Store, head: Arc<Head>, jobs: Jobs) -> Arc<Self> {
+        let lines = Lines::new(node.limits().store_bytes_max);
         Arc::new_cyclic(|this| Self {
             node: Mutex::new(node),
             turn: Mutex::default(),
@@ -97,7 +98,7 @@ impl Driver {
             groups: Groups::default(),
             waits: Arc::default(),
             attached: Attached::default(),
-            lines: Lines::default(),
+            lines,
             timer: Arc::default(),
             loading: tokio::sync::Mutex::default(),
             background: tokio::runtime::Handle::current(),

@@ -17,6 +17,7 @@ use engine_runtime::host::{
 use engine_runtime::{ComponentWorld, JobComponent};
 
 use crate::backend::load_on_demand;
+use crate::check;
 use crate::client::ClientWait;
 use crate::cluster;
 use crate::driver::Driver;
@@ -93,6 +94,7 @@ impl Driver {
     /// A namespace of the job's tenant, as it is named among those of all.
     fn namespace(&self, job: JobId, given: Option<&str>) -> Result<String, Error> {
         let context = self.jobs.context(job).ok_or_else(stopped)?;
+        given.map_or(Ok(()), |given| check::name("namespace", given))?;
         Ok(context.tenant.scoped(given.unwrap_or(&context.namespace)))
     }
 }
@@ -234,6 +236,7 @@ impl Host for GuestHost {
                 "not yet: a task cannot be spawned with `cache`; leave the option out",
             ));
         }
+        check::task(&options)?;
         let driver = self.driver()?;
         let FunctionName { component, name } = function;
         let component = component.map(|component| driver.component(from, &component)).transpose()?;
@@ -249,8 +252,14 @@ impl Host for GuestHost {
     }
 
     fn cancel(&self, from: Caller, task: TaskId, force: bool, recursive: bool) -> Result<(), Error> {
-        let _ = from;
-        self.driver()?.event(|node, now, fx| node.cancel(now, task, force, recursive, fx));
+        self.driver()?.event(|node, now, fx| {
+            // A guest has a handle to what it cancels. A client names it, and could name what is another's:
+            // that is as if it were not there.
+            let is_own = |task: node::TaskView| task.job.job() == from.job.job();
+            if !self.is_client || node.task(task).is_some_and(is_own) {
+                node.cancel(now, task, force, recursive, fx);
+            }
+        });
         Ok(())
     }
 
@@ -272,6 +281,7 @@ impl Host for GuestHost {
         options: ActorOptions,
     ) -> Later<ActorId> {
         let prepared = self.driver().and_then(|driver| {
+            check::actor(&options)?;
             let class = driver.resolve(from, class)?;
             let namespace = driver.namespace(from.job, options.namespace.as_deref())?;
             Ok((driver, class, namespace))
@@ -286,6 +296,9 @@ impl Host for GuestHost {
     }
 
     fn lookup_actor(&self, from: Caller, name: String, namespace: Option<String>) -> Later<ActorId> {
+        if let Err(error) = check::name("actor's name", &name) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.ask_by_name(from, namespace.as_deref(), |driver, namespace| {
             cluster::lookup_actor(driver, from, namespace, name)
         })
@@ -298,12 +311,19 @@ impl Host for GuestHost {
         strategy: GroupStrategy,
         name: Option<String>,
     ) -> Later<PlacementGroupId> {
+        let named = name.as_deref().map_or(Ok(()), |name| check::name("placement group's name", name));
+        if let Err(error) = named.and_then(|()| check::bundles(&bundles)) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.ask_by_name(from, None, |driver, namespace| {
             groups::create_group(driver, from, GroupRequest { bundles, strategy, name, namespace })
         })
     }
 
     fn lookup_group(&self, from: Caller, name: String) -> Later<PlacementGroupId> {
+        if let Err(error) = check::name("placement group's name", &name) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
         self.ask_by_name(from, None, |driver, namespace| groups::lookup_group(driver, from, namespace, name))
     }
 
@@ -331,6 +351,7 @@ impl Host for GuestHost {
         arguments: Vec<Argument>,
         options: CallOptions,
     ) -> Result<Spawned, Error> {
+        check::call(&options)?;
         self.driver()?.event(|node, now, fx| {
             node.call_actor(now, caller(from), actor, lane, method.into(), arguments, options, fx)
         })

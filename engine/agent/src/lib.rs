@@ -4,6 +4,7 @@
 
 mod backend;
 mod background;
+mod check;
 mod client;
 mod clock;
 mod cluster;

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 /// What one line costs beside its text.
 const LINE_OVERHEAD_BYTES: usize = 128;
+/// What one field of a record costs beside its texts.
+const FIELD_OVERHEAD_BYTES: usize = 64;
 /// Lines given to a follower at once.
 pub(crate) const BATCH_LINES_MAX: usize = 1_000;
 /// Bytes of text given to a follower at once.
@@ -162,8 +164,10 @@ impl Line {
     }
 
     fn bytes(&self) -> usize {
-        let fields: usize = self.line.fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.line.text.len() + self.function.len() + fields + LINE_OVERHEAD_BYTES
+        let field = |(name, value): &(String, String)| name.len() + value.len() + FIELD_OVERHEAD_BYTES;
+        let fields: usize = self.line.fields.iter().map(field).sum();
+        let target = self.line.target.as_ref().map_or(0, String::len);
+        self.line.text.len() + target + self.function.len() + fields + LINE_OVERHEAD_BYTES
     }
 
     fn is_of(&self, task: Option<TaskId>) -> bool {
@@ -215,6 +219,31 @@ mod tests {
             fields: Vec::new(),
         };
         book.push(line, SystemTime::UNIX_EPOCH, |_| Some(("f".to_owned(), true)));
+    }
+
+    #[test]
+    fn what_a_line_keeps_beside_its_text_counts_too() {
+        let mut ids = IdGenerator::new([0; 16]);
+        let (job, task) = (ids.job(), ids.task());
+        let line = |target: &str, fields: usize| {
+            let book = LogBook::new(1 << 20, 0);
+            let line = LogLine {
+                job,
+                task,
+                source: LogSource::Record,
+                level: Some("info"),
+                target: Some(target.to_owned()),
+                text: String::new(),
+                fields: vec![(String::new(), String::new()); fields],
+            };
+            book.push(line, SystemTime::UNIX_EPOCH, |_| None);
+            book.bytes()
+        };
+        let empty = line("", 0);
+        assert_eq!(line(&"t".repeat(1_000), 0) - empty, 1_000);
+        assert!(line("", 1_000) - empty >= 1_000 * size_of::<(String, String)>());
+        // One that is larger than all that is kept is not kept.
+        assert_eq!(line(&"t".repeat(2 << 20), 0), 0);
     }
 
     #[test]

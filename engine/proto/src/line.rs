@@ -60,6 +60,11 @@ impl<M: Clone> Outbox<M> {
         self.bytes
     }
 
+    /// Messages that are kept.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Whether all was heard.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

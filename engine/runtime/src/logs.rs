@@ -6,6 +6,8 @@ use engine_core::{JobId, TaskId};
 
 use crate::host::{Host, LogLine, LogSource};
 
+/// What one field of a record costs beside its texts: a record of a million empty ones is no small one.
+const FIELD_OVERHEAD_BYTES: usize = 64;
 /// Bytes of standard error that are kept for the message of a trap.
 const TAIL_BYTES: usize = 1 << 10;
 
@@ -126,7 +128,8 @@ impl Logs {
         mut text: String,
         fields: Vec<(String, String)>,
     ) {
-        let fields_bytes: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let field_bytes = |(name, value): &(String, String)| name.len() + value.len() + FIELD_OVERHEAD_BYTES;
+        let fields_bytes: usize = fields.iter().map(field_bytes).sum();
         if self.spend((target.len() + text.len() + fields_bytes) as u64 + 1) {
             cut(&mut target, self.line_bytes_max);
             cut(&mut text, self.line_bytes_max);

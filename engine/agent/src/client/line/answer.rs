@@ -100,7 +100,7 @@ impl Session {
             Request::LookupActor(lookup) => {
                 let actor = self.client().lookup_actor(lookup.name, lookup.namespace).await?;
                 let answer = Answer::Actor(id(actor.actor));
-                self.holding.give_lane(lookup.lane, actor);
+                self.holding.give_lane(lookup.lane, actor)?;
                 answer
             }
             Request::CallActor(call) => self.call_actor(call).await?,
@@ -165,7 +165,7 @@ impl Session {
         let options = actor_options_from(needed(create.options, "CreateActor.options")?)?;
         let actor = self.client().create_actor(class, arguments, options).await?;
         let answer = Answer::Actor(id(actor.actor));
-        self.holding.give_lane(create.lane, actor);
+        self.holding.give_lane(create.lane, actor)?;
         Ok(answer)
     }
 

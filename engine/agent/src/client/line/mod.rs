@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use crate::background::{self, Kind};
 use crate::client::Client;
 use crate::driver::Driver;
+use pieces::Room;
 use session::Session;
 
 /// How long a connection may take to say whose it is.
@@ -33,10 +34,17 @@ const ENDED_KEPT: Duration = Duration::from_secs(30);
 type Key = [u8; CLIENT_KEY_BYTES];
 
 /// The clients that are attached to this node from elsewhere, by their jobs.
-#[derive(Default)]
-pub(crate) struct Lines(Mutex<IdMap<JobId, Arc<Session>>>);
+pub(crate) struct Lines {
+    sessions: Mutex<IdMap<JobId, Arc<Session>>>,
+    room: Arc<Room>,
+}
 
 impl Lines {
+    /// Of a node whose store has so many bytes.
+    pub(crate) fn new(store_bytes_max: u64) -> Self {
+        Self { sessions: Mutex::default(), room: Arc::new(Room::new(store_bytes_max)) }
+    }
+
     /// Attaches a client, or brings one back.
     ///
     /// # Errors
@@ -70,7 +78,7 @@ impl Lines {
     }
 
     fn session(&self, driver: &Arc<Driver>, job: JobId, key: Key) -> Result<Arc<Session>, Error> {
-        let mut sessions = self.0.lock();
+        let mut sessions = self.sessions.lock();
         if let Some(known) = sessions.get(&job) {
             return match known.is_of(key) {
                 true => Ok(known.clone()),
@@ -81,7 +89,7 @@ impl Lines {
             };
         }
         let client = Client::take(driver, job).ok_or_else(|| nobody_expected(job))?;
-        let session = Session::new(client, key);
+        let session = Session::new(client, key, self.room.clone());
         sessions.insert(job, session.clone());
         drop(background::spawn_on(
             &driver.background,
@@ -93,7 +101,7 @@ impl Lines {
 
     /// Lets all of them go, as the node ends.
     pub(crate) fn close(&self) {
-        self.0.lock().clear();
+        self.sessions.lock().clear();
     }
 }
 
@@ -108,7 +116,7 @@ async fn until_ended(driver: Arc<Driver>, session: Arc<Session>) {
     session.client().ended().await;
     session.end();
     drop(tokio::time::timeout(ENDED_KEPT, session.all_heard()).await);
-    let gone = driver.lines.0.lock().remove(&job);
+    let gone = driver.lines.sessions.lock().remove(&job);
     drop(gone);
 }
 

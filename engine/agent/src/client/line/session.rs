@@ -8,7 +8,9 @@ use engine_core::{Error, ErrorCode};
 use engine_net::{ClientMessages, Replies};
 use engine_proto::convert::client::handle_from;
 use engine_proto::convert::peer::{id, id_from};
-use engine_proto::limits::{HEARD_EVERY_BYTES, HEARD_EVERY_MESSAGES, LINE_BYTES_MAX, PIECE_BYTES_MAX};
+use engine_proto::limits::{
+    CLIENT_REQUESTS_MAX, HEARD_EVERY_BYTES, HEARD_EVERY_MESSAGES, LINE_BYTES_MAX, PIECE_BYTES_MAX,
+};
 use engine_proto::line::{Inbox, Outbox};
 use engine_proto::v1;
 use engine_proto::v1::client_message::Message;
@@ -21,9 +23,12 @@ use tokio::task::AbortHandle;
 
 use super::Key;
 use super::held::Holding;
-use super::pieces::Pieces;
+use super::pieces::{Pieces, Room};
 use crate::background::{self, Kind};
 use crate::client::Client;
+
+/// What is said to one client and was not heard: who asks for more then is heard no more.
+const UNHEARD_MAX: usize = 4 * CLIENT_REQUESTS_MAX;
 
 /// A client that is attached from elsewhere.
 pub(super) struct Session {
@@ -83,14 +88,15 @@ impl Line {
 }
 
 impl Session {
-    pub(super) fn new(client: Client, key: Key) -> Arc<Self> {
+    pub(super) fn new(client: Client, key: Key, room: Arc<Room>) -> Arc<Self> {
+        let tenant = client.tenant();
         Arc::new(Self {
             namespace: client.namespace(),
-            tenant: client.tenant(),
+            pieces: Mutex::new(Pieces::new(room, tenant.clone())),
+            tenant,
             client,
             key,
             holding: Holding::default(),
-            pieces: Mutex::default(),
             waiting: Mutex::default(),
             line: Mutex::default(),
             news: watch::Sender::new(0),
@@ -177,6 +183,13 @@ impl Session {
             return Ok(false);
         }
         line.outbox.heard(said.heard)?;
+        if line.outbox.len() >= UNHEARD_MAX {
+            let message = format!(
+                "the client has not heard {UNHEARD_MAX} answers (unheard_answers_max), and asks for more: it is to \
+                 say what it has heard first"
+            );
+            return Err(Error::new(ErrorCode::LimitExceeded, message));
+        }
         let is_new = said.number > 0 && line.inbox.hear(said.number)?;
         if let Some(Message::Piece(piece)) = &said.message {
             line.bytes_since += piece.bytes.len();
@@ -193,7 +206,7 @@ impl Session {
     fn take(self: &Arc<Self>, number: u64, message: Message) -> Result<(), Error> {
         match message {
             Message::Attach(_) | Message::Nothing(_) => {}
-            Message::Piece(piece) => self.pieces.lock().add(piece),
+            Message::Piece(piece) => self.pieces.lock().add(piece)?,
             Message::Request(request) => self.begin(number, request),
             Message::GiveUp(request) => {
                 if let Some(Some(waiting)) = self.waiting.lock().get(&request) {
