@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use engine_client::{Error as ClientError, ErrorCode};
 
-use crate::output;
+use crate::output::{self, terminal};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -30,9 +30,13 @@ impl Failure {
     /// Tells what went wrong, and gives the exit status for it.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Failure::Usage(text) | Failure::Other(text) => eprintln!("{} {text}", output::error::label()),
+            Failure::Usage(text) | Failure::Other(text) => {
+                eprintln!("{} {}", output::error::label(), terminal::text(text));
+            }
             Failure::Client(ClientError::Engine(error)) => eprint!("{}", output::error::render(error)),
-            Failure::Client(error) => eprintln!("{} {error}", output::error::label()),
+            Failure::Client(error) => {
+                eprintln!("{} {}", output::error::label(), terminal::text(&error.to_string()));
+            }
             Failure::Job | Failure::Interrupted | Failure::Abandoned | Failure::OutputClosed => {}
         }
         ExitCode::from(self.status())

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::logs::LogPrinter;
-use crate::output::{Format, json};
+use crate::output::{Format, json, terminal};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +65,7 @@ pub(crate) async fn print(args: LogsArgs, target: Target) -> Result<(), Failure>
             Format::Table => printer.print(&batch)?,
             Format::Json => {
                 let text: String = batch.iter().map(|line| format!("{}\n", json::log_line(line))).collect();
+                let text = terminal::json(&text);
                 let mut out = io::stdout().lock();
                 out.write_all(text.as_bytes())?;
                 out.flush()?;

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::output::terminal;
+
 /// `key: value` lines, aligned, nested ones indented.
 pub(crate) fn render(value: &Value) -> String {
     let mut text = String::new();
@@ -17,7 +19,7 @@ fn write(text: &mut String, value: &Value, indent: usize) {
     let shown: Vec<_> = fields.iter().filter(|(_, value)| !is_empty(value)).collect();
     let width = shown.iter().map(|(key, _)| key.len() + 1).max().unwrap_or(0);
     for (key, value) in shown {
-        let key = format!("{}:", key.replace('_', " "));
+        let key = format!("{}:", terminal::line(&key.replace('_', " ")));
         match value {
             Value::Object(_) => {
                 text.push_str(&format!("{:indent$}{key}\n", ""));

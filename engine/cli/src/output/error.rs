@@ -5,6 +5,8 @@ use std::fmt::Write;
 use console::Style;
 use engine_client::EngineError;
 
+use crate::output::terminal;
+
 /// What every error begins with.
 pub(crate) fn label() -> String {
     Style::new().for_stderr().red().bold().apply_to("error:").to_string()
@@ -12,7 +14,7 @@ pub(crate) fn label() -> String {
 
 /// An error in full: what happened, on which path, where in the guest, and where to read more.
 pub(crate) fn render(error: &EngineError) -> String {
-    let mut text = format!("{} {error}\n", label());
+    let mut text = format!("{} {}\n", label(), terminal::text(&error.to_string()));
     for (n, frame) in error.path().iter().enumerate() {
         let how = if n == 0 { "in" } else { "awaited by" };
         let attempt = match frame.attempt {
@@ -20,12 +22,13 @@ pub(crate) fn render(error: &EngineError) -> String {
             n => format!(", attempt {}", n + 1),
         };
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {how} {} ({}{attempt}, on {})", frame.function, frame.task, frame.node);
+        let frame = format!("{} ({}{attempt}, on {})", frame.function, frame.task, frame.node);
+        let _ = writeln!(text, "  {how} {}", terminal::line(&frame));
     }
     if let Some(backtrace) = error.backtrace() {
         text.push_str("  backtrace, innermost first:\n");
         for line in backtrace.trim_end().lines() {
-            let _ = writeln!(text, "    {line}");
+            let _ = writeln!(text, "    {}", terminal::line(line));
         }
     }
     let _ = writeln!(text, "  `engine error {}` says what this means and what to do", error.code());

@@ -1,13 +1,16 @@
 //! What guests write, as it comes.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 
 use console::Style;
 use engine_client::messages::{LogLine, LogSource};
 use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 
+use crate::output::terminal;
+
 /// Writes the lines of a job: those of its root task as they are, those of others behind
-/// `(function task-…)`, records with their level.
+/// `(function task-…)`, records with their level. What goes to a terminal does not drive it.
 pub(crate) struct LogPrinter<O, E> {
     stdout: O,
     stderr: E,
@@ -15,6 +18,8 @@ pub(crate) struct LogPrinter<O, E> {
     stdout_to_stderr: bool,
     dim_stdout: Style,
     dim_stderr: Style,
+    /// Whether each is a terminal.
+    is_shown: [bool; 2],
     next_sequence: Option<u64>,
 }
 
@@ -27,6 +32,7 @@ impl LogPrinter<io::Stdout, io::Stderr> {
             stdout_to_stderr,
             dim_stdout: Style::new().dim(),
             dim_stderr: Style::new().for_stderr().dim(),
+            is_shown: [io::stdout().is_terminal(), io::stderr().is_terminal()],
             next_sequence: None,
         }
     }
@@ -39,11 +45,11 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
         for line in lines {
             self.gap(line, &mut err)?;
             let to_stdout = line.source() == LogSource::Stdout && !self.stdout_to_stderr;
-            let (dim, target) = match to_stdout {
-                true => (&self.dim_stdout, &mut out),
-                false => (&self.dim_stderr, &mut err),
+            let (dim, is_shown, target) = match to_stdout {
+                true => (&self.dim_stdout, self.is_shown[0], &mut out),
+                false => (&self.dim_stderr, self.is_shown[1], &mut err),
             };
-            write_line(line, dim, target)?;
+            write_line(line, dim, is_shown, target)?;
         }
         self.stdout.write_all(&out)?;
         self.stdout.flush()?;
@@ -75,20 +81,25 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
     }
 }
 
-fn write_line(line: &LogLine, dim: &Style, target: &mut Vec<u8>) -> io::Result<()> {
+fn write_line(line: &LogLine, dim: &Style, is_shown: bool, target: &mut Vec<u8>) -> io::Result<()> {
     if !line.root {
-        let prefix = format!("({} {})", line.function, short_id(&line.task_id));
+        let prefix = format!("({} {})", terminal::line(&line.function), short_id(&line.task_id));
         write!(target, "{} ", dim.apply_to(prefix))?;
     }
+    // What a program writes goes to a file or another program as it is.
+    let text = match is_shown {
+        true => terminal::written(&line.text),
+        false => Cow::Borrowed(line.text.as_str()),
+    };
     if line.source() != LogSource::Record {
-        return writeln!(target, "{}", line.text);
+        return writeln!(target, "{text}");
     }
-    write!(target, "{} {}", line.level.to_uppercase(), line.text)?;
+    write!(target, "{} {text}", line.level.to_uppercase())?;
     for field in &line.fields {
-        write!(target, " {}={}", field.name, field.value)?;
+        write!(target, " {}={}", terminal::line(&field.name), terminal::line(&field.value))?;
     }
     if !line.target.is_empty() {
-        write!(target, " {}", dim.apply_to(format!("[{}]", line.target)))?;
+        write!(target, " {}", dim.apply_to(format!("[{}]", terminal::line(&line.target))))?;
     }
     writeln!(target)
 }
@@ -110,6 +121,7 @@ mod tests {
             stdout_to_stderr,
             dim_stdout: Style::new().force_styling(false),
             dim_stderr: Style::new().force_styling(false),
+            is_shown: [false; 2],
             next_sequence: None,
         }
     }
@@ -160,6 +172,19 @@ mod tests {
         let mut printer = printer(false);
         printer.print(&[record]).unwrap();
         assert_eq!(written(printer).1, "WARN slow ms=12 [app]\n");
+    }
+
+    #[test]
+    fn a_terminal_is_not_driven_and_a_file_gets_what_was_written() {
+        let mut driving = line(0, false, LogSource::Stdout, "\u{1b}]0;title\u{7}\u{1b}[31mred");
+        driving.function = "f\u{1b}[2J".into();
+        for (is_shown, text) in
+            [(true, "\\u{1b}]0;title\\u{7}\u{1b}[31mred\u{1b}[0m"), (false, driving.text.clone().as_str())]
+        {
+            let mut printer = LogPrinter { is_shown: [is_shown; 2], ..printer(false) };
+            printer.print(std::slice::from_ref(&driving)).unwrap();
+            assert_eq!(written(printer).0, format!("(f\\u{{1b}}[2J task-01234567) {text}\n"));
+        }
     }
 
     #[test]

@@ -9,10 +9,11 @@ pub(crate) mod progress_text;
 pub(crate) mod rows;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod terminal;
 pub(crate) mod time;
 pub(crate) mod trace;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::ValueEnum;
 
@@ -39,8 +40,20 @@ pub(crate) enum RunFormat {
     Json,
 }
 
-/// Prints text that ends with a newline, or adds one.
+/// Prints text that ends with a newline, or adds one. Nothing in it drives a terminal.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_as_is(&terminal::text(text))
+}
+
+/// Prints what a program gave: to a file or another program as it is.
+pub(crate) fn print_result(text: &str) -> Result<(), Failure> {
+    match io::stdout().is_terminal() {
+        true => print(text),
+        false => print_as_is(text),
+    }
+}
+
+fn print_as_is(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') && !text.is_empty() {
@@ -51,5 +64,5 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 
 /// Prints JSON, indented.
 pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
-    print(&format!("{value:#}"))
+    print_as_is(&terminal::json(&format!("{value:#}")))
 }

@@ -2,6 +2,8 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
+use crate::output::terminal;
+
 /// A table with its header; empty columns are left out.
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let shown: Vec<usize> = (0..header.len())
@@ -11,7 +13,8 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(shown.iter().map(|column| header[*column].to_uppercase()));
     for row in rows {
-        table.add_row(shown.iter().map(|column| row[*column].as_str()));
+        // A name with a line break in it would look like a row of its own.
+        table.add_row(shown.iter().map(|column| terminal::line(&row[*column]).into_owned()));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -8,7 +8,7 @@ use engine_client::messages::view::View;
 use engine_client::messages::{EventView, Filter, Kind, ListResponse};
 
 use crate::failure::Failure;
-use crate::output::{self, Format, json, rows};
+use crate::output::{self, Format, json, rows, terminal};
 
 /// Between two looks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
@@ -46,8 +46,8 @@ fn print((news, has_gap): (Vec<EventView>, bool), format: Format) -> Result<(), 
         eprintln!("more events have happened than one look shows: some are left out here");
     }
     news.iter().try_for_each(|event| match format {
-        Format::Table => output::print(&rows::event_line(event)),
-        Format::Json => output::print(&json::event(event).to_string()),
+        Format::Table => output::print(&terminal::line(&rows::event_line(event))),
+        Format::Json => output::print(&terminal::json(&json::event(event).to_string())),
     })
 }
 

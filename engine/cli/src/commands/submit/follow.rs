@@ -10,6 +10,7 @@ use crate::interrupt::Interrupts;
 use crate::output::RunFormat;
 use crate::output::logs::LogPrinter;
 use crate::output::progress::{PLAIN_INTERVAL, ProgressView};
+use crate::output::terminal;
 
 /// Prints what the job writes until it has ended; gives its last view, and whether we were told to
 /// stop it. A second interrupt leaves at once.
@@ -42,7 +43,7 @@ pub(super) async fn follow(
                 let job = job.clone();
                 tokio::spawn(async move {
                     if let Err(error) = job.stop().await {
-                        eprintln!("{} was not stopped: {error}", job.id());
+                        eprintln!("{} was not stopped: {}", job.id(), terminal::text(&error.to_string()));
                     }
                 });
                 continue;
@@ -51,7 +52,9 @@ pub(super) async fn follow(
         let event = match event.transpose()? {
             Some(Seen::Event(event)) => Some(*event),
             Some(Seen::Away(error)) => {
-                progress.suspend(|| eprintln!("the connection broke, trying another one: {error}"));
+                let why = error.to_string();
+                let why = terminal::text(&why);
+                progress.suspend(|| eprintln!("the connection broke, trying another one: {why}"));
                 continue;
             }
             Some(Seen::Back) => {
@@ -72,7 +75,7 @@ pub(super) async fn follow(
             Some(Event::Job(view)) if view.state().is_final() => return Ok((view, interrupted)),
             Some(Event::Job(view)) if view.run > run => {
                 run = view.run;
-                progress.suspend(|| eprintln!("{}", run_again(&view)));
+                progress.suspend(|| eprintln!("{}", terminal::text(&run_again(&view))));
             }
             Some(Event::Job(_)) => {}
             None => {

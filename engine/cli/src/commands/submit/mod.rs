@@ -79,7 +79,7 @@ async fn finish(job: &Job, args: &Submit, interrupts: &mut Interrupts) -> Result
         RunFormat::Json => output::print_json(&json::job(&view))?,
         RunFormat::Text => {
             if let Some(wave) = view.result.as_ref().and_then(|result| result.wave.as_ref()) {
-                output::print(wave)?;
+                output::print_result(wave)?;
             }
             let told = args.progress == ProgressMode::Auto && console::user_attended_stderr();
             if told || args.progress == ProgressMode::Bar || args.progress == ProgressMode::Plain {
