@@ -16,6 +16,7 @@ mod network;
 mod outcome;
 mod place;
 mod running;
+mod terminal;
 mod until;
 mod up;
 

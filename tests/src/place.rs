@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::running::Running;
-use crate::{Outcome, files};
+use crate::{Outcome, files, terminal};
 
 /// A directory of its own, and commands that know of no engine but one that runs in it.
 #[derive(Debug)]
@@ -157,6 +157,15 @@ impl Invocation {
     /// When the system does not let us.
     pub fn start(self) -> Running {
         Running::start(self.command, false)
+    }
+
+    /// Runs it to its end at a terminal; what that is sent, by standard output and standard error.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    #[track_caller]
+    pub fn run_at_terminal(self) -> String {
+        terminal::run(&self.command).stdout
     }
 
     /// Runs it to its end while nobody reads its standard output, as `| true` does.

@@ -1,5 +1,6 @@
 //! `cargo xtask VERB`: set-up, demo, tests and house rules.
 
+mod attack;
 mod bench;
 mod chaos;
 mod debian;
@@ -64,6 +65,12 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         minutes: u64,
     },
+    /// Runs what a hostile tenant tries (docs/attacks.md) in large numbers; all of it must fail.
+    Attack {
+        /// How long at most, each attack that is a matter of numbers.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
     /// Runs random guests and nodes on the pure core, from seeds.
     Sim {
         /// How many seeds.
@@ -119,6 +126,7 @@ fn main() -> ExitCode {
         Verb::PythonTests => python::test(),
         Verb::Soak { what, minutes } => soak::run(what, minutes),
         Verb::Fuzz { minutes } => fuzz::run(minutes),
+        Verb::Attack { minutes } => attack::run(minutes),
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),
         Verb::Scaling { nodes, tasks, seed, draw } => scaling::run(&nodes, tasks, seed, draw),
         Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),

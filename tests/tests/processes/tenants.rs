@@ -9,65 +9,65 @@ use engine_tests::{Outcome, Place, Running, Up, guest, how_to_join, until};
 use serde_json::{Value, json};
 
 /// Somebody with a token, and how its commands reach the engine.
-struct Tenant<'a> {
-    place: &'a Place,
-    address: Option<&'a str>,
-    token: String,
+pub(super) struct Tenant<'a> {
+    pub(super) place: &'a Place,
+    pub(super) address: Option<&'a str>,
+    pub(super) token: String,
 }
 
 impl Tenant<'_> {
-    fn engine(&self, words: &[&str]) -> Outcome {
+    pub(super) fn engine(&self, words: &[&str]) -> Outcome {
         self.start(words).wait()
     }
 
-    fn start(&self, words: &[&str]) -> Running {
+    pub(super) fn start(&self, words: &[&str]) -> Running {
         let named = self.address.map(|at| ["--address", at]);
         let words: Vec<&str> = named.iter().flatten().chain(words).copied().collect();
         self.place.engine(words).env("ENGINE_TOKEN", &self.token).start()
     }
 
-    fn json(&self, words: &[&str]) -> Value {
+    pub(super) fn json(&self, words: &[&str]) -> Value {
         let words: Vec<&str> = words.iter().copied().chain(["--format", "json"]).collect();
         self.engine(&words).exits(0).json()
     }
 
-    fn items(&self, kind: &str) -> Vec<Value> {
+    pub(super) fn items(&self, kind: &str) -> Vec<Value> {
         self.json(&["list", kind])["items"].as_array().expect("a list").clone()
     }
 
     /// The words that submit a scenario of the selftest guest.
-    fn submit(&self, options: &[&str], arguments: &[&str]) -> Outcome {
+    pub(super) fn submit(&self, options: &[&str], arguments: &[&str]) -> Outcome {
         let module = guest("selftest");
         let head = ["submit", module.to_str().expect("text")];
         let words: Vec<&str> = head.iter().chain(options).chain(&["--"]).chain(arguments).copied().collect();
         self.engine(&words)
     }
 
-    fn submitted(&self, options: &[&str], arguments: &[&str]) -> String {
+    pub(super) fn submitted(&self, options: &[&str], arguments: &[&str]) -> String {
         let options: Vec<&str> = options.iter().copied().chain(["--no-wait"]).collect();
         self.submit(&options, arguments).exits(0).stdout.trim().to_owned()
     }
 
     /// The same with another token, as `engine token narrow` makes it of this one.
-    fn narrowed(&self, by: &[&str]) -> Self {
+    pub(super) fn narrowed(&self, by: &[&str]) -> Self {
         let words: Vec<&str> = ["token", "narrow"].iter().chain(by).copied().collect();
         let token = self.engine(&words).exits(0).stdout.trim().to_owned();
         Self { token, ..*self }
     }
 
-    fn token_id(&self) -> String {
+    pub(super) fn token_id(&self) -> String {
         let said = self.engine(&["token", "inspect"]).exits(0).stdout;
         let mut ids = said.lines().filter_map(|line| line.trim().strip_prefix("id:"));
         ids.next_back().expect("an id").trim().to_owned()
     }
 }
 
-fn create(place: &Place, options: &[&str]) -> Outcome {
+pub(super) fn create(place: &Place, options: &[&str]) -> Outcome {
     let words: Vec<&str> = ["token", "create"].iter().chain(options).copied().collect();
     place.engine(words).run()
 }
 
-fn tenant<'a>(place: &'a Place, address: Option<&'a str>, name: &str, role: &str) -> Tenant<'a> {
+pub(super) fn tenant<'a>(place: &'a Place, address: Option<&'a str>, name: &str, role: &str) -> Tenant<'a> {
     let token = create(place, &["--tenant", name, "--role", role]).exits(0).stdout;
     assert_eq!(token.lines().count(), 1, "the token alone: {token}");
     Tenant { place, address, token: token.trim().to_owned() }
@@ -75,7 +75,7 @@ fn tenant<'a>(place: &'a Place, address: Option<&'a str>, name: &str, role: &str
 
 /// What is missing says the same as what never was, but for its name.
 #[track_caller]
-fn as_if_never_there(asks: &Tenant<'_>, verb: &[&str], id: &str, never: &str) {
+pub(super) fn as_if_never_there(asks: &Tenant<'_>, verb: &[&str], id: &str, never: &str) {
     let ask = |id: &str| {
         let words: Vec<&str> = verb.iter().copied().chain([id]).collect();
         asks.engine(&words).exits(2)
@@ -86,7 +86,7 @@ fn as_if_never_there(asks: &Tenant<'_>, verb: &[&str], id: &str, never: &str) {
 }
 
 /// Another id of the same kind.
-fn never(id: &str) -> String {
+pub(super) fn never(id: &str) -> String {
     let (kind, digits) = id.rsplit_once('-').expect("an id");
     // The ends of some have a form.
     let (begin, end) = digits.split_at(8);
@@ -190,15 +190,15 @@ fn two_tenants_of_one_engine_see_nothing_of_one_another() {
 }
 
 /// A head with TLS and two nodes.
-struct Secure {
-    nodes: Vec<Running>,
-    head: Running,
-    place: Place,
-    at: String,
+pub(super) struct Secure {
+    pub(super) nodes: Vec<Running>,
+    pub(super) head: Running,
+    pub(super) place: Place,
+    pub(super) at: String,
 }
 
 impl Secure {
-    fn start(options: &[&str]) -> Self {
+    pub(super) fn start(options: &[&str]) -> Self {
         let place = Place::new();
         let folder = place.path("memory");
         let words =
@@ -217,7 +217,7 @@ impl Secure {
         Self { nodes, head, place, at }
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.place.path("memory").join("tls")
     }
 }
@@ -385,7 +385,7 @@ fn an_engine_that_wants_a_token_of_everybody_gives_the_operator_one() {
 }
 
 /// What a tenant uses of its quotas, as the operator sees it.
-fn usage(place: &Place, name: &str) -> Value {
+pub(super) fn usage(place: &Place, name: &str) -> Value {
     let listed = place.engine(&["tenant", "usage", name, "--format", "json"]).run().exits(0).json();
     listed["items"][0].clone()
 }
