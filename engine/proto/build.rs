@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
+    "audit",
     "clients",
     "cluster",
     "common",

@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use engine_client::Address;
 
 use crate::commands::{
-    agent, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit, tenant,
-    token, up,
+    agent, audit, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit,
+    tenant, token, up,
 };
 
 const EXAMPLES: &str = "\
@@ -64,6 +64,7 @@ pub(crate) enum Command {
     Get(get::Get),
     Explain(explain::Explain),
     Logs(logs::Logs),
+    Audit(audit::Audit),
     Tenant(tenant::Tenant),
     Token(token::Token),
     Error(error::Explained),

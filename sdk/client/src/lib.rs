@@ -14,6 +14,7 @@
 //! ```
 
 mod attach;
+mod audit;
 mod background;
 mod client;
 mod connect;

@@ -2,6 +2,7 @@
 
 mod actors;
 mod attached;
+mod audit;
 mod bad_guests;
 mod bad_modules;
 mod bad_paths;

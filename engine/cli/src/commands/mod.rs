@@ -1,6 +1,7 @@
 //! The verbs: one per file.
 
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod drain;
 pub(crate) mod error;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::run(args, target).await,
         Command::Explain(args) => explain::run(args, target).await,
         Command::Logs(args) => logs::run(args, target).await,
+        Command::Audit(args) => audit::run(args, target).await,
         Command::Tenant(args) => tenant::run(args, target).await,
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),

@@ -1,6 +1,7 @@
 //! The services: from messages to the backend and back.
 
 pub(crate) mod access;
+mod audit;
 mod clients;
 mod cluster;
 mod components;
@@ -23,6 +24,7 @@ use crate::backend::Replies;
 use crate::faults;
 use access::Asker;
 
+pub(crate) use audit::AuditService;
 pub(crate) use clients::ClientsService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
