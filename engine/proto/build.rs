@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 15] = [
+const FILES: [&str; 16] = [
     "audit",
     "clients",
     "cluster",
@@ -17,6 +17,7 @@ const FILES: [&str; 15] = [
     "state",
     "tokens",
     "peer",
+    "secrets",
     "tenants",
 ];
 

@@ -16,6 +16,8 @@ pub enum Verb {
     Stop,
     /// Makes and revokes tokens of the own tenant.
     Token,
+    /// Sets and deletes secrets of the own tenant.
+    Secret,
     /// Reads the audit log, of the own tenant.
     Audit,
     /// Changes what there is for all: drains nodes, makes tokens of any tenant.
@@ -28,6 +30,7 @@ pub const VERBS: &[(Verb, &str)] = &[
     (Verb::Submit, "submit"),
     (Verb::Stop, "stop"),
     (Verb::Token, "token"),
+    (Verb::Secret, "secret"),
     (Verb::Audit, "audit"),
     (Verb::Operate, "operate"),
 ];
@@ -72,12 +75,20 @@ pub const ROLES: &[(Role, &str, Verbs)] = &[
     (
         Role::Operator,
         "operator",
-        Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token, Verb::Audit, Verb::Operate]),
+        Verbs::of(&[
+            Verb::View,
+            Verb::Submit,
+            Verb::Stop,
+            Verb::Token,
+            Verb::Secret,
+            Verb::Audit,
+            Verb::Operate,
+        ]),
     ),
     (
         Role::TenantAdmin,
         "tenant-admin",
-        Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token, Verb::Audit]),
+        Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token, Verb::Secret, Verb::Audit]),
     ),
     (Role::Submitter, "submitter", Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop])),
     (Role::Viewer, "viewer", Verbs::of(&[Verb::View])),

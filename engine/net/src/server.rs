@@ -15,6 +15,7 @@ use engine_proto::v1::handshake_server::HandshakeServer;
 use engine_proto::v1::jobs_server::JobsServer;
 use engine_proto::v1::nodes_server::NodesServer;
 use engine_proto::v1::peer_server::PeerServer;
+use engine_proto::v1::secrets_server::SecretsServer;
 use engine_proto::v1::state_server::StateServer;
 use engine_proto::v1::tenants_server::TenantsServer;
 use engine_proto::v1::tokens_server::TokensServer;
@@ -36,7 +37,7 @@ use crate::services::access::Checked;
 use crate::services::access::layer::AccessLayer;
 use crate::services::{
     AuditService, ClientsService, ClusterService, ComponentsService, EnrollmentService, HandshakeService,
-    JobsService, NodesService, PeerService, StateService, TenantsService, TokensService,
+    JobsService, NodesService, PeerService, SecretsService, StateService, TenantsService, TokensService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
@@ -64,12 +65,14 @@ impl Services {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let tenants = TenantsServer::new(TenantsService { backend: backend.clone() });
+        let secrets = SecretsServer::new(SecretsService { backend: backend.clone() });
         let handshake = HandshakeServer::new(HandshakeService { backend });
         let routes = Routes::new(handshake)
             .add_service(InterceptedService::new(components, Checked))
             .add_service(InterceptedService::new(clients, Checked))
             .add_service(InterceptedService::new(jobs, Checked))
             .add_service(InterceptedService::new(nodes, Checked))
+            .add_service(InterceptedService::new(secrets, Checked))
             .add_service(InterceptedService::new(state, Checked))
             .add_service(InterceptedService::new(tenants, Checked));
         Self { routes, gate, audit: None, stopping }

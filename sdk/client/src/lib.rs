@@ -21,6 +21,7 @@ mod connect;
 mod error;
 mod job;
 mod nodes;
+mod secrets;
 pub mod session;
 pub mod spec;
 mod state;

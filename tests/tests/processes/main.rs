@@ -24,6 +24,7 @@ mod placement_groups;
 mod plain;
 mod rpc_faults;
 mod scenarios;
+mod secrets;
 mod slow_disks;
 mod storage;
 mod tables;

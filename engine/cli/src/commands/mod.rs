@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod memory;
 pub(crate) mod node_args;
+pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tenant;
@@ -56,6 +57,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain(args) => explain::run(args, target).await,
         Command::Logs(args) => logs::run(args, target).await,
         Command::Audit(args) => audit::run(args, target).await,
+        Command::Secret(args) => secret::run(args, target).await,
         Command::Tenant(args) => tenant::run(args, target).await,
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
