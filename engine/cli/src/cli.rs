@@ -7,7 +7,7 @@ use engine_client::Address;
 
 use crate::commands::{
     agent, audit, build, drain, error, explain, get, head, inspect, job, list, logs, memory, secret, status,
-    submit, tenant, token, up,
+    submit, tenant, token, up, version,
 };
 
 const EXAMPLES: &str = "\
@@ -69,6 +69,7 @@ pub(crate) enum Command {
     Tenant(tenant::Tenant),
     Token(token::Token),
     Error(error::Explained),
+    Version(version::Version),
 }
 
 #[cfg(test)]

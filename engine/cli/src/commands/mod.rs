@@ -21,6 +21,7 @@ pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod up;
+pub(crate) mod version;
 
 use crate::cli::{Cli, Command};
 use crate::connect::Target;
@@ -61,5 +62,6 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tenant(args) => tenant::run(args, target).await,
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
+        Command::Version(args) => version::run(&args),
     }
 }
