@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 16] = [
+    "audit",
     "clients",
     "cluster",
     "common",
@@ -16,6 +17,7 @@ const FILES: [&str; 14] = [
     "state",
     "tokens",
     "peer",
+    "secrets",
     "tenants",
 ];
 

@@ -16,6 +16,10 @@ pub enum Verb {
     Stop,
     /// Makes and revokes tokens of the own tenant.
     Token,
+    /// Sets and deletes secrets of the own tenant.
+    Secret,
+    /// Reads the audit log, of the own tenant.
+    Audit,
     /// Changes what there is for all: drains nodes, makes tokens of any tenant.
     Operate,
 }
@@ -26,6 +30,8 @@ pub const VERBS: &[(Verb, &str)] = &[
     (Verb::Submit, "submit"),
     (Verb::Stop, "stop"),
     (Verb::Token, "token"),
+    (Verb::Secret, "secret"),
+    (Verb::Audit, "audit"),
     (Verb::Operate, "operate"),
 ];
 
@@ -69,9 +75,21 @@ pub const ROLES: &[(Role, &str, Verbs)] = &[
     (
         Role::Operator,
         "operator",
-        Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token, Verb::Operate]),
+        Verbs::of(&[
+            Verb::View,
+            Verb::Submit,
+            Verb::Stop,
+            Verb::Token,
+            Verb::Secret,
+            Verb::Audit,
+            Verb::Operate,
+        ]),
     ),
-    (Role::TenantAdmin, "tenant-admin", Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token])),
+    (
+        Role::TenantAdmin,
+        "tenant-admin",
+        Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop, Verb::Token, Verb::Secret, Verb::Audit]),
+    ),
     (Role::Submitter, "submitter", Verbs::of(&[Verb::View, Verb::Submit, Verb::Stop])),
     (Role::Viewer, "viewer", Verbs::of(&[Verb::View])),
 ];

@@ -42,6 +42,8 @@ pub(crate) struct Jobs {
 
 /// One job.
 pub(crate) struct Entry {
+    /// What its guests are granted, but for their environment: that may have secrets, and goes with the last
+    /// sandbox.
     pub(crate) context: Arc<JobContext>,
     pub(crate) logs: LogBook,
     pub(crate) components: Vec<v1::JobComponent>,
@@ -92,8 +94,9 @@ impl Jobs {
         let job = context.job;
         let most = self.log_bytes_per_job_max;
         let bytes = new.log_bytes_max.map_or(most, |bytes| usize::try_from(bytes).unwrap_or(most).min(most));
+        let granted = Arc::new(context);
         let entry = Arc::new(Entry {
-            context: Arc::new(context),
+            context: Arc::new(JobContext { env: Vec::new(), ..JobContext::clone(&granted) }),
             logs: LogBook::new(bytes, u64::from(job.run()) * LOG_LINES_PER_RUN_MAX),
             components: new.components,
             entry: new.entry,
@@ -103,7 +106,7 @@ impl Jobs {
             ended: watch::Sender::new(false),
         });
         self.belongs(&entry.context);
-        self.contexts.lock().insert(job, entry.context.clone());
+        self.contexts.lock().insert(job, granted);
         self.entries.lock().insert(job, entry.clone());
         entry
     }

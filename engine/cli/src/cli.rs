@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use engine_client::Address;
 
 use crate::commands::{
-    agent, build, drain, error, explain, get, head, inspect, job, list, logs, memory, status, submit, tenant,
-    token, up,
+    agent, audit, build, drain, error, explain, get, head, inspect, job, list, logs, memory, secret, status,
+    submit, tenant, token, up, version,
 };
 
 const EXAMPLES: &str = "\
@@ -64,9 +64,12 @@ pub(crate) enum Command {
     Get(get::Get),
     Explain(explain::Explain),
     Logs(logs::Logs),
+    Audit(audit::Audit),
+    Secret(secret::Secret),
     Tenant(tenant::Tenant),
     Token(token::Token),
     Error(error::Explained),
+    Version(version::Version),
 }
 
 #[cfg(test)]

@@ -8,8 +8,10 @@ pub mod cluster;
 mod components;
 mod digest;
 pub mod meta;
+mod secrets;
 mod service;
 
 pub use components::Components;
 pub use digest::spec_digest;
+pub use secrets::{Secrets, SecretsError};
 pub use service::{Head, node_for, owner_of};

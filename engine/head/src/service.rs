@@ -9,22 +9,24 @@ use engine_proto::v1;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
+use crate::secrets::Secrets;
 
 /// The control service. Shared by whoever talks to it.
 pub struct Head {
     state: Mutex<head::Head>,
     components: Components,
+    secrets: Secrets,
 }
 
 impl Head {
     /// A head whose ids follow from `id_key`, fresh random bits.
     pub fn new(id_key: [u8; 16], limits: head::Limits, components: Components) -> Self {
-        Self::of(head::Head::new(id_key, limits), components)
+        Self::of(head::Head::new(id_key, limits), components, Secrets::default())
     }
 
     /// A head that comes back with what it remembers.
-    pub(crate) fn of(state: head::Head, components: Components) -> Self {
-        Self { state: Mutex::new(state), components }
+    pub(crate) fn of(state: head::Head, components: Components, secrets: Secrets) -> Self {
+        Self { state: Mutex::new(state), components, secrets }
     }
 
     /// The state machine.
@@ -45,6 +47,22 @@ impl Head {
     /// The component registry.
     pub fn components(&self) -> &Components {
         &self.components
+    }
+
+    /// The secrets of tenants.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The names of a tenant's secrets, as listings have them.
+    pub fn secret_views(&self, tenant: &TenantName) -> Vec<v1::SecretView> {
+        let names = self.secrets.names(tenant).into_iter();
+        names
+            .map(|(name, set_at)| v1::SecretView {
+                name,
+                set_time: Some(engine_proto::convert::timestamp(set_at)),
+            })
+            .collect()
     }
 
     /// Accepts a job, or says that it knows it.

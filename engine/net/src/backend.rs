@@ -175,6 +175,24 @@ pub trait Backend: Send + Sync + 'static {
         Err(no_tenants())
     }
 
+    /// Gives a tenant's secret a value.
+    async fn set_secret(&self, tenant: TenantName, name: &str, value: String) -> Result<(), Error> {
+        let _ = (tenant, name, value);
+        Err(no_tenants())
+    }
+
+    /// Forgets a tenant's secret.
+    async fn delete_secret(&self, tenant: TenantName, name: &str) -> Result<(), Error> {
+        let _ = (tenant, name);
+        Err(no_tenants())
+    }
+
+    /// The names of a tenant's secrets.
+    async fn secrets(&self, tenant: TenantName) -> Result<Vec<v1::SecretView>, Error> {
+        let _ = tenant;
+        Err(no_tenants())
+    }
+
     /// Which node the client of a job is to attach itself to. NOT_FOUND when the job has ended.
     async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error>;
 
@@ -197,6 +215,6 @@ pub trait Backend: Send + Sync + 'static {
 fn no_tenants() -> Error {
     Error::new(
         ErrorCode::Unsupported,
-        "what tenants may have is said to a head: ask that, or an engine of one node",
+        "what tenants may have, and their secrets, is said to a head: ask that, or an engine of one node",
     )
 }

@@ -9,7 +9,7 @@ use engine_core::ids::{JobId, ParseIdError};
 use engine_proto::convert::{component_id, std_duration};
 use engine_proto::limits::{
     JOB_ARGUMENTS_MAX, JOB_COMPONENTS_MAX, JOB_DIRECTORIES_MAX, JOB_ENV_MAX, LIST_ITEMS_DEFAULT,
-    LIST_ITEMS_MAX, NAME_BYTES_MAX,
+    LIST_ITEMS_MAX, NAME_BYTES_MAX, SECRETS_MAX,
 };
 use engine_proto::v1::{self, Kind, job_spec};
 
@@ -98,6 +98,7 @@ pub fn job_spec(spec: &v1::JobSpec) -> Result<(), Error> {
         }
     }
     environment(spec)?;
+    secrets(spec)?;
     directories(spec)?;
     if let Some(deadline) = spec.limits.as_ref().and_then(|limits| limits.deadline.as_ref())
         && std_duration(deadline).is_none_or(|deadline| deadline.is_zero())
@@ -161,6 +162,45 @@ fn environment(spec: &v1::JobSpec) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn secrets(spec: &v1::JobSpec) -> Result<(), Error> {
+    at_most("secrets", spec.secrets.len(), SECRETS_MAX)?;
+    let mut variables: HashSet<&str> = spec.env.keys().map(String::as_str).collect();
+    for secret in &spec.secrets {
+        secret_name(&secret.name)?;
+        let variable = secret.variable.as_str();
+        if variable.is_empty() || variable.len() > NAME_BYTES_MAX || variable.contains(['=', '\0']) {
+            return Err(Error::invalid_argument(format!(
+                "the secret {} is to be in the environment variable {variable:?}, which is no name of one",
+                secret.name
+            )));
+        }
+        if !variables.insert(variable) {
+            return Err(Error::invalid_argument(format!(
+                "the environment variable {variable} is given twice, once by the secret {}",
+                secret.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the name of a secret: 1 to 128 letters, digits, `_`, `-` and `.`, not beginning with `.`.
+///
+/// # Errors
+/// INVALID_ARGUMENT for what is none. It does not show the text, which may be a value.
+pub fn secret_name(text: &str) -> Result<(), Error> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let is_name =
+        (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.starts_with('.') && text.bytes().all(is_plain);
+    match is_name {
+        true => Ok(()),
+        false => Err(Error::invalid_argument(format!(
+            "that is no name of a secret: expected 1 to {NAME_BYTES_MAX} letters, digits, _, - and ., not beginning \
+             with ."
+        ))),
+    }
 }
 
 fn directories(spec: &v1::JobSpec) -> Result<(), Error> {
@@ -255,6 +295,19 @@ mod tests {
         assert!(
             refused(|s| s.directories = vec![directory("/a", "/d"), directory("/b", "/d")]).contains("/d")
         );
+        let secret =
+            |name: &str, variable: &str| v1::JobSecret { name: name.into(), variable: variable.into() };
+        assert!(
+            !refused(|s| s.secrets.push(secret("hunter 2", "A"))).contains("hunter"),
+            "it may be a value"
+        );
+        assert!(refused(|s| s.secrets.push(secret("a", "A=B"))).contains("\"A=B\""));
+        assert!(refused(|s| s.secrets = vec![secret("a", "A"), secret("b", "A")]).contains("twice"));
+        let both = |s: &mut JobSpec| {
+            s.env.insert("A".into(), "1".into());
+            s.secrets.push(secret("a", "A"));
+        };
+        assert!(refused(both).contains("twice"));
         let deadline = Some(v1_duration(-1));
         assert!(
             refused(|s| s.limits = Some(JobLimits { deadline, ..JobLimits::default() })).contains("deadline")

@@ -1,6 +1,8 @@
 //! Connections as they come in: bounded in number, and from whom they may come.
 
+use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +29,7 @@ pub(crate) struct Connection {
     /// Who is at the other end.
     pub(crate) peer: Peer,
     patience: Patience,
+    from: Origin,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -37,20 +40,19 @@ enum Io {
 
 /// A connection whose other end has not said yet who it is.
 enum Accepted {
-    Unix(UnixStream),
-    Tcp(TcpStream, Option<Security>),
+    Unix(UnixStream, Origin),
+    Tcp(TcpStream, Origin, Option<Security>),
 }
 
 impl Accepted {
     /// Who it is.
-    async fn shake_hands(self) -> io::Result<(Io, Peer)> {
+    async fn shake_hands(self) -> io::Result<(Io, Peer, Origin)> {
         match self {
-            Self::Unix(stream) => Ok((Io::Unix(stream), Peer::Local)),
-            Self::Tcp(stream, None) => Ok((Io::Tcp(engine_tls::Io::plain(stream)), Peer::Local)),
-            Self::Tcp(stream, Some(Security { identity, callers })) => {
-                let from = stream.peer_addr()?;
+            Self::Unix(stream, from) => Ok((Io::Unix(stream), Peer::Local, from)),
+            Self::Tcp(stream, from, None) => Ok((Io::Tcp(engine_tls::Io::plain(stream)), Peer::Local, from)),
+            Self::Tcp(stream, from, Some(Security { identity, callers })) => {
                 match engine_tls::accept(stream, &identity, callers).await {
-                    Ok((io, peer)) => Ok((Io::Tcp(io), peer)),
+                    Ok((io, peer)) => Ok((Io::Tcp(io), peer, from)),
                     Err(error) => {
                         tracing::warn!(%from, %error, "a connection was refused");
                         Err(error)
@@ -73,17 +75,18 @@ impl Listener {
         match self {
             Listener::Unix(socket) => {
                 let (stream, _) = socket.listener.accept().await?;
-                let uid = stream.peer_cred()?.uid();
+                let who = stream.peer_cred()?;
+                let (uid, pid) = (who.uid(), who.pid());
                 let trusted = may_speak(uid, rustix::process::geteuid().as_raw());
                 if !trusted {
                     tracing::warn!(uid, "a connection of another user was closed");
                 }
-                Ok(trusted.then_some(Accepted::Unix(stream)))
+                Ok(trusted.then_some(Accepted::Unix(stream, Origin::Process { uid, pid })))
             }
             Listener::Tcp(socket) => {
-                let (stream, _) = socket.listener.accept().await?;
+                let (stream, from) = socket.listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Some(Accepted::Tcp(stream, socket.security().cloned())))
+                Ok(Some(Accepted::Tcp(stream, Origin::Address(from), socket.security().cloned())))
             }
         }
     }
@@ -118,12 +121,12 @@ async fn shake_hands(
     (accepted, permit): (Accepted, OwnedSemaphorePermit),
     admissions: Admissions,
 ) -> Option<io::Result<Connection>> {
-    let (io, peer) = accepted.shake_hands().await.ok()?;
+    let (io, peer, from) = accepted.shake_hands().await.ok()?;
     let Some(admission) = admissions.take_in(peer) else {
         tracing::warn!("a connection without a certificate was closed: there are too many");
         return None;
     };
-    Some(Ok(Connection { io, peer, patience: Patience::new(admission), _permit: permit }))
+    Some(Ok(Connection { io, peer, from, patience: Patience::new(admission), _permit: permit }))
 }
 
 fn accepted(
@@ -145,10 +148,30 @@ fn accepted(
     })
 }
 
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A process of this machine, on the engine's own socket.
+    Process { uid: u32, pid: Option<i32> },
+    /// An address, with the port that the system has given to who connects.
+    Address(SocketAddr),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { uid, pid: Some(pid) } => write!(f, "uid={uid} pid={pid}"),
+            Self::Process { uid, pid: None } => write!(f, "uid={uid}"),
+            Self::Address(at) => write!(f, "{at}"),
+        }
+    }
+}
+
 /// Who makes a request, as it stands in its extensions.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) peer: Peer,
+    pub(crate) from: Origin,
     pub(crate) admission: Admission,
 }
 
@@ -156,7 +179,7 @@ impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        Caller { peer: self.peer, admission: self.patience.admission().clone() }
+        Caller { peer: self.peer, from: self.from, admission: self.patience.admission().clone() }
     }
 }
 

@@ -4,7 +4,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use engine_access::Gate;
+use engine_audit::AuditLog;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::audit_server::AuditServer;
 use engine_proto::v1::clients_server::ClientsServer;
 use engine_proto::v1::cluster_server::ClusterServer;
 use engine_proto::v1::components_server::ComponentsServer;
@@ -13,6 +15,7 @@ use engine_proto::v1::handshake_server::HandshakeServer;
 use engine_proto::v1::jobs_server::JobsServer;
 use engine_proto::v1::nodes_server::NodesServer;
 use engine_proto::v1::peer_server::PeerServer;
+use engine_proto::v1::secrets_server::SecretsServer;
 use engine_proto::v1::state_server::StateServer;
 use engine_proto::v1::tenants_server::TenantsServer;
 use engine_proto::v1::tokens_server::TokensServer;
@@ -33,14 +36,15 @@ use crate::listen::{TcpSocket, UnixSocket};
 use crate::services::access::Checked;
 use crate::services::access::layer::AccessLayer;
 use crate::services::{
-    ClientsService, ClusterService, ComponentsService, EnrollmentService, HandshakeService, JobsService,
-    NodesService, PeerService, StateService, TenantsService, TokensService,
+    AuditService, ClientsService, ClusterService, ComponentsService, EnrollmentService, HandshakeService,
+    JobsService, NodesService, PeerService, SecretsService, StateService, TenantsService, TokensService,
 };
 
 /// What is served: to clients, and when it is asked for to nodes.
 pub struct Services {
     routes: Routes,
     gate: Arc<Gate>,
+    audit: Option<Arc<AuditLog>>,
     stopping: CancellationToken,
 }
 
@@ -61,15 +65,26 @@ impl Services {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let tenants = TenantsServer::new(TenantsService { backend: backend.clone() });
+        let secrets = SecretsServer::new(SecretsService { backend: backend.clone() });
         let handshake = HandshakeServer::new(HandshakeService { backend });
         let routes = Routes::new(handshake)
             .add_service(InterceptedService::new(components, Checked))
             .add_service(InterceptedService::new(clients, Checked))
             .add_service(InterceptedService::new(jobs, Checked))
             .add_service(InterceptedService::new(nodes, Checked))
+            .add_service(InterceptedService::new(secrets, Checked))
             .add_service(InterceptedService::new(state, Checked))
             .add_service(InterceptedService::new(tenants, Checked));
-        Self { routes, gate, stopping }
+        Self { routes, gate, audit: None, stopping }
+    }
+
+    /// And has this log tell of what changes something and of what is refused; none: there is no log.
+    pub fn audit(mut self, log: Option<Arc<AuditLog>>) -> Self {
+        let audit =
+            AuditServer::new(AuditService { log: log.clone() }).max_encoding_message_size(MESSAGE_BYTES_MAX);
+        self.routes = self.routes.add_service(InterceptedService::new(audit, Checked));
+        self.audit = log;
+        self
     }
 
     /// And how tokens are made. `authority`: by what clients that have nothing else know the cluster, when it
@@ -148,9 +163,9 @@ impl Server {
         shutdown: BoxFuture<'a, ()>,
     ) -> BoxFuture<'a, Result<(), ServerError>> {
         Box::pin(async move {
-            let Services { routes, gate, stopping } = services;
+            let Services { routes, gate, audit, stopping } = services;
             let serve = tonic::transport::Server::builder()
-                .layer(AccessLayer(gate))
+                .layer(AccessLayer { gate, audit: audit.clone() })
                 .layer(FaultLayer(faults::installed()))
                 .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -160,19 +175,32 @@ impl Server {
                     incoming(self.listeners, CONNECTIONS_MAX),
                     stopping.clone().cancelled_owned(),
                 );
-            tokio::pin!(serve);
-            tokio::select! {
-                ended = &mut serve => return ended.map_err(ServerError),
-                () = shutdown => stopping.cancel(),
+            let ended = until(serve, shutdown, &stopping).await;
+            if let Some(audit) = audit {
+                audit.close().await;
             }
-            match tokio::time::timeout(DRAIN_MAX, serve).await {
-                Ok(ended) => ended.map_err(ServerError),
-                Err(_) => {
-                    tracing::warn!("requests were still in progress when the server stopped");
-                    Ok(())
-                }
-            }
+            ended
         })
+    }
+}
+
+/// Serves until it cannot go on, or until `shutdown` and then what is in progress to its end.
+async fn until(
+    serve: impl Future<Output = Result<(), tonic::transport::Error>>,
+    shutdown: BoxFuture<'_, ()>,
+    stopping: &CancellationToken,
+) -> Result<(), ServerError> {
+    tokio::pin!(serve);
+    tokio::select! {
+        ended = &mut serve => return ended.map_err(ServerError),
+        () = shutdown => stopping.cancel(),
+    }
+    match tokio::time::timeout(DRAIN_MAX, serve).await {
+        Ok(ended) => ended.map_err(ServerError),
+        Err(_) => {
+            tracing::warn!("requests were still in progress when the server stopped");
+            Ok(())
+        }
     }
 }
 

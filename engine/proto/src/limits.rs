@@ -16,6 +16,10 @@ pub const JOB_DIRECTORIES_MAX: usize = 256;
 pub const JOB_ARGUMENTS_MAX: usize = 65_536;
 /// Environment variables of one job.
 pub const JOB_ENV_MAX: usize = 4_096;
+/// Secrets of one tenant, and so of one job.
+pub const SECRETS_MAX: usize = 100;
+/// Bytes of one secret.
+pub const SECRET_BYTES_MAX: usize = 32 << 10;
 /// Bytes of a job's name, its namespace or its submission id.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Items of one listing.

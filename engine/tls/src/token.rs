@@ -64,6 +64,11 @@ impl JoinToken {
         self.fingerprint
     }
 
+    /// Which token it is, in hexadecimal; not secret.
+    pub fn id(&self) -> String {
+        hex(&self.id)
+    }
+
     /// What is kept of the secret.
     pub(crate) fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.secret).into()

@@ -87,8 +87,8 @@ fn flood(kind: String) -> Result<()> {
 
 /// All of them at once, until the job is stopped.
 pub(crate) fn hostile() -> Result<()> {
-    let actors = (0..64).map(|_| Endless::create()).collect::<Result<Vec<_>>>()?;
-    let computing = actors.iter().map(Endless::compute).collect::<Result<Vec<_>>>()?;
+    let actors = (0..64).map(|_| Endless::spawn()).collect::<Result<Vec<_>>>()?;
+    let computing = actors.iter().map(|actor| actor.compute()).collect::<Result<Vec<_>>>()?;
     let tasks = (0..8).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let floods = ["memory", "objects", "logs", "submits"];
     let floods = floods.map(|kind| flood::spawn(kind.to_owned()));

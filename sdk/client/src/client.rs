@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use engine_proto::address::Address;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::v1::audit_client::AuditClient;
 use engine_proto::v1::clients_client::ClientsClient;
 use engine_proto::v1::components_client::ComponentsClient;
 use engine_proto::v1::handshake_client::HandshakeClient;
 use engine_proto::v1::jobs_client::JobsClient;
 use engine_proto::v1::nodes_client::NodesClient;
+use engine_proto::v1::secrets_client::SecretsClient;
 use engine_proto::v1::state_client::StateClient;
 use engine_proto::v1::tenants_client::TenantsClient;
 use engine_proto::v1::tokens_client::TokensClient;
@@ -174,6 +176,15 @@ impl Client {
 
     pub(crate) fn tenants(&self) -> TenantsClient<Stamped> {
         TenantsClient::with_interceptor(self.channel.clone(), self.stamp())
+    }
+
+    pub(crate) fn audit(&self) -> AuditClient<Stamped> {
+        AuditClient::with_interceptor(self.channel.clone(), self.stamp())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    pub(crate) fn secrets(&self) -> SecretsClient<Stamped> {
+        SecretsClient::with_interceptor(self.channel.clone(), self.stamp())
     }
 
     pub(crate) fn nodes(&self) -> NodesClient<Stamped> {

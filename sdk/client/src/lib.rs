@@ -14,12 +14,14 @@
 //! ```
 
 mod attach;
+mod audit;
 mod background;
 mod client;
 mod connect;
 mod error;
 mod job;
 mod nodes;
+mod secrets;
 pub mod session;
 pub mod spec;
 mod state;

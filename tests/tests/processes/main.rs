@@ -3,6 +3,7 @@
 mod actors;
 mod attached;
 mod attacks;
+mod audit;
 mod bad_guests;
 mod bad_modules;
 mod bad_paths;
@@ -24,6 +25,7 @@ mod placement_groups;
 mod plain;
 mod rpc_faults;
 mod scenarios;
+mod secrets;
 mod slow_disks;
 mod storage;
 mod tables;

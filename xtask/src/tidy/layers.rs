@@ -12,7 +12,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-runtime", &["engine-core", "engine-objects", "engine-arrays"]),
     ("engine-tls", &["engine-core"]),
     ("engine-access", &["engine-core"]),
-    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access"]),
+    ("engine-audit", &[]),
+    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-audit"]),
     ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
@@ -57,6 +58,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "engine-core",
             "engine-access",
+            "engine-audit",
             "engine-agent",
             "engine-embedded",
             "engine-head",

@@ -46,7 +46,7 @@ impl NodeBackend {
             Err(_) => Ok(()),
             Ok(_) => Err(Error::new(
                 ErrorCode::Unsupported,
-                "this is a node of a cluster: what tenants may have is said to its head",
+                "this is a node of a cluster: what tenants may have, and their secrets, is said to its head",
             )),
         }
     }
@@ -160,6 +160,21 @@ impl Backend for NodeBackend {
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
         self.head_here()?;
         Ok(tenants::all(&self.driver))
+    }
+
+    async fn set_secret(&self, tenant: TenantName, name: &str, value: String) -> Result<(), Error> {
+        self.head_here()?;
+        self.driver.head.secrets().set(&tenant, name, value.into())
+    }
+
+    async fn delete_secret(&self, tenant: TenantName, name: &str) -> Result<(), Error> {
+        self.head_here()?;
+        self.driver.head.secrets().delete(&tenant, name)
+    }
+
+    async fn secrets(&self, tenant: TenantName) -> Result<Vec<v1::SecretView>, Error> {
+        self.head_here()?;
+        Ok(self.driver.head.secret_views(&tenant))
     }
 
     async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {

@@ -1,6 +1,6 @@
 //! Submitting a job.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,15 +27,19 @@ pub(crate) async fn submit(
         let id = engine_proto::convert::component_id(&component.digest)?;
         components::check_brought(driver, scope, id)?;
     }
-    accept(driver, scope.submitter(), spec, |head, now, submission| head.submit(now, submission)).await
+    let secrets = driver.head.secrets().environment(&scope.submitter(), &spec.secrets)?;
+    let submit = |head: &Head, now, submission| head.submit(now, submission);
+    accept(driver, scope.submitter(), (spec, secrets), submit).await
 }
 
-/// Starts a run of a job that the cluster's head has accepted.
+/// Starts a run of a job that the cluster's head has accepted. `secrets`: the variables of the environment that
+/// it names secrets for.
 pub(crate) async fn start_job(
     driver: &Arc<Driver>,
     job: JobId,
     tenant: TenantName,
     spec: v1::JobSpec,
+    secrets: HashMap<String, String>,
 ) -> Result<v1::JobView, Error> {
     let adopt = |head: &Head, now, submission| {
         Ok(match head.adopt_job(now, job, submission) {
@@ -43,13 +47,13 @@ pub(crate) async fn start_job(
             false => Submitted::Known(job),
         })
     };
-    accept(driver, tenant, spec, adopt).await
+    accept(driver, tenant, (spec, secrets), adopt).await
 }
 
 async fn accept(
     driver: &Arc<Driver>,
     tenant: TenantName,
-    spec: v1::JobSpec,
+    (spec, secrets): (v1::JobSpec, HashMap<String, String>),
     enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
 ) -> Result<v1::JobView, Error> {
     let mut by_name = BTreeMap::new();
@@ -84,7 +88,7 @@ async fn accept(
         Submitted::Known(job) => return jobs::view(driver, job),
         Submitted::New(run) => run,
     };
-    let started = start(driver, (job, tenant), spec, by_name, main, directories);
+    let started = start(driver, (job, tenant), (spec, secrets), by_name, main, directories);
     if let Err(error) = started {
         let end =
             JobEnd { result: Err(Arc::new(error.clone())), stopped: false, progress: Progress::default() };
@@ -101,14 +105,14 @@ async fn accept(
 fn start(
     driver: &Arc<Driver>,
     (job, tenant): (JobId, TenantName),
-    spec: v1::JobSpec,
+    (spec, secrets): (v1::JobSpec, HashMap<String, String>),
     components: BTreeMap<String, JobComponent>,
     component: ComponentId,
     directories: Vec<DirectoryGrant>,
 ) -> Result<(), Error> {
     let limits = spec.limits.unwrap_or_default();
     let kept = (spec.job_retries > 0 && driver.network().is_ok()).then(|| spec.clone());
-    let mut env: Vec<(String, String)> = spec.env.into_iter().collect();
+    let mut env: Vec<(String, String)> = spec.env.into_iter().chain(secrets).collect();
     env.sort();
     let context = JobContext {
         job,

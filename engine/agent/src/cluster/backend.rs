@@ -1,5 +1,6 @@
 //! What this node answers to the others and to the head.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -75,7 +76,8 @@ impl PeerBackend for NodePeer {
         job: JobId,
         tenant: TenantName,
         spec: v1::JobSpec,
+        secrets: HashMap<String, String>,
     ) -> Result<v1::JobView, Error> {
-        start_job(&self.driver, job, tenant, spec).await
+        start_job(&self.driver, job, tenant, spec, secrets).await
     }
 }

@@ -1,6 +1,7 @@
 //! The verbs: one per file.
 
 pub(crate) mod agent;
+pub(crate) mod audit;
 pub(crate) mod build;
 pub(crate) mod drain;
 pub(crate) mod error;
@@ -14,11 +15,13 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod memory;
 pub(crate) mod node_args;
+pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod up;
+pub(crate) mod version;
 
 use crate::cli::{Cli, Command};
 use crate::connect::Target;
@@ -54,8 +57,11 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Get(args) => get::run(args, target).await,
         Command::Explain(args) => explain::run(args, target).await,
         Command::Logs(args) => logs::run(args, target).await,
+        Command::Audit(args) => audit::run(args, target).await,
+        Command::Secret(args) => secret::run(args, target).await,
         Command::Tenant(args) => tenant::run(args, target).await,
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
+        Command::Version(args) => version::run(&args),
     }
 }

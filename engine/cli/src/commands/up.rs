@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use engine_access::Gate;
+use engine_audit::AuditLog;
 use engine_client::Address;
 use engine_core::resources::bytes;
 use engine_head::cluster::ClusterHead;
 use engine_net::{Backend, Security, Server, Services, TcpSocket, UnixSocket};
 use tokio::process::{Child, ChildStdin, Command};
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::gate;
 use crate::commands::head::RunningHead;
 use crate::commands::node_args::NodeArgs;
@@ -32,7 +34,8 @@ and the jobs in it.
 
 Whoever can connect may do everything, unless a token is shown, which says what (engine token create): it is good
 until the engine stops. With --require-token everybody has to show one; the key is then kept below
-$ENGINE_STATE_DIR, $XDG_STATE_HOME/engine or ~/.local/state/engine, with a token of the operator's.";
+$ENGINE_STATE_DIR, $XDG_STATE_HOME/engine or ~/.local/state/engine, with a token of the operator's, and the audit
+log (engine audit); without, that is kept where --audit-log says.";
 
 /// Keep an engine running on this machine, in the foreground
 #[derive(Debug, Args)]
@@ -45,6 +48,8 @@ pub(crate) struct Up {
     /// Let nobody in without a token, on this machine neither; the operator's is written to a folder
     #[arg(long, conflicts_with = "nodes")]
     require_token: bool,
+    #[command(flatten)]
+    audit: AuditArgs,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
 }
@@ -69,15 +74,16 @@ pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failur
     let (server, address) = bind(address_or_default(address)?, None).await?;
     let folder = gate::folder_of_up(&address).filter(|_| args.require_token);
     let gate = gate::gate(folder.as_deref(), args.require_token, None)?;
+    let audit = args.audit.open(folder.as_deref())?;
     match args.nodes {
-        Some(nodes) => several(nodes, &args.node, gate, server, &address, interrupts).await,
-        None => one(args.node, gate, server, &address, interrupts).await,
+        Some(nodes) => several(nodes, &args.node, (gate, audit), server, &address, interrupts).await,
+        None => one(args.node, (gate, audit), server, &address, interrupts).await,
     }
 }
 
 async fn one(
     args: NodeArgs,
-    gate: Arc<Gate>,
+    (gate, audit): (Arc<Gate>, Option<Arc<AuditLog>>),
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
@@ -88,8 +94,8 @@ async fn one(
     let backend = node.backend();
     eprintln!("engine {} is running: {} with {has}", env!("CARGO_PKG_VERSION"), backend.node_id());
     usage(address);
-    let served =
-        server.run(Services::new(backend, gate).tokens(None), async { interrupts.next().await }).await;
+    let services = Services::new(backend, gate).tokens(None).audit(audit);
+    let served = server.run(services, async { interrupts.next().await }).await;
     eprintln!("stopping; once more to leave at once");
     tokio::select! {
         () = node.shutdown() => {}
@@ -109,13 +115,13 @@ fn usage(address: &Address) {
 async fn several(
     count: u32,
     args: &NodeArgs,
-    gate: Arc<Gate>,
+    (gate, audit): (Arc<Gate>, Option<Arc<AuditLog>>),
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running = RunningHead::start(server, gate, any_port, None, None).await?;
+    let running = RunningHead::start(server, gate, any_port, None, None).await?.audited(audit);
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {

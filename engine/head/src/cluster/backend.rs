@@ -229,6 +229,18 @@ impl Backend for ClusterBackend {
         Ok(tenants.iter().map(engine_proto::convert::tenant_view).collect())
     }
 
+    async fn set_secret(&self, tenant: TenantName, name: &str, value: String) -> Result<(), Error> {
+        self.0.head.secrets().set(&tenant, name, value.into())
+    }
+
+    async fn delete_secret(&self, tenant: TenantName, name: &str) -> Result<(), Error> {
+        self.0.head.secrets().delete(&tenant, name)
+    }
+
+    async fn secrets(&self, tenant: TenantName) -> Result<Vec<v1::SecretView>, Error> {
+        Ok(self.0.head.secret_views(&tenant))
+    }
+
     async fn locate_client(&self, scope: &Scope, job: JobId) -> Result<v1::LocateClientResponse, Error> {
         self.answer(self.0.locate_client(scope, job)).await
     }

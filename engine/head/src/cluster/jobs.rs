@@ -34,6 +34,8 @@ impl ClusterHead {
                 ));
             }
         }
+        // Before anything is promised; a run of it has those of the moment at which it begins.
+        self.head.secrets().environment(&scope.submitter(), &spec.secrets)?;
         self.memory.check_room()?;
         let (run, home) = match self.when_nodes_are_back(|| self.accept(scope.submitter(), &spec)).await? {
             (run, Some(home)) => (run, home),
@@ -119,7 +121,8 @@ impl ClusterHead {
     async fn start_at(&self, home: NodeId, run: JobId, spec: v1::JobSpec) -> Result<v1::JobView, Error> {
         let client = self.client(home)?;
         let tenant = self.head.job(run)?.submission.tenant;
-        let view = client.start_job(run, &tenant, spec).await?;
+        let secrets = self.head.secrets().environment(&tenant, &spec.secrets)?;
+        let view = client.start_job(run, &tenant, spec, secrets).await?;
         self.event(|core, now, _| core.job_started(now, run));
         self.news.send_modify(|news| *news += 1);
         let record = self.head.job(run)?;

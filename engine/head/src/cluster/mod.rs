@@ -35,6 +35,7 @@ use crate::background::{self, Kind};
 use crate::cluster::memory::{Memory, Writer};
 use crate::cluster::records::{Restored, Starting};
 use crate::meta::{Embedded, MetaError, MetaStore, with_faults};
+use crate::secrets::Secrets;
 use crate::service::Head;
 
 /// How a head is started.
@@ -162,19 +163,25 @@ impl ClusterHead {
             let components = crate::Components::new(folder, options.component_store_bytes_max);
             let mut core = engine_core::head::Head::new(id_key, options.limits.clone());
             core.started(Clock::new().now());
-            return Ok(Self::of(options, core, components, None));
+            return Ok(Self::of(options, core, (components, Secrets::default()), None));
         };
         let mut store: Box<dyn MetaStore> = with_faults(Embedded::open(folder)?, folder);
         let restored = records::read(&mut *store, folder, options.identity.as_ref())?;
         let components = folder.join("components");
         let components = crate::Components::durable(components, options.component_store_bytes_max);
-        Self::restore(id_key, options, components, store, restored)
+        let key = folder.join("tls/secret-key");
+        let secrets = Secrets::open(&folder.join("secrets"), &key).map_err(|error| MetaError::Io {
+            what: "use what is in",
+            path: folder.clone(),
+            why: error.to_string(),
+        })?;
+        Self::restore(id_key, options, (components, secrets), store, restored)
     }
 
     fn restore(
         id_key: [u8; 16],
         options: &Options,
-        components: crate::Components,
+        kept: (crate::Components, Secrets),
         mut store: Box<dyn MetaStore>,
         mut restored: Restored,
     ) -> Result<Arc<Self>, MetaError> {
@@ -191,7 +198,7 @@ impl ClusterHead {
         }
         let revision = restored.revision;
         tracing::info!(records = count, revision = revision.0, "the head's memory is open");
-        let head = Self::of(options, core, components, Some(restored));
+        let head = Self::of(options, core, kept, Some(restored));
         for effect in fx {
             head.carry_out(0, effect);
         }
@@ -214,7 +221,7 @@ impl ClusterHead {
     fn of(
         options: &Options,
         mut core: engine_core::head::Head,
-        components: crate::Components,
+        (components, secrets): (crate::Components, Secrets),
         restored: Option<Restored>,
     ) -> Arc<Self> {
         let known = restored.as_ref().and_then(|restored| restored.head);
@@ -227,7 +234,7 @@ impl ClusterHead {
         };
         let head = Arc::new_cyclic(|this| Self {
             id,
-            head: Head::of(core, components),
+            head: Head::of(core, components, secrets),
             clock: Clock::new(),
             identity: options.identity.clone(),
             ticket_key: options.ticket_key.clone(),

@@ -104,7 +104,9 @@ fn start_gated(folder: &Path, memory: MemoryLimits) -> (Arc<ClusterHead>, Arc<Ga
     let restored = records::read(&mut *store, folder, None).expect("its memory is whole");
     let components = Components::durable(folder.join("components"), 1 << 20);
     let options = Options { limits: limits(), memory, ..Options::default() };
-    let head = ClusterHead::restore(key(), &options, components, store, restored).expect("it starts");
+    let head =
+        ClusterHead::restore(key(), &options, (components, crate::Secrets::default()), store, restored)
+            .expect("it starts");
     gate.state.lock().transactions.clear();
     (head, gate)
 }

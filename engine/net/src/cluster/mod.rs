@@ -11,6 +11,7 @@ mod peer_port;
 mod peers;
 mod wire;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,12 +50,14 @@ pub trait PeerBackend: Send + Sync + 'static {
     /// What the tasks of a job that this node owns are doing.
     fn progress(&self, job: JobId) -> v1::JobProgress;
 
-    /// Starts a tenant's job with its root task on this node. The specification was checked.
+    /// Starts a tenant's job with its root task on this node. The specification was checked. `secrets`: the
+    /// variables of the environment that it names secrets for.
     async fn start_job(
         &self,
         job: JobId,
         tenant: TenantName,
         spec: v1::JobSpec,
+        secrets: HashMap<String, String>,
     ) -> Result<v1::JobView, Error>;
 }
 

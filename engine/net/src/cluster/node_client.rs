@@ -1,5 +1,6 @@
 //! A head's way to one node: what clients ask of the head and the node knows.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -69,16 +70,21 @@ impl NodeClient {
         self.answer(ComponentsClient::new(self.channel.clone()).upload(request(parts)).await)
     }
 
-    /// Starts a tenant's job there.
+    /// Starts a tenant's job there. `secrets`: the variables of the environment that it names secrets for.
     pub async fn start_job(
         &self,
         job: JobId,
         tenant: &TenantName,
         spec: v1::JobSpec,
+        secrets: HashMap<String, String>,
     ) -> Result<v1::JobView, Error> {
         let mut client = PeerClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let start =
-            v1::StartJobRequest { job_id: job.to_string(), spec: Some(spec), tenant: tenant.to_string() };
+        let start = v1::StartJobRequest {
+            job_id: job.to_string(),
+            spec: Some(spec),
+            tenant: tenant.to_string(),
+            secret_environment: secrets,
+        };
         self.answer(client.start(request(start)).await)
     }
 

@@ -170,6 +170,7 @@ mod tests {
             _job: JobId,
             _tenant: engine_core::TenantName,
             _spec: v1::JobSpec,
+            _secrets: std::collections::HashMap<String, String>,
         ) -> Result<v1::JobView, Error> {
             Err(Error::internal("not asked"))
         }

@@ -5,6 +5,7 @@
 //! a token is required. With TLS a certificate says who asks. Who shows a token is what that says, whatever the
 //! connection.
 
+mod audited;
 pub(crate) mod layer;
 mod rules;
 
@@ -20,8 +21,10 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use super::check_protocol;
+use crate::backend::JobKey;
 use crate::connection::Caller;
 
+use audited::Subject;
 pub use rules::{RULES, Rule};
 
 /// The metadata that has a token: `Bearer TOKEN`.
@@ -93,16 +96,13 @@ pub(crate) struct Shows<'a> {
     pub(crate) scope: Option<&'a str>,
 }
 
-/// Who asks for a method, when it may.
-pub(crate) fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Principal, Error> {
-    let principal = match shows.token {
-        Some(text) => {
-            let principal = gate.judge(text)?;
-            match rule.whom {
-                For::Cluster => principal,
-                whom => return Err(whom.refuses(format_args!("a token was shown"))),
-            }
-        }
+/// Who asks for a method.
+///
+/// # Errors
+/// When it shows nothing that is good, or too little to ask for it at all.
+pub(crate) fn principal(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Principal, Error> {
+    Ok(match shows.token {
+        Some(text) => gate.judge(text)?,
         None => {
             rule.whom.check(shows.peer)?;
             if shows.peer == Peer::Local && gate.is_token_required() {
@@ -114,7 +114,17 @@ pub(crate) fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Princi
             }
             Principal::operator()
         }
-    };
+    })
+}
+
+/// What who asks is for this method, when it may ask for it.
+///
+/// # Errors
+/// PERMISSION_DENIED when it may not.
+pub(crate) fn check(rule: &Rule, principal: Principal, shows: Shows<'_>) -> Result<Principal, Error> {
+    if shows.token.is_some() && rule.whom != For::Cluster {
+        return Err(rule.whom.refuses(format_args!("a token was shown")));
+    }
     if let Some(verb) = rule.verb {
         principal.check(verb)?;
     }
@@ -145,6 +155,7 @@ pub(crate) fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Princi
 pub(crate) struct Asker {
     pub(crate) principal: Principal,
     pub(crate) gate: Arc<Gate>,
+    subject: Subject,
     /// When that is next looked at, while a stream goes to it.
     look_at: Instant,
 }
@@ -154,7 +165,20 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Asker {
     pub(crate) fn new(principal: Principal, gate: Arc<Gate>) -> Self {
-        Self { principal, gate, look_at: Instant::now() }
+        Self { principal, gate, subject: Subject::default(), look_at: Instant::now() }
+    }
+
+    /// Says for the audit log what the request is done to: `job_id`, and which. What is empty is not said.
+    pub(crate) fn about(&self, what: &'static str, which: impl ToString) {
+        self.subject.add(what, which.to_string());
+    }
+
+    /// The same of a job, as the request names it.
+    pub(crate) fn about_job(&self, key: &JobKey) {
+        match key {
+            JobKey::Id(id) => self.about("job_id", id),
+            JobKey::Submission(text) => self.about("submission_id", text),
+        }
     }
 
     /// Resolves once its token is good no more, with why. Cancelled and asked again it goes on.
@@ -206,6 +230,7 @@ pub(crate) fn caller<T>(request: &Request<T>) -> Peer {
 
 #[cfg(test)]
 mod tests {
+    mod audit;
     mod walk;
 
     use super::*;
@@ -213,7 +238,11 @@ mod tests {
     use engine_core::NodeId;
 
     fn rule(whom: For, verb: Option<Verb>) -> Rule {
-        Rule { method: "Test.Method", whom, verb }
+        Rule { method: "Test.Method", whom, verb, is_change: true }
+    }
+
+    fn check(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Principal, Error> {
+        super::check(rule, principal(gate, rule, shows)?, shows)
     }
 
     fn shows(peer: Peer, token: Option<&str>) -> Shows<'_> {

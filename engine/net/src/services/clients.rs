@@ -31,6 +31,7 @@ impl Clients for ClientsService {
         let locate = async {
             let asks = asker(&request)?;
             let job = check::id(&request.get_ref().job_id)?;
+            asks.about("job_id", job);
             let mut found = self.backend.locate_client(asks.scope(), job).await?;
             // Elsewhere a token is not known, and is not shown.
             if asks.principal.token.is_some() && !found.address.is_empty() {

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::access::{asker, caller};
+use super::access::{Asker, asker, caller};
 use super::{StatusStream, answer, stream};
 use crate::backend::Replies;
 use crate::cluster::ClusterBackend;
@@ -40,12 +40,14 @@ impl ClusterService {
 type Messages = BoxStream<'static, Result<NodeMessage, Error>>;
 
 /// What a node says, once it is clear that it says so of itself: its certificate names who joins.
-async fn said_by(peer: Peer, mut messages: Messages) -> Result<Messages, Error> {
-    let Peer::Proven(Name::Node(proven)) = peer else { return Ok(messages) };
+async fn said_by(peer: Peer, asks: &Asker, mut messages: Messages) -> Result<Messages, Error> {
     let Some(first) = messages.next().await.transpose()? else { return Ok(messages) };
     if let Some(node_message::Message::Join(join)) = &first.message {
         let said = join.node.as_ref().map(|node| node.node_id.as_str()).unwrap_or_default();
-        if said != proven.to_string() {
+        asks.about("node_id", said);
+        if let Peer::Proven(Name::Node(proven)) = peer
+            && said != proven.to_string()
+        {
             return Err(Error::new(
                 ErrorCode::PermissionDenied,
                 format!(
@@ -77,7 +79,7 @@ impl Cluster for ClusterService {
         if let Some(faults) = faults::installed() {
             messages = faults::to_head(faults, messages, unanswered.clone());
         }
-        let mut replies = match said_by(peer, messages).await {
+        let mut replies = match said_by(peer, &asks, messages).await {
             Ok(messages) => self.backend.connect(messages).await,
             Err(error) => Err(error),
         };
@@ -99,6 +101,7 @@ impl Cluster for ClusterService {
 
 #[cfg(test)]
 mod tests {
+    use engine_access::{Gate, Principal};
     use engine_core::NodeId;
     use engine_proto::v1::{Join, Member};
 
@@ -113,12 +116,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_joins_as_the_one_that_its_certificate_names() {
+        let asks = Asker::new(Principal::operator(), Arc::new(Gate::in_memory()));
         let (one, other) = (NodeId::from_bits(1, 0), NodeId::from_bits(2, 0));
         for peer in [Peer::Local, Peer::Proven(Name::Node(one))] {
-            let said = said_by(peer, joins(one)).await.expect("it is itself");
+            let said = said_by(peer, &asks, joins(one)).await.expect("it is itself");
             assert_eq!(said.count().await, 2, "nothing is lost");
         }
-        let Err(error) = said_by(Peer::Proven(Name::Node(other)), joins(one)).await else {
+        let Err(error) = said_by(Peer::Proven(Name::Node(other)), &asks, joins(one)).await else {
             panic!("it was let in")
         };
         assert_eq!(error.code(), ErrorCode::PermissionDenied);

@@ -58,6 +58,7 @@ impl Components for ComponentsService {
         let asks = asker(&request).map_err(|error| status_from_error(&error))?;
         let permit = self.uploads.acquire().await;
         let Received { id, bytes, on_demand } = receive(request.into_inner()).await?;
+        asks.about("component", digest(id));
         let kept = match on_demand {
             true => self.backend.keep(asks.scope(), id, bytes).await,
             false => self.backend.upload(asks.scope(), id, bytes).await,

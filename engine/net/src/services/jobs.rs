@@ -30,13 +30,22 @@ impl JobsService {
             .spec
             .ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
         check::job_spec(&spec)?;
+        asks.about("submission_id", &spec.submission_id);
+        asks.about("namespace", &spec.namespace);
+        asks.about("name", &spec.name);
+        let main = spec.components.iter().find(|component| component.name == spec.main);
+        asks.about("component", main.map_or("", |main| &main.digest));
         let spec = in_scope(&asks, spec)?;
-        self.backend.submit(asks.scope(), spec).await
+        let view = self.backend.submit(asks.scope(), spec).await?;
+        asks.about("job_id", &view.job_id);
+        asks.about("tenant", &view.tenant);
+        Ok(view)
     }
 
     async fn watch(&self, asks: &Asker, request: WatchJobRequest) -> Result<Replies<JobEvent>, Error> {
         if request.attach {
             // The job ends when who is attached to it goes away.
+            asks.about("job_id", &request.job_id);
             asks.check(Verb::Submit)?;
         }
         let query = WatchQuery { next_sequence: request.next_sequence, attach: request.attach };
@@ -104,7 +113,12 @@ impl Jobs for JobsService {
     async fn stop(&self, request: Request<StopJobRequest>) -> Result<Response<JobView>, Status> {
         let stop = async {
             let asks = asker(&request)?;
-            self.backend.stop_job(asks.scope(), check::job_key(request.into_inner().job_id)?).await
+            let key = check::job_key(request.into_inner().job_id)?;
+            asks.about_job(&key);
+            let view = self.backend.stop_job(asks.scope(), key).await?;
+            asks.about("job_id", &view.job_id);
+            asks.about("tenant", &view.tenant);
+            Ok(view)
         };
         answer(stop.await)
     }
@@ -115,7 +129,9 @@ impl Jobs for JobsService {
     ) -> Result<Response<DeleteJobResponse>, Status> {
         let delete = async {
             let asks = asker(&request)?;
-            self.backend.delete_job(asks.scope(), check::job_key(request.into_inner().job_id)?).await
+            let key = check::job_key(request.into_inner().job_id)?;
+            asks.about_job(&key);
+            self.backend.delete_job(asks.scope(), key).await
         };
         answer(delete.await.map(|()| DeleteJobResponse {}))
     }

@@ -1,6 +1,7 @@
 //! The services: from messages to the backend and back.
 
 pub(crate) mod access;
+mod audit;
 mod clients;
 mod cluster;
 mod components;
@@ -9,6 +10,7 @@ mod handshake;
 mod jobs;
 mod nodes;
 mod peer;
+mod secrets;
 mod state;
 mod tenants;
 mod tokens;
@@ -23,6 +25,7 @@ use crate::backend::Replies;
 use crate::faults;
 use access::Asker;
 
+pub(crate) use audit::AuditService;
 pub(crate) use clients::ClientsService;
 pub(crate) use cluster::ClusterService;
 pub(crate) use components::ComponentsService;
@@ -31,6 +34,7 @@ pub(crate) use handshake::HandshakeService;
 pub(crate) use jobs::JobsService;
 pub(crate) use nodes::NodesService;
 pub(crate) use peer::PeerService;
+pub(crate) use secrets::SecretsService;
 pub(crate) use state::StateService;
 pub(crate) use tenants::TenantsService;
 pub(crate) use tokens::TokensService;

@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use engine_core::Error;
+use engine_core::{Error, NodeId};
 use engine_proto::convert::std_duration;
 use engine_proto::v1::nodes_server::Nodes;
 use engine_proto::v1::{DrainRequest, DrainResponse};
 use tonic::{Request, Response, Status};
 
+use super::access::asker;
 use super::answer;
 use crate::backend::Backend;
 use crate::check;
@@ -16,16 +17,19 @@ pub(crate) struct NodesService {
 }
 
 impl NodesService {
-    async fn drain(&self, request: DrainRequest) -> Result<DrainResponse, Error> {
+    async fn drain(&self, request: Request<DrainRequest>) -> Result<DrainResponse, Error> {
+        let (asks, request) = (asker(&request)?, request.into_inner());
         let negative = || Error::invalid_argument("the deadline is negative");
         let deadline = request.deadline.as_ref().map(|span| std_duration(span).ok_or_else(negative));
-        self.backend.drain(check::id(&request.node_id)?, deadline.transpose()?).await
+        let node: NodeId = check::id(&request.node_id)?;
+        asks.about("node_id", node);
+        self.backend.drain(node, deadline.transpose()?).await
     }
 }
 
 #[tonic::async_trait]
 impl Nodes for NodesService {
     async fn drain(&self, request: Request<DrainRequest>) -> Result<Response<DrainResponse>, Status> {
-        answer(self.drain(request.into_inner()).await)
+        answer(self.drain(request).await)
     }
 }

@@ -21,13 +21,16 @@ pub(crate) struct TenantsService {
 }
 
 impl TenantsService {
-    async fn set(&self, request: SetTenantRequest) -> Result<TenantView, Error> {
+    async fn set(&self, request: Request<SetTenantRequest>) -> Result<TenantView, Error> {
+        let (asks, request) = (asker(&request)?, request.into_inner());
         let spec = request.spec.ok_or_else(|| Error::invalid_argument("SetTenantRequest.spec is missing"))?;
+        asks.about("tenant", &spec.name);
         self.backend.set_tenant(tenant_spec_from(spec)?, request.is_new).await
     }
 
-    async fn delete(&self, request: DeleteTenantRequest) -> Result<DeleteTenantResponse, Error> {
-        let name: TenantName = request.name.parse()?;
+    async fn delete(&self, request: Request<DeleteTenantRequest>) -> Result<DeleteTenantResponse, Error> {
+        asker(&request)?.about("tenant", &request.get_ref().name);
+        let name: TenantName = request.into_inner().name.parse()?;
         self.backend.delete_tenant(name).await.map(|()| DeleteTenantResponse {})
     }
 
@@ -57,14 +60,14 @@ impl TenantsService {
 #[tonic::async_trait]
 impl Tenants for TenantsService {
     async fn set(&self, request: Request<SetTenantRequest>) -> Result<Response<TenantView>, Status> {
-        answer(self.set(request.into_inner()).await)
+        answer(self.set(request).await)
     }
 
     async fn delete(
         &self,
         request: Request<DeleteTenantRequest>,
     ) -> Result<Response<DeleteTenantResponse>, Status> {
-        answer(self.delete(request.into_inner()).await)
+        answer(self.delete(request).await)
     }
 
     async fn list(

@@ -25,8 +25,14 @@ pub(crate) struct TokensService {
 
 impl TokensService {
     fn create(&self, asks: &Asker, request: &CreateTokenRequest) -> Result<CreateTokenResponse, Error> {
+        asks.about("tenant", &request.tenant);
+        asks.about("role", &request.role);
         let grant = granted(asks, request)?;
         let issued = self.gate.issue(&grant)?;
+        asks.about("token_id", issued.id);
+        asks.about("tenant", grant.scope.tenant.as_ref().map(ToString::to_string).unwrap_or_default());
+        asks.about("verbs", grant.verbs);
+        asks.about("namespace", grant.scope.namespace.as_deref().unwrap_or_default());
         tracing::info!(id = %issued.id, tenant = %asks_for(&grant), verbs = %grant.verbs, "a token was made");
         Ok(CreateTokenResponse {
             token: AccessToken::new(issued.text, self.authority).to_secret_text(),
@@ -38,6 +44,7 @@ impl TokensService {
     fn revoke(&self, asks: &Asker, request: &RevokeTokenRequest) -> Result<RevokeTokenResponse, Error> {
         let id: TokenId =
             request.token_id.parse().map_err(|error| Error::invalid_argument(format!("{error}")))?;
+        asks.about("token_id", id);
         self.gate.revoke(id, asks.scope())?;
         tracing::info!(%id, "a token was revoked");
         Ok(RevokeTokenResponse {})

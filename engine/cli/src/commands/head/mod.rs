@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use engine_access::Gate;
+use engine_audit::AuditLog;
 use engine_client::Address;
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
 use engine_tls::Fingerprint;
 
+use crate::commands::audit::AuditArgs;
 use crate::commands::gate;
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
@@ -45,7 +47,8 @@ What it must not forget (jobs, names, placement groups, which nodes live and whi
 components) is on disk before anybody is told of it: in --data-dir, else in a folder for its --listen
 address below $ENGINE_STATE_DIR, $XDG_STATE_HOME/engine or ~/.local/state/engine. So it may be killed at
 any time and comes back with it. When it cannot write it ends, with the reason. A folder is for one
-head. With port 0, where no head can come back, and --in-memory nothing is kept.";
+head. The audit log (engine audit) is in audit/ there. With port 0, where no head can come back, and
+--in-memory nothing is kept.";
 
 /// Run the head of a cluster, in the foreground
 #[derive(Debug, Args)]
@@ -70,6 +73,8 @@ pub(crate) struct HeadArgs {
     /// token is written to the folder with its certificates
     #[arg(long)]
     require_token: bool,
+    #[command(flatten)]
+    audit: AuditArgs,
     #[command(subcommand)]
     command: Option<HeadCommand>,
 }
@@ -126,6 +131,7 @@ pub(crate) struct RunningHead {
     pub(crate) at: SocketAddr,
     server: Server,
     gate: Arc<Gate>,
+    audit: Option<Arc<AuditLog>>,
     authority: Option<Fingerprint>,
     enrollment: Option<Arc<Enrollment>>,
 }
@@ -157,13 +163,19 @@ impl RunningHead {
             .map(|security| Enrollment { head: head.clone(), authority: security.authority.clone() })
             .map(Arc::new);
         let authority = security.map(|security| security.authority.fingerprint());
-        Ok(Self { head, at, server: server.tcp(socket), gate, authority, enrollment })
+        Ok(Self { head, at, server: server.tcp(socket), gate, audit: None, authority, enrollment })
+    }
+
+    /// With the log that tells of what is asked of it; none: there is no log.
+    pub(crate) fn audited(self, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
         let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())), self.gate)
             .tokens(self.authority)
+            .audit(self.audit.clone())
             .cluster(Arc::new(ClusterService(self.head.clone())));
         if let Some(enrollment) = self.enrollment {
             services = services.enrollment(enrollment);
@@ -175,6 +187,9 @@ impl RunningHead {
             // At once: a refusal in between would be taken for the head's last word.
             error = self.head.failed() => Err(Failure::Other(error.message().to_owned())),
         };
+        if let Some(audit) = self.audit {
+            audit.close().await;
+        }
         self.head.close();
         served
     }
@@ -199,6 +214,8 @@ pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), 
     let gate = gate::gate(folder.as_deref(), args.require_token, authority)?;
     let (server, address) = bind(address, security.as_ref().map(HeadSecurity::port)).await?;
     let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security.as_ref()).await?;
+    // After the head has its folder for itself: whoever starts a second one is told of that.
+    let head = head.audited(args.audit.open(memory_dir.as_deref())?);
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
     match memory_dir {
         Some(folder) => eprintln!("it remembers in:    {}", folder.display()),

@@ -59,6 +59,9 @@ pub(crate) struct Submit {
     /// An environment variable of the guests; NAME alone takes the value from here
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = env)]
     pub(crate) env: Vec<Pair>,
+    /// A secret that the guests find in their environment, as VARIABLE, else under its own name (engine secret)
+    #[arg(long, value_name = "[VARIABLE=]NAME")]
+    pub(crate) secret: Vec<String>,
     /// A directory that the guests may open; `:ro` for reading only
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = directory)]
     pub(crate) dir: Vec<DirectoryArg>,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use engine_client::messages::{Directory, JobComponent, JobLimits, JobSpec, MainEntry, job_spec};
+use engine_client::messages::{Directory, JobComponent, JobLimits, JobSecret, JobSpec, MainEntry, job_spec};
 use engine_proto::convert::duration;
 
 use super::Submit;
@@ -33,6 +33,7 @@ pub(super) fn spec(args: &Submit, mut components: Vec<JobComponent>) -> Result<J
         main: MAIN.to_owned(),
         entry: Some(entry),
         env: args.env.iter().cloned().collect(),
+        secrets: args.secret.iter().map(|text| secret(text)).collect(),
         directories: args.dir.iter().map(granted).collect::<Result<_, _>>()?,
         cpus: args.cpus.map(|cpus| cpus.0),
         memory_bytes: args.memory,
@@ -45,6 +46,12 @@ pub(super) fn spec(args: &Submit, mut components: Vec<JobComponent>) -> Result<J
         job_retries: args.job_retries,
         attached: !args.no_wait,
     })
+}
+
+/// `VARIABLE=NAME`, or the name of both.
+fn secret(text: &str) -> JobSecret {
+    let (variable, name) = text.split_once('=').unwrap_or((text, text));
+    JobSecret { name: name.to_owned(), variable: variable.to_owned() }
 }
 
 /// The file's name without its ending, or the folder's.
@@ -72,7 +79,7 @@ mod tests {
     fn a_command_line_becomes_a_specification() {
         let temp = tempfile::tempdir().unwrap();
         let line = format!(
-            "dir/count.wasm --dir {}::/data:ro --env A=1 --cpus 2 --deadline 1500ms -- x y",
+            "dir/count.wasm --dir {}::/data:ro --env A=1 --secret B --secret C=d.e --cpus 2 --deadline 1500ms -- x y",
             temp.path().display()
         );
         let main = JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), on_demand: false };
@@ -82,6 +89,8 @@ mod tests {
         assert_eq!(spec.directories[0].host, temp.path().canonicalize().unwrap().to_str().unwrap());
         assert_eq!((spec.directories[0].guest.as_str(), spec.directories[0].read_only), ("/data", true));
         assert_eq!(spec.env["A"], "1");
+        let secrets: Vec<_> = spec.secrets.iter().map(|s| (s.variable.as_str(), s.name.as_str())).collect();
+        assert_eq!(secrets, [("B", "B"), ("C", "d.e")]);
         assert_eq!(spec.cpus, Some(20_000));
         let arguments = vec!["x".to_owned(), "y".to_owned()];
         assert_eq!(spec.entry, Some(job_spec::Entry::Run(MainEntry { arguments })));

@@ -53,6 +53,7 @@ impl PeerBackend for Served {
         job: JobId,
         _tenant: engine_core::TenantName,
         spec: v1::JobSpec,
+        _secrets: std::collections::HashMap<String, String>,
     ) -> Result<v1::JobView, Error> {
         let mut jobs = self.1.lock();
         if let Some(error) = jobs.refusal.clone() {

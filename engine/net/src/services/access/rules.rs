@@ -13,46 +13,57 @@ pub struct Rule {
     pub whom: For,
     /// What who asks has to be allowed; none: nothing more.
     pub verb: Option<Verb>,
+    /// Whether it changes something: then it stands in the audit log, whatever comes of it, and is refused when
+    /// that cannot be written. What does not stands there when it is refused.
+    pub is_change: bool,
 }
 
-const fn clients(method: &'static str, verb: Verb) -> Rule {
-    Rule { method, whom: For::Cluster, verb: Some(verb) }
+const fn changes(method: &'static str, verb: Verb) -> Rule {
+    Rule { method, whom: For::Cluster, verb: Some(verb), is_change: true }
 }
 
-const fn cluster(method: &'static str, whom: For) -> Rule {
-    Rule { method, whom, verb: None }
+const fn reads(method: &'static str, verb: Verb) -> Rule {
+    Rule { is_change: false, ..changes(method, verb) }
+}
+
+const fn cluster(method: &'static str, whom: For, is_change: bool) -> Rule {
+    Rule { method, whom, verb: None, is_change }
 }
 
 /// All methods. One that is not here is refused.
 pub const RULES: &[Rule] = &[
-    cluster("Handshake.Hello", For::Cluster),
-    clients("Components.Has", Verb::Submit),
-    clients("Components.Upload", Verb::Submit),
-    clients("Clients.Locate", Verb::Submit),
-    clients("Clients.Attach", Verb::Submit),
-    clients("Jobs.Submit", Verb::Submit),
-    clients("Jobs.Get", Verb::View),
-    clients("Jobs.List", Verb::View),
-    clients("Jobs.Stop", Verb::Stop),
-    clients("Jobs.Delete", Verb::Stop),
-    clients("Jobs.Watch", Verb::View),
-    clients("Jobs.Logs", Verb::View),
-    clients("State.List", Verb::View),
-    clients("State.Get", Verb::View),
-    clients("State.Status", Verb::View),
-    clients("State.Explain", Verb::View),
-    clients("Nodes.Drain", Verb::Operate),
-    clients("Tenants.List", Verb::View),
-    clients("Tenants.Set", Verb::Operate),
-    clients("Tenants.Delete", Verb::Operate),
-    clients("Tokens.Create", Verb::Token),
-    clients("Tokens.Revoke", Verb::Token),
-    cluster("Enrollment.Enroll", For::Anybody),
-    cluster("Cluster.Join", For::Nodes),
-    cluster("Cluster.Component", For::Nodes),
-    cluster("Peer.Grants", For::HeadAndNodes),
-    cluster("Peer.Progress", For::HeadAndNodes),
-    cluster("Peer.Start", For::HeadAndNodes),
+    cluster("Handshake.Hello", For::Cluster, false),
+    reads("Components.Has", Verb::Submit),
+    changes("Components.Upload", Verb::Submit),
+    changes("Clients.Locate", Verb::Submit),
+    changes("Clients.Attach", Verb::Submit),
+    changes("Jobs.Submit", Verb::Submit),
+    reads("Jobs.Get", Verb::View),
+    reads("Jobs.List", Verb::View),
+    changes("Jobs.Stop", Verb::Stop),
+    changes("Jobs.Delete", Verb::Stop),
+    reads("Jobs.Watch", Verb::View),
+    reads("Jobs.Logs", Verb::View),
+    reads("State.List", Verb::View),
+    reads("State.Get", Verb::View),
+    reads("State.Status", Verb::View),
+    reads("State.Explain", Verb::View),
+    changes("Nodes.Drain", Verb::Operate),
+    reads("Tenants.List", Verb::View),
+    changes("Tenants.Set", Verb::Operate),
+    changes("Tenants.Delete", Verb::Operate),
+    changes("Tokens.Create", Verb::Token),
+    changes("Tokens.Revoke", Verb::Token),
+    changes("Secrets.Set", Verb::Secret),
+    changes("Secrets.Delete", Verb::Secret),
+    reads("Secrets.List", Verb::Submit),
+    reads("Audit.Read", Verb::Audit),
+    cluster("Enrollment.Enroll", For::Anybody, true),
+    cluster("Cluster.Join", For::Nodes, true),
+    cluster("Cluster.Component", For::Nodes, false),
+    cluster("Peer.Grants", For::HeadAndNodes, false),
+    cluster("Peer.Progress", For::HeadAndNodes, false),
+    cluster("Peer.Start", For::HeadAndNodes, true),
 ];
 
 #[cfg(test)]

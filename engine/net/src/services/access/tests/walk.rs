@@ -7,12 +7,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine_access::{Gate, Grant, Narrowing, ROLES, Role, Scope, Verb, Verbs};
+use engine_audit::AuditLog;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId};
 use engine_proto::filter::Filters;
 use engine_proto::methods::{METHODS, Method};
 use engine_proto::{error_from_status, v1, version};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
@@ -20,7 +23,7 @@ use tower::service_fn;
 
 use crate::backend::{Backend, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
 use crate::services::access::{For, RULES, TOKEN_KEY};
-use crate::{Server, Services, UnixSocket};
+use crate::{Server, ServerError, Services, UnixSocket};
 
 /// An engine in which there is nothing.
 struct Nothing;
@@ -92,10 +95,13 @@ impl Backend for Nothing {
     }
 }
 
-struct Served {
-    gate: Arc<Gate>,
+pub(super) struct Served {
+    pub(super) gate: Arc<Gate>,
     channel: Channel,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
+    /// Its end stops the engine.
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<Result<(), ServerError>>,
 }
 
 async fn open(path: &Path) -> Channel {
@@ -108,18 +114,34 @@ async fn open(path: &Path) -> Channel {
 }
 
 async fn served(gate: Gate) -> Served {
+    served_with(gate, |_| None).await
+}
+
+/// With the audit log that there is for its folder.
+pub(super) async fn served_with(gate: Gate, audit: impl FnOnce(&Path) -> Option<AuditLog>) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run/engine.sock");
     let socket = UnixSocket::bind(&path).unwrap();
     let gate = Arc::new(gate);
-    let services = Services::new(Arc::new(Nothing), gate.clone()).tokens(None);
-    tokio::spawn(async { Server::new().unix(socket).run(services, std::future::pending()).await });
-    Served { channel: open(&path).await, gate, _folder: folder }
+    let audit = audit(folder.path()).map(Arc::new);
+    let services = Services::new(Arc::new(Nothing), gate.clone()).tokens(None).audit(audit);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let ended =
+        tokio::spawn(async { Server::new().unix(socket).run(services, async { drop(stopped.await) }).await });
+    Served { channel: open(&path).await, gate, folder, stop, ended }
 }
 
 impl Served {
+    /// Ends the engine, and gives its folder.
+    pub(super) async fn stopped(self) -> tempfile::TempDir {
+        let Self { channel, folder, stop, ended, .. } = self;
+        drop((channel, stop));
+        ended.await.unwrap().unwrap();
+        folder
+    }
+
     /// What the engine says to an empty request.
-    async fn asked(&self, method: &Method, token: Option<&str>) -> Option<ErrorCode> {
+    pub(super) async fn asked(&self, method: &Method, token: Option<&str>) -> Option<ErrorCode> {
         let mut grpc = tonic::client::Grpc::new(self.channel.clone());
         grpc.ready().await.unwrap();
         let mut request = tonic::Request::new(());
@@ -135,7 +157,7 @@ impl Served {
             .map(|status| error_from_status(&status).map_or(ErrorCode::Internal, |error| error.code()))
     }
 
-    fn token(&self, role: Role) -> String {
+    pub(super) fn token(&self, role: Role) -> String {
         let tenant = (role != Role::Operator).then(|| "a".parse().unwrap());
         let scope = Scope { tenant, ..Scope::ALL };
         let grant = Grant { scope, verbs: role.verbs(), lifetime: Duration::from_secs(600) };
