@@ -63,8 +63,26 @@ impl Place {
     pub fn engine<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> Invocation {
         let arguments: Vec<OsString> = arguments.into_iter().map(|a| a.as_ref().to_owned()).collect();
         let mut command = Command::new(files::engine_binary());
+        command.args(&arguments);
+        self.run_here(command)
+    }
+
+    /// Lines of a shell, not run yet, in which `engine` is the binary that is tested.
+    ///
+    /// # Panics
+    /// When the paths of programs are no text.
+    pub fn shell(&self, lines: &str) -> Invocation {
+        let binary = files::engine_binary();
+        let own = binary.parent().expect("a folder").to_owned();
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let paths = std::env::join_paths([own].into_iter().chain(std::env::split_paths(&others)));
+        let mut command = Command::new("sh");
+        command.args(["-c", lines]).env("PATH", paths.expect("paths"));
+        self.run_here(command)
+    }
+
+    fn run_here(&self, mut command: Command) -> Invocation {
         command
-            .args(&arguments)
             .current_dir(self.directory.path().join("files"))
             .env_remove("ENGINE_ADDRESS")
             .env_remove("ENGINE_TOKEN")

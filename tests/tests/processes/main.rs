@@ -13,6 +13,7 @@ mod clients;
 mod cluster;
 mod concurrent;
 mod cuts;
+mod documented;
 mod drain;
 mod embedded;
 mod errors;
