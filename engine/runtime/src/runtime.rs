@@ -270,6 +270,8 @@ fn executor(options: &Options, ticks: &Arc<Ticks>) -> Result<tokio::runtime::Run
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(options.guest_threads.max(1))
         .max_blocking_threads(32)
+        // New sandboxes come from outside: behind guests that compute they would wait for dozens of slices.
+        .global_queue_interval(4)
         .thread_name_fn(move || format!("guest-{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)))
         .on_thread_start(move || ticks.register_thread())
         .enable_time()

@@ -390,7 +390,7 @@ mod tests {
 
     fn executor(threads: usize) -> tokio::runtime::Runtime {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        builder.worker_threads(threads).enable_time().build().expect("threads")
+        builder.worker_threads(threads).global_queue_interval(4).enable_time().build().expect("threads")
     }
 
     fn tenant(name: &str) -> TenantName {
@@ -405,8 +405,21 @@ mod tests {
                 std::hint::spin_loop();
             }
             slices.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
+            yields().await;
         }
+    }
+
+    /// As a guest does whose slice is over: it wants to go on at once.
+    async fn yields() {
+        let mut has = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut has, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn until(condition: impl Fn() -> bool) {
@@ -460,7 +473,8 @@ mod tests {
                 let future = async move {
                     for round in 0..20 {
                         match (which + round) % 3 {
-                            0 => tokio::task::yield_now().await,
+                            0 if round % 2 == 0 => tokio::task::yield_now().await,
+                            0 => yields().await,
                             1 => tokio::time::sleep(Duration::from_micros(which)).await,
                             _ => drop(tokio::spawn(async {}).await),
                         }

@@ -26,7 +26,7 @@ fn a_hostile_tenant_leaves_another_its_share() {
     let other: Vec<&str> = other.into_iter().chain(["--object-bytes-max", "512MiB"]).collect();
     up.engine(&other).exits(0);
     let too_much = up.engine(&["tenant", "set", "other", "--guaranteed-percent", "51"]);
-    too_much.exits(1).says(&["INVALID_ARGUMENT", "50 % is left"]);
+    too_much.exits(2).says(&["INVALID_ARGUMENT", "50 % is left"]);
     let (quiet, other) = (token(place, "quiet"), token(place, "other"));
 
     // It computes in tasks and actors that never end, and floods memory, objects, logs and submissions.
