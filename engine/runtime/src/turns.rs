@@ -397,16 +397,58 @@ mod tests {
         name.parse().expect("a name")
     }
 
-    /// Computes without end, in slices as guests do, and counts them.
-    async fn busy(slices: Arc<AtomicU64>) {
-        loop {
-            let began = Instant::now();
-            while began.elapsed() < Duration::from_micros(200) {
-                std::hint::spin_loop();
-            }
-            slices.fetch_add(1, Ordering::Relaxed);
-            yields().await;
+    type Sandbox = InTurn<std::future::Pending<()>>;
+
+    fn sandbox(turns: &Arc<Turns>, name: &str, cpus: u64) -> Sandbox {
+        turns.take_turns(&tenant(name), Quantity::units(cpus), std::future::pending())
+    }
+
+    /// Has a sandbox want to run.
+    fn wants(turns: &Turns, sandbox: &Sandbox) {
+        turns.state.lock().wants(&sandbox.turn);
+    }
+
+    /// One thread gives so many slices of the same time, after each of which the sandbox wants another; how
+    /// many each tenant got, by who came first.
+    fn slices(turns: &Turns, count: usize) -> Vec<usize> {
+        let mut state = turns.state.lock();
+        let mut got = vec![0; state.table.len()];
+        for _ in 0..count {
+            let turn = state.next(1).expect("some wait");
+            got[turn.tenant] += 1;
+            turn.phase.set(Phase::Idle);
+            state.ended(&turn, 1_000);
+            state.wants(&turn);
         }
+        got
+    }
+
+    #[test]
+    fn who_has_many_that_compute_leaves_the_others_their_part() {
+        let turns = Turns::new(1);
+        let of_a: Vec<Sandbox> = (0..100).map(|_| sandbox(&turns, "a", 0)).collect();
+        of_a.iter().for_each(|sandbox| wants(&turns, sandbox));
+        slices(&turns, 1_000);
+        let of_b = sandbox(&turns, "b", 1);
+        wants(&turns, &of_b);
+        assert!(slices(&turns, 2)[1] >= 1, "it waits for one slice at most");
+        // Those of a hold no CPUs and count as a tenth together, that of b holds one.
+        let got = slices(&turns, 1_200);
+        assert!((1_090..=1_110).contains(&got[1]), "{got:?}");
+    }
+
+    #[test]
+    fn what_each_holds_of_cpus_is_its_part() {
+        let turns = Turns::new(1);
+        let all = [sandbox(&turns, "a", 3), sandbox(&turns, "b", 1)];
+        all.iter().for_each(|sandbox| wants(&turns, sandbox));
+        let got = slices(&turns, 4_200);
+        assert!((3_090..=3_110).contains(&got[0]), "{got:?} of 3.1 and 1.1 CPUs");
+        // Nobody has credit for the time in which it wanted nothing.
+        let late = sandbox(&turns, "c", 1);
+        wants(&turns, &late);
+        let got = slices(&turns, 53);
+        assert!((10..=12).contains(&got[2]), "{got:?} of 3.1, 1.1 and 1.1 CPUs");
     }
 
     /// As a guest does whose slice is over: it wants to go on at once.
@@ -420,47 +462,6 @@ mod tests {
             Poll::Pending
         })
         .await;
-    }
-
-    async fn until(condition: impl Fn() -> bool) {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-
-    #[test]
-    fn who_has_many_that_compute_leaves_the_others_their_part() {
-        let (turns, guests, outside) = (Turns::new(1), executor(1), executor(1));
-        let [of_a, of_b] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
-        for _ in 0..100 {
-            guests.spawn(turns.take_turns(&tenant("a"), Quantity::ZERO, busy(of_a.clone())));
-        }
-        outside.block_on(until(|| of_a.load(Ordering::Relaxed) > 50));
-        let before = of_a.load(Ordering::Relaxed);
-        guests.spawn(turns.take_turns(&tenant("b"), Quantity::units(1), busy(of_b.clone())));
-        outside.block_on(until(|| of_b.load(Ordering::Relaxed) >= 1));
-        let waited = of_a.load(Ordering::Relaxed) - before;
-        outside.block_on(until(|| of_b.load(Ordering::Relaxed) >= 500));
-        // Those of a hold no CPUs, that of b holds one.
-        let of_a = of_a.load(Ordering::Relaxed) - before;
-        assert!(waited < 250, "it waited for {waited} slices of others, once those that were there had run");
-        assert!(of_a < 1_000, "{of_a} slices beside 500: without turns there were 50 000");
-        guests.shutdown_background();
-    }
-
-    #[test]
-    fn what_each_holds_of_cpus_is_its_part() {
-        let (turns, guests, outside) = (Turns::new(1), executor(1), executor(1));
-        let slices: [Arc<AtomicU64>; 2] = [(); 2].map(|()| Arc::new(AtomicU64::new(0)));
-        for (name, cpus, slices) in [("a", 3, &slices[0]), ("b", 1, &slices[1])] {
-            guests.spawn(turns.take_turns(&tenant(name), Quantity::units(cpus), busy(slices.clone())));
-        }
-        outside.block_on(until(|| {
-            slices.iter().map(|slices| slices.load(Ordering::Relaxed)).sum::<u64>() > 800
-        }));
-        let [of_a, of_b] = slices.map(|slices| slices.load(Ordering::Relaxed) as f64);
-        assert!((1.8..4.5).contains(&(of_a / of_b)), "{of_a} to {of_b}, of 3.1 to 1.1 CPUs");
-        guests.shutdown_background();
     }
 
     #[test]
