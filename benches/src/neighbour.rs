@@ -2,6 +2,8 @@
 //! its guaranteed share, while another is idle, busy, and hostile (computes in as many tasks and actors as
 //! it may have, and floods memory, objects, logs and submissions at once).
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use engine_agent::Options;
 use engine_core::quota::QuotaKind;
@@ -48,8 +50,9 @@ pub(crate) async fn run(plan: &Plan, report: &mut Report) -> Result<()> {
                 let beside = latencies(&engine, plan, &quiet, &count, rounds).await?;
                 ratios[at * 2].push(beside.p50 / idle.p50);
                 ratios[at * 2 + 1].push(beside.p99 / idle.p99);
-                engine.backend().stop_job(&other, job.clone()).await?;
-                engine.watch(job, |_| {}).await?;
+                end(&engine, &other, job).await?;
+                let was = (beside.p50 / idle.p50, beside.p99 / idle.p99);
+                eprintln!("{what}, beside {}: {:.2} of idle at p50, {:.2} at p99", words[0], was.0, was.1);
             }
             idle_at.0.push(idle.p50);
             idle_at.1.push(idle.p99);
@@ -83,6 +86,15 @@ async fn is_ready(engine: &Engine, job: &JobKey) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// Stops a job, and waits until nothing of its tenant runs. Its log is not looked at: it may be long.
+async fn end(engine: &Engine, of: &Scope, job: JobKey) -> Result<()> {
+    engine.backend().stop_job(of, job.clone()).await?;
+    while !engine.backend().get_job(of, job.clone()).await?.state().is_final() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
 }
 
 async fn latencies(

@@ -220,6 +220,16 @@ impl Driver {
                     runtime.stop(instance, reason);
                 }
             }
+            Effect::Pause(instance) => {
+                if !self.starts.pause(instance, true) {
+                    runtime.pause(instance);
+                }
+            }
+            Effect::GoOn(instance) => {
+                if !self.starts.pause(instance, false) {
+                    runtime.go_on(instance);
+                }
+            }
             Effect::Interrupt(instance, task) => runtime.interrupt(instance, task),
             Effect::Wake(wait) => self.waits.wake(wait),
             Effect::ArmTimer(at) => self.timer.arm(at),

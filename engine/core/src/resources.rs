@@ -97,6 +97,16 @@ impl Resources {
         }
     }
 
+    /// Makes it so much of a kind: bytes of memory, ten-thousandths of the others.
+    pub fn set(&mut self, kind: &ResourceKind, amount: u64) {
+        match kind {
+            ResourceKind::Cpus => self.cpus = Quantity(amount),
+            ResourceKind::Gpus => self.gpus = Quantity(amount),
+            ResourceKind::Memory => self.memory = amount,
+            ResourceKind::Custom(name) => self.set_custom(name, Quantity(amount)),
+        }
+    }
+
     /// So often as much, up to the largest amount there is.
     pub fn multiplied(&self, count: u64) -> Self {
         let custom = self.custom.iter().map(|(name, q)| (name.clone(), Quantity(q.0.saturating_mul(count))));

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::compiling::compile;
 use crate::counters::Count;
 
 /// The cache of one node; without a directory it keeps nothing.
@@ -45,7 +46,7 @@ impl CompileCache {
     ) -> wasmtime::Result<Component> {
         let Some(directory) = &self.directory else {
             self.compilations.up();
-            return Component::new(engine, bytes);
+            return compile(engine, bytes);
         };
         let path = directory.join(file_name(engine, id));
         if let Some(component) = read(engine, &path) {
@@ -53,7 +54,7 @@ impl CompileCache {
             return Ok(component);
         }
         self.compilations.up();
-        let component = Component::new(engine, bytes)?;
+        let component = compile(engine, bytes)?;
         let code = component.serialize()?;
         match write(directory, &path, &code) {
             Ok(()) => self.evict(directory, &path),

@@ -21,6 +21,8 @@ pub(crate) struct Control {
     /// Zero, or one more than the reason's position.
     stopped: AtomicU8,
     mailbox: Mutex<Mailbox>,
+    /// It stands still until it is told to go on.
+    is_paused: AtomicBool,
     has_interrupts: AtomicBool,
     interrupted: Mutex<Vec<TaskId>>,
     pub(crate) meter: Meter,
@@ -64,6 +66,14 @@ impl Control {
     pub(crate) fn stop_reason(&self) -> Option<StopReason> {
         let position = self.stopped.load(Ordering::Acquire);
         REASONS.get(usize::from(position).checked_sub(1)?).copied()
+    }
+
+    /// Has the sandbox stand still from its next poll on, or go on.
+    pub(crate) fn pause(&self, pauses: bool) {
+        self.is_paused.store(pauses, Ordering::Release);
+        if !pauses {
+            self.waker.wake();
+        }
     }
 
     /// Queues a call; false when the mailbox is full.
@@ -276,6 +286,9 @@ impl<F: Future> Future for Watched<'_, F> {
                 None => Ended::Stopped,
                 Some(panic) => Ended::Panicked(panic),
             });
+        }
+        if this.control.is_paused.load(Ordering::Acquire) {
+            return Poll::Pending;
         }
         let Some(future) = &mut this.future else { return Poll::Pending };
         let meter = &this.control.meter;

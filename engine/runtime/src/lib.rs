@@ -6,6 +6,7 @@
 
 mod bindings;
 mod compile_cache;
+mod compiling;
 mod concurrent;
 mod control;
 mod counters;

@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 
 use crate::compile_cache::CompileCache;
+use crate::compiling::Compiling;
 use crate::control::Control;
 use crate::counters::{Counters, Counts};
 use crate::engine::World;
@@ -36,6 +37,7 @@ pub(crate) struct Inner {
     concurrent: OnceLock<World>,
     making_concurrent: Mutex<()>,
     pub(crate) cache: CompileCache,
+    compiling: Compiling,
     components: RwLock<HashMap<ComponentId, Arc<Loaded>>>,
     pub(crate) instances: Instances,
     pub(crate) grants: Grants,
@@ -63,6 +65,7 @@ impl Runtime {
             plain,
             concurrent: OnceLock::new(),
             making_concurrent: Mutex::new(()),
+            compiling: Compiling::default(),
             cache: CompileCache::new(options.compile_cache.clone(), options.compile_cache_bytes_max),
             components: RwLock::default(),
             instances: Instances::default(),
@@ -103,10 +106,15 @@ impl Runtime {
         if let Some(loaded) = self.0.component(id) {
             return Ok(loaded.info.clone());
         }
-        let loaded = load::load(&self.0, bytes)?;
-        let info = loaded.info.clone();
-        self.0.components.write().entry(id).or_insert(loaded);
-        Ok(info)
+        self.0.compiling.one_at_a_time(id, || {
+            if let Some(loaded) = self.0.component(id) {
+                return Ok(loaded.info.clone());
+            }
+            let loaded = load::load(&self.0, bytes)?;
+            let info = loaded.info.clone();
+            self.0.components.write().entry(id).or_insert(loaded);
+            Ok(info)
+        })
     }
 
     /// What is known of a loaded component.
@@ -157,6 +165,21 @@ impl Runtime {
     pub fn stop(&self, instance: InstanceId, reason: StopReason) {
         if let Some(control) = self.0.instances.get(instance) {
             control.stop(reason);
+        }
+    }
+
+    /// Has a sandbox stand still within a tick, in a busy loop too, whatever it waits for, until
+    /// [`Self::go_on`]. It may be stopped meanwhile.
+    pub fn pause(&self, instance: InstanceId) {
+        if let Some(control) = self.0.instances.get(instance) {
+            control.pause(true);
+        }
+    }
+
+    /// Has a sandbox that stands still go on.
+    pub fn go_on(&self, instance: InstanceId) {
+        if let Some(control) = self.0.instances.get(instance) {
+            control.pause(false);
         }
     }
 

@@ -17,7 +17,7 @@ fn compute(rounds: u64) -> u64 {
 }
 
 /// Never ends by itself.
-#[engine::task]
+#[engine::task(memory = 16_777_216)]
 fn endless() {
     loop {
         compute(1 << 20);
@@ -89,7 +89,7 @@ fn flood(kind: String) -> Result<()> {
 pub(crate) fn hostile() -> Result<()> {
     let actors = (0..64).map(|_| Endless::spawn()).collect::<Result<Vec<_>>>()?;
     let computing = actors.iter().map(|actor| actor.compute()).collect::<Result<Vec<_>>>()?;
-    let tasks = (0..8).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
+    let tasks = (0..64).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let floods = ["memory", "objects", "logs", "submits"];
     let floods = floods.map(|kind| flood::spawn(kind.to_owned()));
     println!("READY");

@@ -139,6 +139,8 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         object_bytes_sent: view.counters.bytes_sent,
         object_bytes_received: view.counters.bytes_received,
         nodes_sent_on: view.counters.nodes_sent_on,
+        sandboxes_paused: view.counters.sandboxes_paused,
+        tasks_preempted: view.counters.tasks_preempted,
     };
     v1::NodeView {
         node_id: view.id.to_string(),

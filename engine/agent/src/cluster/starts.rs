@@ -23,12 +23,19 @@ const ASK_PAUSE: Duration = Duration::from_millis(100);
 
 /// What waits for the grants of its job.
 #[derive(Default)]
-pub(crate) struct Starts(Mutex<IdMap<JobId, Vec<Start>>>);
+pub(crate) struct Starts(Mutex<IdMap<JobId, Vec<Waiting>>>);
+
+/// A sandbox that is to start.
+struct Waiting {
+    start: Start,
+    /// It is to stand still until it is told to go on.
+    is_paused: bool,
+}
 
 impl Starts {
     /// Starts a sandbox when its job's grants are here.
     pub(crate) fn prepare(&self, driver: &Arc<Driver>, start: Start) {
-        let job = start.job;
+        let (job, start) = (start.job, Waiting { start, is_paused: false });
         let mut waiting = self.0.lock();
         if let Some(others) = waiting.get_mut(&job) {
             others.push(start);
@@ -65,21 +72,36 @@ impl Starts {
         let starts = waiting.remove(&job).unwrap_or_default();
         let error = match ready {
             Ok((context, runtime)) => {
-                return starts.into_iter().for_each(|start| runtime.start(start, context.clone()));
+                for Waiting { start, is_paused } in starts {
+                    let instance = start.instance;
+                    runtime.start(start, context.clone());
+                    if is_paused {
+                        runtime.pause(instance);
+                    }
+                }
+                return;
             }
             Err(error) => error,
         };
         drop(waiting);
-        for start in starts {
+        for Waiting { start, .. } in starts {
             not_started(driver, start, &error);
         }
+    }
+
+    /// A sandbox that waits is to stand still once it has started, or is not. False: it does not wait.
+    pub(crate) fn pause(&self, instance: InstanceId, pauses: bool) -> bool {
+        let mut waiting = self.0.lock();
+        let mut starts = waiting.values_mut().flatten();
+        let found = starts.find(|waiting| waiting.start.instance == instance);
+        found.map(|waiting| waiting.is_paused = pauses).is_some()
     }
 
     /// A sandbox that waits is not wanted any more. False: it does not wait.
     pub(crate) fn stop(&self, driver: &Arc<Driver>, instance: InstanceId) -> bool {
         let mut waiting = self.0.lock();
         let found = waiting.values_mut().any(|starts| {
-            let at = starts.iter().position(|start| start.instance == instance);
+            let at = starts.iter().position(|waiting| waiting.start.instance == instance);
             at.map(|at| starts.remove(at)).is_some()
         });
         if found {

@@ -332,6 +332,8 @@ fn counters(counters: &v1::NodeCounters) -> Value {
         "object_bytes_sent": counters.object_bytes_sent,
         "object_bytes_received": counters.object_bytes_received,
         "nodes_sent_on": counters.nodes_sent_on,
+        "sandboxes_paused": counters.sandboxes_paused,
+        "tasks_preempted": counters.tasks_preempted,
     })
 }
 

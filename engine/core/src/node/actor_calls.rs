@@ -185,8 +185,10 @@ impl Node {
             assigned: None,
         };
         // An actor whose other calls are blocked has lent its CPUs; they are taken back when there
-        // are some, and a new call does not wait for them.
-        self.reclaim_cpus(id);
+        // are some, and a new call does not wait for them. One that is paused is served as it goes on.
+        if self.instances.get(&id).is_some_and(|instance| instance.paused.is_none()) {
+            self.reclaim_cpus(id);
+        }
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.calls.push(key);
         }

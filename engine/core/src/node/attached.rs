@@ -59,6 +59,7 @@ impl Node {
                 captures: None,
                 held,
                 lent_cpus: Quantity::ZERO,
+                paused: None,
                 blocked: 0,
                 waits: SmallVec::new(),
                 stopping: None,

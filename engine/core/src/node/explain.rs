@@ -83,6 +83,9 @@ impl Node {
                 "is no task in a sandbox but a client outside, which is attached to this node or may come back"
                     .to_owned()
             }
+            TaskState::Running if self.is_paused(key) => {
+                "stands still while another tenant has its guaranteed share of the node, and goes on as soon as CPUs are free for it".to_owned()
+            }
             state => format!("is {state}"),
         };
         Some(format!("{id} ({function}) is {}: it {why}", task.state))
@@ -143,6 +146,7 @@ impl Node {
             return format!("{waits}; {before} tasks of its kind are before it");
         }
         let mut lacks = self.free.lacking(needs);
+        lacks.extend(self.lacks_beside_shares(self.tasks[key].class));
         lacks.extend(self.quota_lacks_of(self.tasks[key].class));
         if lacks.is_empty() {
             let instances = self.sandboxes();

@@ -34,12 +34,14 @@ pub(super) struct Instance {
     pub captures: Option<PlacementGroupId>,
     /// What the ledger took for it and has not got back.
     pub held: Arc<Resources>,
-    /// CPUs of `held` that were given back because all of its calls are blocked.
+    /// CPUs of `held` that were given back because all of its calls are blocked, or it is paused.
     pub lent_cpus: Quantity,
     /// Calls that are blocked.
     pub blocked: usize,
     /// Waits of its calls that are not over.
     pub waits: SmallVec<[WaitId; 1]>,
+    /// It stands still, and waits for its CPUs by this.
+    pub paused: Option<WaitId>,
     /// It was told to end.
     pub stopping: Option<StopReason>,
 }
@@ -220,6 +222,7 @@ impl Node {
         self.warm.put(key, id, now);
         // An idle sandbox keeps its memory and gives the rest back.
         self.keep_only(id, Resources { memory: instance.held.memory, ..Resources::default() });
+        self.lift_pause(id, fx);
         // On a node that drains none is to wait.
         let max = if self.is_draining() { 0 } else { self.limits.warm_idle_max };
         while self.warm.idle() > max {

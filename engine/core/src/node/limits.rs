@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Tasks and calls that have not ended, on the whole node.
     pub queued_tasks_max: usize,
+    /// Tasks and calls of one tenant with which it gets nothing of the last quarter of `queued_tasks_max`, where
+    /// the node serves several: that is for those which have fewer.
+    pub queued_tasks_of_small_tenant_max: u64,
     /// Tasks and calls that one call may spawn.
     pub children_per_task_max: u32,
     /// Arguments of one task or call.
@@ -60,7 +63,7 @@ pub struct Limits {
     pub task_memory_bytes_default: u64,
     /// Guest memory of a job's root task that does not say.
     pub root_memory_bytes_default: u64,
-    /// How long a tenant waits for its guaranteed share before tasks of others are ended for it.
+    /// How long a tenant waits for what is not CPUs of its guaranteed share before tasks of others are ended for it.
     pub preempt_after: Duration,
     /// How often one task may be ended and begun anew for other tenants' shares.
     pub preemptions_per_task_max: u32,
@@ -106,6 +109,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queued_tasks_max: 2_000_000,
+            queued_tasks_of_small_tenant_max: 30_000,
             children_per_task_max: 10_000_000,
             arguments_max: 100_000,
             returns_max: 100_000,

@@ -106,6 +106,10 @@ pub enum Effect {
     Deliver(InstanceId, Box<Call>),
     /// End this sandbox now; `gone` follows.
     Stop(InstanceId, StopReason),
+    /// Have this sandbox stand still, wherever it is, until it goes on.
+    Pause(InstanceId),
+    /// Have a sandbox that stands still go on.
+    GoOn(InstanceId),
     /// Raise the flag that tells this call that it was cancelled.
     Interrupt(InstanceId, TaskId),
     /// This wait is over.

@@ -11,6 +11,7 @@ use crate::node::edges::State;
 use crate::node::instance::{Instance, Role};
 use crate::node::line::At;
 use crate::node::peers::{BEFORE_MAX, Before, Where};
+use crate::node::shares::Claims;
 use crate::node::standstill::Extent;
 use crate::node::task::Kind;
 use crate::node::tenants::Turn;
@@ -54,14 +55,15 @@ impl Node {
         self.forget_lacks();
         self.free_cycles(now, fx);
         self.serve_moves();
+        let mut claims = Claims::default();
         loop {
             if self.storage.has_waiters() {
                 self.serve_storage(now, fx);
             }
             self.resume_at_once(fx);
             self.serve_turns(now, fx);
-            if !self.break_deadlock(now, fx) {
-                return self.claim_shares(now, fx);
+            if !self.break_deadlock(now, fx) && !self.claim_shares(now, &mut claims, fx) {
+                return;
             }
         }
     }
@@ -205,6 +207,9 @@ impl Node {
         if self.classes[class_key].group.is_some() {
             return self.fits_in_group(class_key, fx);
         }
+        if !self.lacks_beside_shares(class_key).is_empty() {
+            return false;
+        }
         let class = &self.classes[class_key];
         let needs = class.needs.clone();
         if let Some(key) = &class.reuse
@@ -323,6 +328,7 @@ impl Node {
                 lent_cpus: Quantity::ZERO,
                 blocked: 0,
                 waits: SmallVec::new(),
+                paused: None,
                 stopping: None,
             },
         );
@@ -389,7 +395,7 @@ impl Node {
 
     /// Whoever waits first fails. False when it may go on after all.
     pub(super) fn fail_first_in_line(&mut self, now: Time, extent: Extent, fx: &mut Effects) -> bool {
-        if let Some((task, wants)) = self.first_resuming().and_then(|wait| self.cpus_to_resume(wait)) {
+        if let Some((Some(task), wants)) = self.first_resuming().and_then(|wait| self.cpus_to_resume(wait)) {
             let message = format!(
                 "deadlock: what it waited for is there, and it needs {wants} CPUs to go on, of which {} are free: the others are held for life by actors that are idle; create actors without cpus, or give the node more",
                 self.free.cpus

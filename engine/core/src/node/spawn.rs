@@ -8,7 +8,7 @@ use crate::node::class::ClassSpec;
 use crate::node::edges::{Object, State, Waiter};
 use crate::node::stream::Stream;
 use crate::node::task::{Kind, Task};
-use crate::node::{Caller, ClassKey, Effects, Node, Spawned, TaskKey, TaskState};
+use crate::node::{Caller, ClassKey, Effects, Limits, Node, Spawned, TaskKey, TaskState, TenantKey};
 use crate::options::{Function, Returns, TaskOptions};
 use crate::quota::QuotaKind;
 use crate::time::Time;
@@ -135,6 +135,22 @@ impl Node {
         }
     }
 
+    /// LIMIT_EXCEEDED when a tenant that has many tasks would take what is kept for those which have few.
+    fn check_leaves_others_room(&self, tenant: TenantKey) -> Result<(), Error> {
+        let Limits { queued_tasks_max: max, queued_tasks_of_small_tenant_max: small, .. } = self.limits;
+        let is_nearly_full = self.tasks.len() >= max - max / 4;
+        if !is_nearly_full || self.tenants.are_alone() || self.tenants.get(tenant).queued < small {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorCode::LimitExceeded,
+            format!(
+                "the node has {} tasks that have not ended, and the last quarter of its queued_tasks_max of {max} is for tenants with fewer than {small}: wait for some of the tasks before spawning more",
+                self.tasks.len()
+            ),
+        ))
+    }
+
     pub(super) fn check_may_spawn(&mut self, from: Caller) -> Result<TaskKey, Error> {
         let parent = self.serving(from)?;
         if self.tasks.len() >= self.limits.queued_tasks_max {
@@ -157,6 +173,7 @@ impl Node {
             ));
         }
         let tenant = self.instances[&from.instance].tenant;
+        self.check_leaves_others_room(tenant)?;
         self.check_quota(tenant, QuotaKind::QueuedTasks, 1)?;
         self.check_quota(tenant, QuotaKind::ObjectBytes, 1)?;
         if self.tasks[parent].children_spawned >= self.limits.children_per_task_max {

@@ -9,7 +9,6 @@ use crate::ids::{ActorId, InstanceId, JobId, LaneId, NodeId, TaskId, WaitId};
 use crate::node::peers::Incarnation;
 use crate::node::view::AttemptView;
 use crate::node::{ClassKey, Node, TaskKey};
-use crate::tenant::TenantName;
 use crate::time::Time;
 use crate::value::Argument;
 use crate::work::Entry;
@@ -178,8 +177,8 @@ pub(super) struct Extra {
     pub may_preempt: bool,
     /// How often its attempts were ended for other tenants' shares.
     pub preemptions: u32,
-    /// The attempt that runs was ended for this tenant's share.
-    pub preempted_by: Option<TenantName>,
+    /// The attempt that runs was ended for another tenant's share.
+    pub was_preempted: bool,
 }
 
 /// Whose a call is that is inside an actor whose owner is another node.

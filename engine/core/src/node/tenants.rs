@@ -25,7 +25,7 @@ use crate::node::shares::Owed;
 use crate::node::{Node, TenantKey};
 use crate::quota::{Amounts, QuotaKind};
 use crate::resources::{Quantity, Resources};
-use crate::tenant::{TenantName, TenantSpec, WEIGHT_MAX};
+use crate::tenant::{GUARANTEED_PERCENT_MAX, TenantName, TenantSpec, WEIGHT_MAX};
 use crate::time::Time;
 
 /// For how long what a tenant holds is thought to be held when it is compared with others.
@@ -127,7 +127,7 @@ impl Tenant {
         Self {
             name: spec.name,
             weight: u64::from(spec.weight.clamp(1, WEIGHT_MAX)),
-            guaranteed_percent: spec.guaranteed_percent.min(100),
+            guaranteed_percent: spec.guaranteed_percent.min(GUARANTEED_PERCENT_MAX),
             owed: None,
             jobs: 0,
             held: Resources::default(),
@@ -265,7 +265,7 @@ impl Tenants {
         let key = *self.by_name.get(&spec.name)?;
         let tenant = self.changes(key);
         tenant.weight = u64::from(spec.weight.clamp(1, WEIGHT_MAX));
-        tenant.guaranteed_percent = spec.guaranteed_percent.min(100);
+        tenant.guaranteed_percent = spec.guaranteed_percent.min(GUARANTEED_PERCENT_MAX);
         tenant.lease.quotas = spec.quotas;
         Some(key)
     }
@@ -404,7 +404,7 @@ impl Tenants {
             self.table[*key].held_back += 1;
         }
         let turns = self.turns;
-        let is_alone = self.table.len() == 1;
+        let is_alone = self.are_alone();
         let tenant = &mut self.table[turn.tenant];
         tenant.last_turn = turns;
         if !is_alone {
@@ -438,6 +438,13 @@ impl Tenants {
         self.note_waits(key);
     }
 
+    /// A sandbox of a tenant's was paused: it goes on before all else of its tenant.
+    pub fn was_paused(&mut self, key: TenantKey, wait: WaitId) {
+        self.table[key].resuming.push_front(wait);
+        self.resuming += 1;
+        self.note_waits(key);
+    }
+
     /// One of the calls that lacked CPUs goes on, or has ended.
     pub fn resumes_no_more(&mut self, key: TenantKey, at: usize) {
         self.resuming -= usize::from(self.table[key].resuming.remove(at).is_some());
@@ -457,6 +464,11 @@ impl Tenants {
     /// Those that wait for room and have a guaranteed share.
     pub fn waiting_for_shares(&self) -> Vec<TenantKey> {
         self.waiting.iter().copied().filter(|key| self.table[*key].guaranteed_percent > 0).collect()
+    }
+
+    /// Whether the node serves one tenant only.
+    pub fn are_alone(&self) -> bool {
+        self.table.len() == 1
     }
 
     /// Whether nobody waits for room.
@@ -494,6 +506,9 @@ impl Tenant {
 impl Node {
     /// What a tenant holds, recomputed from who holds it.
     pub(super) fn broken_tenants(&self) -> Option<String> {
+        if let Some(broken) = self.broken_resuming() {
+            return Some(broken);
+        }
         let mut held: BTreeMap<TenantKey, Resources> = BTreeMap::new();
         for instance in self.instances.values().filter(|instance| instance.bundle.is_none()) {
             let mut its = Resources::clone(&instance.held);
@@ -557,5 +572,24 @@ impl Node {
             }
         }
         held.keys().next().map(|key| format!("{key:?} holds something and is no tenant"))
+    }
+
+    /// Who waits for CPUs to go on is in its tenant's line, and once.
+    fn broken_resuming(&self) -> Option<String> {
+        let queued: usize = self.tenants.all().map(|(_, tenant)| tenant.resuming.len()).sum();
+        if queued != self.tenants.resuming {
+            return Some(format!("{queued} calls lack CPUs and the books say {}", self.tenants.resuming));
+        }
+        let goes_on = self.instances.iter().filter(|(_, instance)| instance.stopping.is_none());
+        let paused = goes_on.filter_map(|(id, instance)| Some((id, instance, instance.paused?)));
+        for (id, instance, wait) in paused {
+            let lines = &self.tenants.get(instance.tenant).resuming;
+            let times = lines.iter().filter(|other| **other == wait).count();
+            let is_known = instance.waits.contains(&wait);
+            if times != 1 || !is_known {
+                return Some(format!("{id} is paused, and waits {times} times for its CPUs"));
+            }
+        }
+        None
     }
 }

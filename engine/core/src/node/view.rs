@@ -160,6 +160,8 @@ pub struct Counters {
     pub tasks_drained: u64,
     /// Attempts that were ended for another tenant's guaranteed share, and were followed by another.
     pub tasks_preempted: u64,
+    /// Times that a sandbox stood still while another tenant had its guaranteed share.
+    pub sandboxes_paused: u64,
     /// Tasks of other nodes that came here.
     pub foreign_tasks: u64,
     /// Those of them that ended well.

@@ -49,7 +49,8 @@ const RESUME_LOOKAHEAD: usize = 64;
 
 pub(super) struct WaitRecord {
     instance: InstanceId,
-    task: TaskKey,
+    /// The call that waits; none: its sandbox is paused.
+    task: Option<TaskKey>,
     items: Box<[Waitable]>,
     fail_fast: bool,
     /// Items that have yet to become ready.
@@ -60,7 +61,7 @@ pub(super) struct WaitRecord {
 
 impl WaitRecord {
     pub fn is_of(&self, task: TaskKey) -> bool {
-        self.task == task
+        self.task == Some(task)
     }
 }
 
@@ -198,8 +199,7 @@ impl Node {
         timeout: Option<Duration>,
         fx: &mut Effects,
     ) -> WaitId {
-        self.next_wait += 1;
-        let id = WaitId(self.next_wait);
+        let id = self.new_wait_id();
         let timeout = timeout.map(|after| now + after);
         if let Some(at) = timeout {
             self.timers.add_wait(at, id);
@@ -207,7 +207,7 @@ impl Node {
         }
         self.waits.insert(
             id,
-            WaitRecord { instance, task, items, fail_fast: false, missing, timeout, over: false },
+            WaitRecord { instance, task: Some(task), items, fail_fast: false, missing, timeout, over: false },
         );
         let Some(holder) = self.instances.get_mut(&instance) else { return id };
         holder.waits.push(id);
@@ -217,6 +217,25 @@ impl Node {
             holder.blocked += usize::from(!was_blocked);
             self.set_state(task, TaskState::Blocked);
             self.lend_cpus(instance);
+        }
+        id
+    }
+
+    fn new_wait_id(&mut self) -> WaitId {
+        self.next_wait += 1;
+        WaitId(self.next_wait)
+    }
+
+    /// A sandbox that is paused waits for CPUs to go on.
+    pub(super) fn wait_for_cpus(&mut self, instance: InstanceId) -> WaitId {
+        let id = self.new_wait_id();
+        let (items, timeout) = (Box::default(), None);
+        let record =
+            WaitRecord { instance, task: None, items, fail_fast: false, missing: 0, timeout, over: true };
+        self.waits.insert(id, record);
+        if let Some(record) = self.instances.get_mut(&instance) {
+            record.waits.push(id);
+            self.tenants.was_paused(record.tenant, id);
         }
         id
     }
@@ -280,6 +299,11 @@ impl Node {
                 self.tenants.resumes_no_more(tenant, turn.resuming_at);
                 continue;
             };
+            if self.is_pause_without_need(id, instance) {
+                self.tenants.resumes_no_more(tenant, turn.resuming_at);
+                self.resume(id, instance, fx);
+                continue;
+            }
             if !self.quota_covers_resuming(instance) {
                 turn.resuming_at += 1;
                 continue;
@@ -338,13 +362,31 @@ impl Node {
 
     /// The first of the calls that lack CPUs to go on.
     pub(super) fn first_resuming(&self) -> Option<WaitId> {
-        let of_tenants = self.tenants.all().filter_map(|(_, tenant)| tenant.resuming.front());
+        let is_of_a_call = |id: &&WaitId| self.waits.get(id).is_some_and(|wait| wait.task.is_some());
+        let of_tenants =
+            self.tenants.all().filter_map(|(_, tenant)| tenant.resuming.iter().find(is_of_a_call));
         self.resuming.front().or_else(|| of_tenants.min()).copied()
     }
 
+    /// Whether this is the pause of a sandbox whose calls have all begun to wait: it needs no CPUs until one of
+    /// them goes on.
+    fn is_pause_without_need(&self, id: WaitId, instance: InstanceId) -> bool {
+        self.instances.get(&instance).is_some_and(|instance| {
+            instance.paused == Some(id)
+                && !instance.calls.is_empty()
+                && instance.blocked == instance.calls.len()
+        })
+    }
+
     fn resume(&mut self, id: WaitId, instance: InstanceId, fx: &mut Effects) {
+        let Some(wait) = self.forget_wait(id) else { return };
+        let Some(task) = wait.task else {
+            if let Some(record) = self.instances.get_mut(&instance) {
+                record.paused = None;
+            }
+            return fx.push(Effect::GoOn(instance));
+        };
         fx.push(Effect::Wake(id));
-        let Some(task) = self.forget_wait(id).map(|wait| wait.task) else { return };
         // A call with several waits goes on with the first that is over.
         if self.tasks.get(task).is_some_and(|task| task.state == TaskState::Blocked) {
             self.set_state(task, TaskState::Running);
@@ -354,8 +396,8 @@ impl Node {
         }
     }
 
-    /// The call of a wait that is over, and the CPUs that it lacks to go on.
-    pub(super) fn cpus_to_resume(&self, id: WaitId) -> Option<(TaskKey, Quantity)> {
+    /// The call of a wait that is over, and the CPUs that it lacks to go on; no call: a sandbox is paused.
+    pub(super) fn cpus_to_resume(&self, id: WaitId) -> Option<(Option<TaskKey>, Quantity)> {
         let wait = self.waits.get(&id)?;
         Some((wait.task, self.instances.get(&wait.instance)?.lent_cpus))
     }

@@ -33,6 +33,8 @@ fn add_counters(sum: &mut v1::NodeCounters, more: Option<&v1::NodeCounters>) {
     sum.object_bytes_sent += more.object_bytes_sent;
     sum.object_bytes_received += more.object_bytes_received;
     sum.nodes_sent_on += more.nodes_sent_on;
+    sum.sandboxes_paused += more.sandboxes_paused;
+    sum.tasks_preempted += more.tasks_preempted;
 }
 
 /// Adds the tasks of a node to those of the others.

@@ -91,6 +91,43 @@ fn a_stop_that_comes_first_ends_the_sandbox_all_the_same() {
 }
 
 #[test]
+fn a_sandbox_that_is_paused_does_nothing_until_it_goes_on() {
+    let bench = Bench::new();
+    let component = bench.load(&guests::counter());
+    let mut start = bench.of(component, one(bench.run("f")));
+    start.life = Life::Warm;
+    let instance = bench.start(start);
+    assert_eq!(bytes(&bench.events.finished()), [[1, 0, 0, 0]]);
+    bench.runtime.pause(instance);
+    bench.runtime.deliver(instance, one(bench.run("f")));
+    // Others run meanwhile, again and again.
+    for _ in 0..10 {
+        let (report, _) = bench.end_of(&guests::no_op());
+        assert!(report.result.is_ok());
+    }
+    bench.events.assert_none();
+    bench.runtime.go_on(instance);
+    assert_eq!(bytes(&bench.events.finished()), [[2, 0, 0, 0]]);
+    bench.runtime.stop(instance, StopReason::Retired);
+    assert_eq!(bench.events.gone().instance, instance);
+}
+
+#[test]
+fn a_paused_loop_leaves_its_thread_and_is_stopped_all_the_same() {
+    let bench = Bench::with(Options { guest_threads: 1, ..options() }, |_| {});
+    let busy = bench.load(&guests::busy_loop());
+    let loops: Vec<_> = (0..3).map(|_| bench.start(bench.of(busy, bench.run("f")))).collect();
+    loops.iter().for_each(|instance| bench.runtime.pause(*instance));
+    let (report, _) = bench.end_of(&guests::no_op());
+    assert!(report.result.is_ok());
+    bench.runtime.go_on(loops[0]);
+    for instance in loops {
+        bench.runtime.stop(instance, StopReason::JobEnded);
+        assert_eq!(bench.events.gone().instance, instance);
+    }
+}
+
+#[test]
 fn busy_loops_starve_nobody() {
     let bench = Bench::with(Options { guest_threads: 1, ..options() }, |_| {});
     let busy = bench.load(&guests::busy_loop());

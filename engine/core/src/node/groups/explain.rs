@@ -56,9 +56,13 @@ impl Node {
     }
 
     /// What a class lacks of where it is to run.
-    pub(in crate::node) fn lacks_of(&self, class: ClassKey) -> Vec<Lack> {
-        let class = &self.classes[class];
-        let Some((group, wanted)) = class.group else { return self.free.lacking(&class.needs) };
+    pub(in crate::node) fn lacks_of(&self, class_key: ClassKey) -> Vec<Lack> {
+        let class = &self.classes[class_key];
+        let Some((group, wanted)) = class.group else {
+            let mut lacks = self.free.lacking(&class.needs);
+            lacks.extend(self.lacks_beside_shares(class_key));
+            return lacks;
+        };
         let mut bundles = self.groups.of_group(group).filter(|(id, _)| wanted.is_none_or(|i| id.index == i));
         bundles
             .next()

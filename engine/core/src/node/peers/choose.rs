@@ -224,8 +224,9 @@ impl Node {
         }
         let class = &self.classes[class];
         let placement = &class.spec.options.placement;
-        let is_meant = !matches!(placement.strategy, Strategy::Node(node, false) if node != self.id);
-        is_meant && self.total.covers(&class.needs) && placement.accepts(&self.labels)
+        placement.strategy.allows(self.id)
+            && self.total.covers(&class.needs)
+            && placement.accepts(&self.labels)
     }
 
     pub(super) fn head_of(&self, class: ClassKey) -> Option<TaskKey> {

@@ -12,7 +12,6 @@ use crate::node::peers::Peers;
 use crate::node::peers::message::{Message, PreemptedBy};
 use crate::node::task::{Kind, Task};
 use crate::node::{ClassKey, Effects, Node, TaskKey};
-use crate::options::Strategy;
 use crate::time::Time;
 use crate::work::StopReason;
 
@@ -77,7 +76,7 @@ impl Node {
         }
         let placement = &class.spec.options.placement;
         let is_here = !self.is_draining()
-            && !matches!(placement.strategy, Strategy::Node(node, false) if node != self.id)
+            && placement.strategy.allows(self.id)
             && self.total.covers(&class.needs)
             && placement.accepts(&self.labels);
         is_here || self.could_run_on_a_peer_that_stays(class)
@@ -86,8 +85,7 @@ impl Node {
     fn could_run_on_a_peer_that_stays(&self, class: &Class) -> bool {
         let placement = &class.spec.options.placement;
         self.peers.nodes.iter().any(|(id, peer)| {
-            let is_meant = !matches!(placement.strategy, Strategy::Node(node, false) if node != *id);
-            is_meant
+            placement.strategy.allows(*id)
                 && !self.peers.draining.contains(id)
                 && peer.total.covers(&class.needs)
                 && placement.accepts(&peer.labels)
@@ -112,8 +110,8 @@ impl Node {
         let Some(key) = self.away_at(from, id, attempt) else { return };
         self.come_back(key);
         match by {
-            PreemptedBy::Tenant(by) => {
-                self.tasks[key].extra().preempted_by = Some(by);
+            PreemptedBy::Share => {
+                self.tasks[key].extra().was_preempted = true;
                 let error = Error::new(ErrorCode::WorkerDied, "it was preempted");
                 self.attempt_failed(now, key, error, fx);
             }

@@ -245,12 +245,12 @@ pub enum ActorPart {
 }
 
 /// For whom an attempt was ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PreemptedBy {
     /// The node drains, and its deadline has passed.
     Drain,
-    /// A tenant came for its guaranteed share.
-    Tenant(TenantName),
+    /// Another tenant came for its guaranteed share.
+    Share,
 }
 
 /// What a node must know of a job of which it runs something.

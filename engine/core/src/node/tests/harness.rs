@@ -81,6 +81,8 @@ pub struct World {
     pub to_ledger: Vec<crate::quota::LedgerReport>,
     /// Jobs are of one of so many tenants, by their ids.
     pub tenants: u64,
+    /// Sandboxes that stand still.
+    pub paused: BTreeSet<InstanceId>,
     /// Bytes that are to come from other nodes.
     pub fetches: Vec<(ObjectId, RemotePlace)>,
     ids: IdGenerator,
@@ -128,6 +130,7 @@ impl World {
             answered: BTreeMap::new(),
             to_ledger: Vec::new(),
             tenants: 1,
+            paused: BTreeSet::new(),
             fetches: Vec::new(),
             ids: IdGenerator::new([!key; 16]),
         }
@@ -198,6 +201,13 @@ impl World {
                     self.check();
                     fx.extend(more);
                 }
+            }
+            Effect::Pause(instance) => {
+                assert!(self.sandboxes.contains_key(&instance), "{instance} was paused and is not there");
+                assert!(self.paused.insert(instance), "{instance} was paused twice");
+            }
+            Effect::GoOn(instance) => {
+                assert!(self.paused.remove(&instance), "{instance} goes on and was not paused");
             }
             Effect::Interrupt(_, task) => self.interrupts.push(task),
             Effect::Wake(wait) => {
@@ -333,6 +343,7 @@ impl World {
 
     fn leave(&mut self, instance: InstanceId) -> Sandbox {
         let sandbox = self.sandboxes.remove(&instance).expect("a sandbox that is there");
+        self.paused.remove(&instance);
         for task in &sandbox.calls {
             self.running.remove(task);
         }
@@ -349,7 +360,7 @@ impl World {
 
     /// Starts a job of a tenant's whose root task takes no CPUs.
     pub fn job_of_tenant(&mut self, tenant: &str) -> Caller {
-        let root = self.submit_of_tenant(tenant);
+        let root = self.submit_of_tenant(tenant, 0);
         self.caller(root)
     }
 
@@ -360,10 +371,10 @@ impl World {
         self.event(|node, now, fx| node.tenant_news(now, news, fx));
     }
 
-    /// The same, where the root may have to wait.
-    pub fn submit_of_tenant(&mut self, tenant: &str) -> TaskId {
-        let spec = JobSpec { tenant: tenant.parse().expect("a name"), ..Self::spec_of(self.ids.job()) };
-        self.submit_spec(spec)
+    /// The same with a root of so many CPUs, which may have to wait.
+    pub fn submit_of_tenant(&mut self, tenant: &str, cpus: u64) -> TaskId {
+        let spec = Self::spec(self.ids.job(), Quantity::units(cpus), None);
+        self.submit_spec(JobSpec { tenant: tenant.parse().expect("a name"), ..spec })
     }
 
     /// Starts a job; its root task.

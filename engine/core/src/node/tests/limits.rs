@@ -18,6 +18,29 @@ fn assert_limit<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) {
 
 // contract: L2
 #[test]
+fn a_tenant_with_many_tasks_leaves_others_the_last_quarter() {
+    let limits = Limits { queued_tasks_max: 40, queued_tasks_of_small_tenant_max: 5, ..Limits::default() };
+    let mut world = World::new(cpus(1), limits);
+    let a = world.job_of_tenant("a");
+    let spawn = |world: &mut World, root| world.try_spawn(root, Vec::new(), with_cpus(1));
+    for _ in 0..28 {
+        spawn(&mut world, a).expect("there is room");
+    }
+    let b = world.job_of_tenant("b");
+    assert_limit(spawn(&mut world, a), "is for tenants with fewer than 5");
+    for _ in 0..4 {
+        spawn(&mut world, b).expect("it has few");
+    }
+    assert_limit(spawn(&mut world, b), "is for tenants with fewer than 5");
+    // One that has left needs no room.
+    world.finish(b.task);
+    let c = world.job_of_tenant("c");
+    spawn(&mut world, c).expect("it has few");
+    world.end();
+}
+
+// contract: L2
+#[test]
 fn queued_tasks_max_refuses_until_some_have_ended() {
     let limits = Limits { queued_tasks_max: 4, ..Limits::default() };
     let mut world = World::new(cpus(1), limits);

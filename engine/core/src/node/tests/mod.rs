@@ -26,6 +26,7 @@ mod objects;
 mod placement;
 mod retry;
 mod samples;
+mod shares;
 pub mod simulate;
 mod spill;
 mod streams;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::error::ErrorCode;
 use crate::ids::{JobId, TaskId};
 use crate::node::tests::harness::*;
 use crate::node::{Caller, TaskState, Until, Waitable};
@@ -193,107 +192,4 @@ fn calls_that_go_on_take_turns_with_the_tasks_of_other_tenants() {
     assert!(of_a.abs_diff(of_b) <= 6, "{of_a} and {of_b}");
     run(&mut world, 100, MILLISECOND);
     assert!(parents.iter().all(|(task, _)| world.state(*task).is_end()), "all of them went on");
-}
-
-#[test]
-fn a_tenant_has_its_share_back_when_it_comes() {
-    let mut world = World::with_cpus(4);
-    world.guarantee("b", 50);
-    let (a, b) = (world.job_of_tenant("a"), world.job_of_tenant("b"));
-    let of_a = spawn_many(&mut world, a, 6, &with_cpus(1));
-    assert_eq!(running_of(&world, a), 4, "what b does not use others use");
-    let of_b = spawn_many(&mut world, b, 6, &with_cpus(1));
-    assert_eq!(running_of(&world, b), 0, "what runs may end by itself");
-    world.advance(Duration::from_millis(100));
-    assert_eq!((running_of(&world, a), running_of(&world, b)), (2, 2));
-    assert_eq!(world.node.node_view().counters.tasks_preempted, 2);
-    // The two that have begun last, and they are the next of a's; it costs none of their retries.
-    let states: Vec<TaskState> = of_a.iter().map(|task| world.state(*task)).collect();
-    let (running, waits) = (TaskState::Running, TaskState::PendingPlacement);
-    assert_eq!(states, [running, running, waits, waits, waits, waits]);
-    let view = world.node.task(of_a[2]).expect("it waits");
-    let cause = view.attempts[0].cause.as_ref().expect("one attempt has ended");
-    assert_eq!(cause.code(), ErrorCode::WorkerDied);
-    assert!(cause.message().contains("the tenant b came for its guaranteed share"), "{cause}");
-    // Nothing more than the share is taken.
-    world.advance(SECOND);
-    assert_eq!((running_of(&world, a), running_of(&world, b)), (2, 2));
-    // As long as b has tasks in line it keeps its share, whoever else waits.
-    world.finish(of_b[0]);
-    assert_eq!((running_of(&world, a), running_of(&world, b)), (2, 2));
-    world.finish(of_a[0]);
-    assert_eq!(running_of(&world, a) + running_of(&world, b), 4, "what is beyond the share goes by turns");
-    for _ in 0..10 {
-        run(&mut world, 1, MILLISECOND);
-    }
-    assert!(of_a.iter().chain(&of_b).all(|task| world.state(*task) == TaskState::Finished));
-    world.end();
-}
-
-#[test]
-fn what_may_not_be_tried_again_is_not_preempted() {
-    let mut world = World::with_cpus(2);
-    world.guarantee("b", 100);
-    let a = world.job_of_tenant("a");
-    let mut once = with_cpus(1);
-    once.retries.system = 0;
-    let of_a = spawn_many(&mut world, a, 2, &once);
-    let b = world.job_of_tenant("b");
-    let of_b = spawn_many(&mut world, b, 2, &with_cpus(1));
-    world.advance(SECOND);
-    assert_eq!((running_of(&world, a), running_of(&world, b)), (2, 0));
-    world.finish(of_a[0]);
-    assert_eq!(world.state(of_b[0]), TaskState::Running);
-    run(&mut world, 3, MILLISECOND);
-    world.end();
-}
-
-#[test]
-fn those_of_the_lowest_priority_are_preempted_first_and_none_for_ever() {
-    let limits = crate::node::Limits { preemptions_per_task_max: 2, ..Default::default() };
-    let mut world = World::new(cpus(2), limits);
-    world.guarantee("b", 50);
-    let (a, b) = (world.job_of_tenant("a"), world.job_of_tenant("b"));
-    let mut low = with_cpus(1);
-    low.placement.priority = -1;
-    let least = world.spawn(a, &[], low);
-    world.advance(MILLISECOND);
-    let other = world.spawn(a, &[], with_cpus(1));
-    for round in 1..=3 {
-        assert_eq!((world.state(least), world.state(other)), (TaskState::Running, TaskState::Running));
-        let of_b = world.spawn(b, &[], with_cpus(1));
-        world.advance(Duration::from_millis(100));
-        let preempted = world.node.node_view().counters.tasks_preempted;
-        match round {
-            1 | 2 => assert_eq!(world.state(other), TaskState::Running),
-            _ => assert_eq!(world.state(least), TaskState::Running, "often enough"),
-        }
-        assert_eq!((world.state(of_b), preempted), (TaskState::Running, round));
-        world.finish(of_b);
-    }
-    run(&mut world, 2, MILLISECOND);
-    world.end();
-}
-
-#[test]
-fn nobody_is_left_with_less_than_its_own_share() {
-    let mut world = World::with_cpus(4);
-    for (tenant, percent) in [("a", 50), ("b", 25), ("c", 25)] {
-        world.guarantee(tenant, percent);
-    }
-    let [a, b, c] = ["a", "b", "c"].map(|tenant| world.job_of_tenant(tenant));
-    spawn_many(&mut world, a, 10, &with_cpus(1));
-    spawn_many(&mut world, b, 10, &with_cpus(1));
-    world.advance(SECOND);
-    assert_eq!((running_of(&world, a), running_of(&world, b)), (3, 1));
-    spawn_many(&mut world, c, 10, &with_cpus(1));
-    world.advance(SECOND);
-    let running = [a, b, c].map(|root| running_of(&world, root));
-    assert_eq!(running, [2, 1, 1]);
-    // What is larger than the share gets none of it.
-    let d = world.job_of_tenant("c");
-    let big = world.spawn(d, &[], with_cpus(2));
-    world.advance(SECOND);
-    assert_eq!(world.state(big), TaskState::PendingPlacement);
-    assert_eq!(world.node.node_view().counters.tasks_preempted, 2);
 }

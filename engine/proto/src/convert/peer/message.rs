@@ -11,7 +11,6 @@ use crate::convert::peer::value::{
     failure, failure_from, handle, handle_from, needed_handle, parcel, parcel_from,
 };
 use crate::convert::peer::{MakePlace, ReadPlace, id, id_from, read, task};
-use crate::convert::tenant::tenant;
 use crate::v1;
 use crate::v1::peer_message as wire;
 
@@ -29,10 +28,7 @@ pub(super) fn message(message: &Message, bytes: ReadPlace<'_>) -> v1::PeerMessag
         Message::Preempted { task, attempt, by } => Wire::Preempted(wire::Preempted {
             task: Some(id(*task)),
             attempt: *attempt,
-            tenant: match by {
-                PreemptedBy::Drain => None,
-                PreemptedBy::Tenant(tenant) => Some(tenant.to_string()),
-            },
+            for_share: *by == PreemptedBy::Share,
         }),
         Message::HasRoom => Wire::HasRoom(wire::HasRoom {}),
         Message::Ended { task, attempt, ran, result } => Wire::Ended(wire::Ended {
@@ -128,10 +124,7 @@ pub(super) fn message_from(message: v1::PeerMessage, place: MakePlace<'_>) -> Re
         Wire::Preempted(preempted) => Message::Preempted {
             task: read::id(preempted.task, "Preempted.task")?,
             attempt: preempted.attempt,
-            by: match preempted.tenant {
-                None => PreemptedBy::Drain,
-                Some(name) => PreemptedBy::Tenant(tenant(&name, "Preempted.tenant")?),
-            },
+            by: if preempted.for_share { PreemptedBy::Share } else { PreemptedBy::Drain },
         },
         Wire::HasRoom(_) => Message::HasRoom,
         Wire::Ended(ended) => Message::Ended {

@@ -53,7 +53,7 @@ fn set(all: &mut Headed, limits: &[(QuotaKind, u64)]) {
 
 /// A job of the tenant's on a node, whose root has begun.
 fn job(all: &mut Headed, index: usize) -> Caller {
-    let root = all.cluster.worlds[index].submit_of_tenant("a");
+    let root = all.cluster.worlds[index].submit_of_tenant("a", 0);
     all.advance(100 * MS);
     all.cluster.worlds[index].caller(root)
 }

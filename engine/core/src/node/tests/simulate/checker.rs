@@ -139,6 +139,7 @@ impl Checker {
                 _ => Resources::clone(&sandbox.assigned),
             };
             takes.cpus = match &sandbox.life {
+                _ if world.paused.contains(id) => Quantity::ZERO,
                 Life::Actor { actor, .. } => self.cpus_of_actor(world, *id, *actor, running > 0),
                 _ if running > 0 => takes.cpus,
                 _ => Quantity::ZERO,

@@ -105,10 +105,17 @@ impl Simulation {
     fn check_who_is_left(&self) {
         let left: Vec<TaskView> =
             self.world.node.tasks(None, usize::MAX).into_iter().filter(|view| !view.state.is_end()).collect();
-        let somebody_runs = left.iter().any(|view| view.state == TaskState::Running);
+        let runs = |view: &TaskView| {
+            let stands_still = |id| self.world.paused.contains(&self.world.caller(id).instance);
+            view.state == TaskState::Running && !stands_still(view.id)
+        };
+        let somebody_runs = left.iter().any(runs);
         for view in left {
             let has_a_reason = match view.state {
-                TaskState::Running => self.world.roots.values().any(|root| *root == view.id),
+                TaskState::Running => {
+                    let is_paused = || self.world.paused.contains(&self.world.caller(view.id).instance);
+                    self.world.roots.values().any(|root| *root == view.id) || (somebody_runs && is_paused())
+                }
                 // While nothing runs, whoever lacks resources waits in vain, and was told so.
                 TaskState::PendingPlacement | TaskState::PendingStoreMemory => somebody_runs,
                 // Of several arguments one is back, and for another there is no room.

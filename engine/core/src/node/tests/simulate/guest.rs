@@ -14,13 +14,20 @@ use crate::value::{Argument, Handle, Place, Residence, Value};
 use crate::work::Entry;
 
 impl Simulation {
-    /// Calls whose guests can act: they are begun and do not wait.
+    /// Calls whose guests can act: they are begun, do not wait, and do not stand still.
     pub fn awake(&self) -> Vec<TaskId> {
+        let mut awake = self.unblocked();
+        awake.retain(|task| !self.world.paused.contains(&self.world.caller(*task).instance));
+        awake
+    }
+
+    fn unblocked(&self) -> Vec<TaskId> {
         self.world.running.keys().copied().filter(|task| !self.waiting.contains_key(task)).collect()
     }
 
     pub fn guest_acts(&mut self) {
-        let awake = self.awake();
+        // One that is paused may do something yet before it hears of it.
+        let awake = if self.random.once_in(3) { self.unblocked() } else { self.awake() };
         let Some(task) = self.random.pick(&awake) else { return };
         let guest = self.world.caller(task);
         if self.tickets.contains_key(&task) {

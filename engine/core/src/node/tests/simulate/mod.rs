@@ -96,6 +96,7 @@ struct Seen {
     spilled: u64,
     restored: u64,
     rebuilt: u64,
+    paused: u64,
     codes: BTreeSet<ErrorCode>,
 }
 
@@ -110,18 +111,19 @@ impl Seen {
         self.spilled += counters.objects_spilled;
         self.restored += counters.objects_restored;
         self.rebuilt += counters.tasks_rebuilt;
+        self.paused += counters.sandboxes_paused;
         self.deadlocks += run.deadlocks;
         self.codes.extend(&run.codes);
     }
 
     fn assert_all(&self) {
         let Self { finished, cancelled, retried, restarted, reused, deadlocks, .. } = self;
-        let Self { spilled, restored, rebuilt, codes, .. } = self;
+        let Self { spilled, restored, rebuilt, paused, codes, .. } = self;
         println!(
-            "{finished} finished, {cancelled} cancelled, {retried} retried, {restarted} restarted, {reused} reused, {deadlocks} deadlocks, {spilled} spilled, {restored} restored, {rebuilt} rebuilt"
+            "{finished} finished, {cancelled} cancelled, {retried} retried, {restarted} restarted, {reused} reused, {deadlocks} deadlocks, {spilled} spilled, {restored} restored, {rebuilt} rebuilt, {paused} paused"
         );
         let counts = [*finished, *cancelled, *retried, *restarted, *reused, *deadlocks as u64];
-        let counts = counts.into_iter().chain([*spilled, *restored, *rebuilt]).collect::<Vec<_>>();
+        let counts = counts.into_iter().chain([*spilled, *restored, *rebuilt, *paused]).collect::<Vec<_>>();
         assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
         let expected = [
             ErrorCode::ActorDied,

@@ -216,7 +216,7 @@ pub fn all_messages() -> Vec<Message> {
     let mut all = vec![
         Message::Refused { task, attempt },
         Message::Preempted { task, attempt, by: PreemptedBy::Drain },
-        Message::Preempted { task, attempt, by: PreemptedBy::Tenant("a".parse().expect("a name")) },
+        Message::Preempted { task, attempt, by: PreemptedBy::Share },
         Message::HasRoom,
         Message::Ended {
             task,

@@ -151,6 +151,7 @@ struct Summary {
     moved: u64,
     drained: u64,
     preempted: u64,
+    paused: u64,
     /// Runs of jobs that were lost and run again, and jobs that failed as they could not be.
     runs: [u64; 2],
     /// The head's crashes, those that lost changes, those that did not, and what was looked up after.
@@ -613,6 +614,7 @@ impl Simulation {
             self.summary.sent_on += counters.nodes_sent_on;
             self.summary.drained += counters.tasks_drained;
             self.summary.preempted += counters.tasks_preempted;
+            self.summary.paused += counters.sandboxes_paused;
         }
         self.summary.deaths = self.deaths;
         self.summary.groups = self.lines.created;
@@ -678,6 +680,7 @@ fn random_nodes() {
         sum.moved += summary.moved;
         sum.drained += summary.drained;
         sum.preempted += summary.preempted;
+        sum.paused += summary.paused;
         sum.memory = std::array::from_fn(|at| sum.memory[at] + summary.memory[at]);
         sum.runs = std::array::from_fn(|at| sum.runs[at] + summary.runs[at]);
         sum.codes.extend(summary.codes);
@@ -686,7 +689,7 @@ fn random_nodes() {
     let counts = [sum.foreign, sum.calls, sum.finished, sum.retried, sum.rebuilt, sum.refused];
     let counts = counts.into_iter().chain([sum.hosted, sum.restarted, sum.read, sum.fetched]);
     let counts = counts.chain([sum.deaths, sum.fenced, sum.ahead, sum.sent_on]);
-    let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.drained, sum.preempted]);
+    let counts = counts.chain([sum.left, sum.expired, sum.moved, sum.drained, sum.preempted, sum.paused]);
     let counts = counts.chain([sum.groups, sum.placed_again, sum.in_bundles, sum.agreed]);
     let counts: Vec<u64> = counts.chain([sum.hosted_in_bundles]).chain(sum.memory).chain(sum.runs).collect();
     assert!(counts.iter().all(|count| *count >= 10), "{counts:?}");
