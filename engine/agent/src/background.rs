@@ -41,6 +41,9 @@ pub(crate) enum Kind {
     /// Asks the head to let a node go that drains. Ends with its answer; after a panic the node stays until
     /// whoever drains it ends its process.
     Leave,
+    /// Waits for something on behalf of a guest in a worker. Ends with that, or with the worker; after a panic that
+    /// guest waits until its worker ends.
+    Worker,
     /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
     Restore,
 }
@@ -61,6 +64,7 @@ impl Kind {
             | Self::Prepare
             | Self::Renewal
             | Self::Spill
+            | Self::Worker
             | Self::Restore => false,
         }
     }

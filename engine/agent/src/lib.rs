@@ -19,6 +19,7 @@ mod options;
 mod storage;
 mod timer;
 mod waits;
+mod workers;
 
 pub use backend::NodeBackend;
 pub use client::{ActorRef, Call, Client, Held};

@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Token(token::Token),
     Error(error::Explained),
     Version(version::Version),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 #[cfg(test)]

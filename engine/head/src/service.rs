@@ -2,7 +2,7 @@
 
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
-use engine_core::tenant::unscoped;
+use engine_core::tenant::{Tenancy, unscoped};
 use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
 use engine_net::{JobKey, Owner, Scope};
 use engine_proto::v1;
@@ -52,6 +52,11 @@ impl Head {
     /// The secrets of tenants.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// To whom a job of this tenant belongs that begins now.
+    pub fn tenancy(&self, tenant: &TenantName) -> Tenancy {
+        self.state.lock().tenancy(tenant)
     }
 
     /// The names of a tenant's secrets, as listings have them.

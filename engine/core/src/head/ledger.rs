@@ -13,7 +13,7 @@ use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice, Record};
 use crate::ids::NodeId;
 use crate::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, TenantNews};
-use crate::tenant::{GUARANTEED_PERCENT_MAX, TenantName, TenantSpec, WEIGHT_MAX};
+use crate::tenant::{GUARANTEED_PERCENT_MAX, Tenancy, TenantName, TenantSpec, WEIGHT_MAX};
 
 /// What is lent together.
 const TOGETHER: [&[QuotaKind]; 4] =
@@ -411,6 +411,13 @@ impl Head {
                 ),
             )),
         }
+    }
+
+    /// To whom a job of this tenant belongs that begins now.
+    pub fn tenancy(&self, tenant: &TenantName) -> Tenancy {
+        let account = self.ledger.accounts.get(tenant);
+        let isolation = account.map(|account| account.spec.isolation).unwrap_or_default();
+        Tenancy { tenant: tenant.clone(), isolation }
     }
 
     /// All tenants that were created or have jobs, by name; `default` is always one.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
-use engine_core::tenant::TenantSpec;
+use engine_core::tenant::{Isolation, TenantSpec};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
 use engine_net::cluster::NodeClient;
 use engine_net::{Backend, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
@@ -48,6 +48,10 @@ impl Backend for ClusterBackend {
         component: ComponentId,
         bytes: Bytes,
     ) -> Result<v1::ComponentInfo, Error> {
+        // What is wrong with it is heard when a job begins: it is compiled in processes of the tenant's alone.
+        if self.0.head.tenancy(&scope.submitter()).isolation == Isolation::Process {
+            return self.keep(scope, component, bytes).await;
+        }
         // What cannot be run is not kept: a node tries, and another one when that dies or does not answer.
         let (mut silent, mut died, mut rounds) = (Vec::new(), None, 0);
         loop {

@@ -122,7 +122,8 @@ impl ClusterHead {
         let client = self.client(home)?;
         let tenant = self.head.job(run)?.submission.tenant;
         let secrets = self.head.secrets().environment(&tenant, &spec.secrets)?;
-        let view = client.start_job(run, &tenant, spec, secrets).await?;
+        let tenancy = self.head.tenancy(&tenant);
+        let view = client.start_job(run, &tenancy, spec, secrets).await?;
         self.event(|core, now, _| core.job_started(now, run));
         self.news.send_modify(|news| *news += 1);
         let record = self.head.job(run)?;

@@ -1,7 +1,7 @@
 //! `engine tenant create`, `engine tenant set`: what a tenant may have.
 
 use clap::Args;
-use engine_client::messages::{Quotas, TenantSpec};
+use engine_client::messages::{Isolation, Quotas, TenantSpec};
 use engine_core::tenant::{GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
 use crate::connect::{self, Target};
@@ -20,6 +20,9 @@ pub(super) struct Terms {
     /// Hundredths of each node that it has whenever it wants them, by ending others' tasks if need be
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
     guaranteed_percent: u32,
+    /// Where the guests of its next jobs run: on threads of the node, or in a process of the tenant's alone
+    #[arg(long, value_enum, default_value_t = Where::Thread)]
+    isolation: Where,
     /// CPUs at once
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus_max: Option<Cpus>,
@@ -40,11 +43,23 @@ pub(super) struct Terms {
     object_bytes_max: Option<u64>,
 }
 
+/// Where guests run.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Where {
+    Thread,
+    Process,
+}
+
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
     let spec = TenantSpec {
         name: args.name.clone(),
         weight: args.weight,
         guaranteed_percent: args.guaranteed_percent,
+        isolation: match args.isolation {
+            Where::Thread => Isolation::Thread,
+            Where::Process => Isolation::Process,
+        }
+        .into(),
         quotas: Some(Quotas {
             cpus: args.cpus_max.map(|cpus| cpus.0),
             memory_bytes: args.memory_bytes_max,

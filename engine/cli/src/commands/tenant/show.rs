@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine_client::messages::{Amounts, Quotas, TenantView};
+use engine_client::messages::{Amounts, Isolation, Quotas, TenantSpec, TenantView};
 use engine_core::quota::QuotaKind;
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ pub(super) async fn list(args: &Show, target: Target) -> Result<(), Failure> {
         "tenant",
         "weight",
         "guaranteed",
+        "isolation",
         "jobs",
         "cpus",
         "memory",
@@ -41,6 +42,7 @@ pub(super) async fn list(args: &Show, target: Target) -> Result<(), Failure> {
             let of = |tenant: &TenantView| {
                 let mut row = row(tenant, |_, max| max);
                 row.insert(2, guaranteed(tenant));
+                row.insert(3, isolation(tenant).to_owned());
                 row
             };
             let rows: Vec<Vec<String>> = tenants.iter().map(of).collect();
@@ -92,6 +94,14 @@ fn guaranteed(tenant: &TenantView) -> String {
     }
 }
 
+/// Where its guests run.
+fn isolation(tenant: &TenantView) -> &'static str {
+    match tenant.spec.as_ref().map(TenantSpec::isolation) {
+        Some(Isolation::Process) => "process",
+        Some(Isolation::Thread) | None => "thread",
+    }
+}
+
 /// What is used and what the quota is, by kind.
 fn amounts(tenant: &TenantView) -> [(QuotaKind, u64, Option<u64>); QuotaKind::COUNT] {
     let used = tenant.used.unwrap_or_default();
@@ -138,6 +148,7 @@ fn described(tenants: &[TenantView]) -> Value {
             "name": spec.name,
             "weight": spec.weight,
             "guaranteed_percent": spec.guaranteed_percent,
+            "isolation": isolation(tenant),
             "jobs": tenant.jobs,
             "quotas": quotas,
             "used": used,
@@ -150,8 +161,6 @@ fn described(tenants: &[TenantView]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use engine_client::messages::TenantSpec;
-
     use super::*;
 
     #[test]
@@ -161,6 +170,7 @@ mod tests {
                 name: "a".to_owned(),
                 weight: 2,
                 guaranteed_percent: 25,
+                isolation: Isolation::Process.into(),
                 quotas: Some(Quotas { cpus: Some(15_000), ..Quotas::default() }),
             }),
             used: Some(Amounts { cpus: 5_000, sandboxes: 3, ..Amounts::default() }),
@@ -169,7 +179,7 @@ mod tests {
             ..TenantView::default()
         };
         assert_eq!(row(&view, |used, max| format!("{used}/{max}"))[..4], ["a", "2", "1", "0.5/1.5"]);
-        assert_eq!(guaranteed(&view), "25%");
+        assert_eq!((guaranteed(&view).as_str(), isolation(&view)), ("25%", "process"));
         let json = described(&[view]);
         assert_eq!(json["items"][0]["quotas"], json!({ "cpus_max": 1.5 }));
         assert_eq!(json["items"][0]["used"], json!({ "cpus": 0.5 }));
