@@ -12,7 +12,8 @@ use engine_core::{
 };
 use engine_objects::Draft;
 use engine_runtime::host::{
-    Bundle, Caller, DiskDraft, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo, PlacementGroupId, Wait,
+    Bundle, Caller, DiskDraft, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo,
+    PlacementGroupId, Wait,
 };
 use engine_runtime::{ComponentWorld, JobComponent};
 

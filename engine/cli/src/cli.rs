@@ -7,7 +7,7 @@ use engine_client::Address;
 
 use crate::commands::{
     agent, audit, build, drain, error, explain, get, head, inspect, job, list, logs, memory, secret, status,
-    submit, tenant, token, up, version,
+    submit, tenant, token, up, version, worker,
 };
 
 const EXAMPLES: &str = "\

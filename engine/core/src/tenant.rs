@@ -149,7 +149,13 @@ pub const GUARANTEED_PERCENT_MAX: u32 = 100;
 impl TenantSpec {
     /// A tenant with the defaults of all that may be left out.
     pub fn new(name: TenantName) -> Self {
-        Self { name, weight: 1, guaranteed_percent: 0, quotas: Quotas::default(), isolation: Isolation::default() }
+        Self {
+            name,
+            weight: 1,
+            guaranteed_percent: 0,
+            quotas: Quotas::default(),
+            isolation: Isolation::default(),
+        }
     }
 }
 

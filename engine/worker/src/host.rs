@@ -242,9 +242,9 @@ impl Host for NodeHost {
         };
         let number = draft.as_ref().map_or(0, |draft| draft.number);
         self.later(None, Message::Append(number), &[&bytes], move |line, (answer, _)| match answer {
-            Answer::Draft(number) => {
-                Ok(DiskDraft::new(draft.unwrap_or_else(|| DraftThere { number, drops: Some(line.drops.clone()) })))
-            }
+            Answer::Draft(number) => Ok(DiskDraft::new(
+                draft.unwrap_or_else(|| DraftThere { number, drops: Some(line.drops.clone()) }),
+            )),
             other => Err(unexpected(&other)),
         })
     }
@@ -264,15 +264,12 @@ impl Host for NodeHost {
 
     fn store_when_room(&self, from: Caller, place: Place) -> Later<Place> {
         let bytes = engine_objects::slice(&place).unwrap_or_default();
-        self.later(
-            Some(from),
-            Message::WriteWhenRoom(v1::Heard {}),
-            &[bytes],
-            |line, (answer, _)| match answer {
+        self.later(Some(from), Message::WriteWhenRoom(v1::Heard {}), &[bytes], |line, (answer, _)| {
+            match answer {
                 Answer::Kept(number) => Ok(line.kept(number)),
                 other => Err(unexpected(&other)),
-            },
-        )
+            }
+        })
     }
 
     fn read(&self, place: Place, offset: u64, length: u64) -> Later<Vec<u8>> {

@@ -58,12 +58,7 @@ pub(crate) struct Asked {
 
 impl Line {
     pub(crate) fn new(writer: UnixStream, drops: Sender<Dropped>) -> Arc<Self> {
-        Arc::new(Self {
-            writer: Mutex::new(writer),
-            slots: Mutex::default(),
-            next: AtomicU64::new(1),
-            drops,
-        })
+        Arc::new(Self { writer: Mutex::new(writer), slots: Mutex::default(), next: AtomicU64::new(1), drops })
     }
 
     /// Says something that wants no answer.

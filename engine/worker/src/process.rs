@@ -11,9 +11,7 @@ use engine_core::tenant::Isolation;
 use engine_core::{Error, InstanceId, JobId};
 use engine_proto::convert;
 use engine_proto::convert::peer::id_from;
-use engine_proto::convert::worker::{
-    call_from, failure, pairs_from, start_from, stop_reason_from,
-};
+use engine_proto::convert::worker::{call_from, failure, pairs_from, start_from, stop_reason_from};
 use engine_proto::v1;
 use engine_proto::v1::from_worker::{self, Message};
 use engine_proto::v1::to_worker::{self, Message as Told};
@@ -185,8 +183,7 @@ impl Worker {
         let (line, runtime) = (self.line.clone(), self.runtime.clone());
         compile(move || {
             let loaded = runtime.load(&bytes);
-            let is_concurrent =
-                loaded.as_ref().is_ok_and(|info| info.world == ComponentWorld::Concurrent);
+            let is_concurrent = loaded.as_ref().is_ok_and(|info| info.world == ComponentWorld::Concurrent);
             let failed = loaded.err().map(|error| failure(&error, &|_| convert::worker::Travels::Kept(0)));
             let loaded = from_worker::Loaded { number, failed, is_concurrent };
             drop(line.tell(None, Message::Loaded(loaded)));

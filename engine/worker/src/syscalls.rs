@@ -117,10 +117,8 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
     let named = |option: i32| SeccompRule::new(vec![is(0, u64::MAX, option as u64)?]);
     rules.insert(libc::SYS_prctl, vec![named(libc::PR_SET_NAME)?, named(libc::PR_SET_VMA)?]);
     // Reading limits, and setting none.
-    rules.insert(
-        libc::SYS_prlimit64,
-        vec![SeccompRule::new(vec![is(0, u64::MAX, 0)?, is(2, u64::MAX, 0)?])?],
-    );
+    rules
+        .insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![is(0, u64::MAX, 0)?, is(2, u64::MAX, 0)?])?]);
     Ok(rules)
 }
 

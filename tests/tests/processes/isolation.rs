@@ -100,9 +100,11 @@ fn results_are_the_same_in_a_process_of_their_own() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (arguments, code) in
-        [(["panic", "why"].as_slice(), "TRAPPED"), (&["unreachable"], "TRAPPED"), (&["allocate-forever"], "OUT_OF_MEMORY")]
-    {
+    for (arguments, code) in [
+        (["panic", "why"].as_slice(), "TRAPPED"),
+        (&["unreachable"], "TRAPPED"),
+        (&["allocate-forever"], "OUT_OF_MEMORY"),
+    ] {
         apart.submit(&[], arguments).exits(1).says(&[code]);
     }
     let logged = apart.submit(&[], &["log"]).exits(0);

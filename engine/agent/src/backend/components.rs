@@ -43,7 +43,11 @@ pub(super) async fn upload(
 }
 
 /// Makes sure that the runtime has a component that was uploaded, maybe to an earlier process.
-pub(crate) async fn load(driver: &Arc<Driver>, tenancy: &Tenancy, id: ComponentId) -> Result<ComponentWorld, Error> {
+pub(crate) async fn load(
+    driver: &Arc<Driver>,
+    tenancy: &Tenancy,
+    id: ComponentId,
+) -> Result<ComponentWorld, Error> {
     if tenancy.isolation == Isolation::Process {
         if let Some(world) = driver.workers.world(&tenancy.tenant, id) {
             return Ok(world);

@@ -91,7 +91,9 @@ impl Sandbox {
 fn too_many(name: &str, max: usize) -> Error {
     Error::new(
         ErrorCode::LimitExceeded,
-        format!("the tenant's guests on this node have {max} at once, as many as they may ({name}): drop some"),
+        format!(
+            "the tenant's guests on this node have {max} at once, as many as they may ({name}): drop some"
+        ),
     )
 }
 
@@ -163,7 +165,9 @@ impl Books {
 
     /// What is kept by this number.
     pub(super) fn kept(&self, number: u64) -> Result<&Kept, Error> {
-        self.kept.get(&number).ok_or_else(|| Error::invalid_argument(format!("the value {number} is not kept")))
+        self.kept
+            .get(&number)
+            .ok_or_else(|| Error::invalid_argument(format!("the value {number} is not kept")))
     }
 
     pub(super) fn let_go(&mut self, number: u64) {

@@ -41,7 +41,6 @@ impl Worker {
         }
     }
 
-
     /// A failure for a sandbox.
     pub(super) fn failure(&self, instance: Option<InstanceId>, error: &Error) -> v1::WorkerFailure {
         let Some(instance) = instance else {
@@ -55,7 +54,8 @@ impl Worker {
         if let Some(payload) = payload {
             self.books.lock().show(instance, &payload.handles);
         }
-        let inline = |payload: &Value| Travels::Inline(bytes::Bytes::copy_from_slice(engine_objects::bytes(payload)));
+        let inline =
+            |payload: &Value| Travels::Inline(bytes::Bytes::copy_from_slice(engine_objects::bytes(payload)));
         v1::WorkerFailure {
             error: Some(error.into()),
             payload: payload.map(|payload| worker::value(payload, &inline)),
@@ -94,7 +94,9 @@ impl Worker {
             Ok(value) => {
                 self.books.lock().show(instance, &value.handles);
                 let origin = Some(Lost::Object(object));
-                outcome::Outcome::Value(worker::value(&value, &|value| self.lay(value, origin, &Cell::new(INLINE_BYTES_MAX))))
+                outcome::Outcome::Value(worker::value(&value, &|value| {
+                    self.lay(value, origin, &Cell::new(INLINE_BYTES_MAX))
+                }))
             }
             Err(error) => outcome::Outcome::Failed(self.failure(Some(instance), &error)),
         });

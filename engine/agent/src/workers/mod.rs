@@ -13,7 +13,7 @@ mod worker;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use engine_core::ids::IdMap;
@@ -47,6 +47,8 @@ pub(crate) struct Workers {
     sandboxes: AtomicUsize,
     /// Sandboxes that were started in one.
     started: AtomicU64,
+    /// The node ends.
+    is_over: AtomicBool,
 }
 
 /// How workers are run.
@@ -98,11 +100,14 @@ const WRITER_MEMORY_BYTES_MAX: u64 = 32 << 20;
 
 impl Workers {
     pub(crate) fn new(options: WorkerOptions) -> Self {
-        Self { options, seats: Mutex::default(), by_instance: Mutex::default(), sandboxes: AtomicUsize::new(0), started: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn options(&self) -> &WorkerOptions {
-        &self.options
+        Self {
+            options,
+            seats: Mutex::default(),
+            by_instance: Mutex::default(),
+            sandboxes: AtomicUsize::new(0),
+            started: AtomicU64::new(0),
+            is_over: AtomicBool::new(false),
+        }
     }
 
     /// Whether the guests of a job can be run apart as its tenant wants them to.
@@ -151,6 +156,9 @@ impl Workers {
         driver: &Arc<Driver>,
         tenant: &TenantName,
     ) -> Result<Arc<Worker>, Error> {
+        if self.is_over() {
+            return Err(Error::new(ErrorCode::NodeDied, "the node is shutting down"));
+        }
         let seat = seats.entry(tenant.clone()).or_default();
         if let Some(worker) = &seat.worker {
             return Ok(worker.clone());
@@ -273,8 +281,13 @@ impl Workers {
         true
     }
 
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
     /// Ends all workers, without reports.
     pub(crate) fn shutdown(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
         for worker in self.living() {
             worker.end("its node ends");
         }

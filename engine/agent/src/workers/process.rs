@@ -38,7 +38,10 @@ impl Process {
     /// and its standard error, whose lines go to the log.
     pub(super) fn start(tenant: &TenantName) -> Result<(Self, UnixStream), Error> {
         let failed = |error: std::io::Error| {
-            Error::new(ErrorCode::WorkerDied, format!("no worker of the tenant {tenant} can be started: {error}"))
+            Error::new(
+                ErrorCode::WorkerDied,
+                format!("no worker of the tenant {tenant} can be started: {error}"),
+            )
         };
         let (here, there) = UnixStream::pair().map_err(failed)?;
         let mut command = Command::new(PROGRAM);

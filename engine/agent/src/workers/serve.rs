@@ -81,7 +81,8 @@ impl Worker {
             task: said.task.map_or(TaskId::from_bits(0, 0), id_from),
         };
         let message = said.message.ok_or("it said nothing that is known")?;
-        let takes_bytes = matches!(message, Message::Write(_) | Message::WriteWhenRoom(_) | Message::Append(_));
+        let takes_bytes =
+            matches!(message, Message::Write(_) | Message::WriteWhenRoom(_) | Message::Append(_));
         if length > if takes_bytes { self.options.setup.value_bytes_max } else { 0 } {
             return Err(format!("it sent {length} bytes where it may not"));
         }
@@ -178,7 +179,12 @@ impl Worker {
 
     fn append(self: &Arc<Self>, request: &Request, draft: u64, bytes: Vec<u8>) -> Result<Done, Error> {
         let (number, draft) = self.books.lock().take_draft(draft)?;
-        let (this, appended) = (self.clone(), self.host.append_on_disk(draft, bytes));
+        let (this, failed, appended) = (self.clone(), self.clone(), self.host.append_on_disk(draft, bytes));
+        let appended: Later<_> = Box::pin(async move {
+            let appended = appended.await;
+            // What could not be written can never be whole.
+            appended.inspect_err(|_| failed.books.lock().put_draft(number, None))
+        });
         self.later(request, appended, move |draft| {
             this.books.lock().put_draft(number, Some(draft));
             Ok(Answer::Draft(number))
@@ -338,12 +344,19 @@ impl Worker {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorCode::LimitExceeded,
-                format!("names, environment and options take {bytes} bytes, and option_bytes_per_task_max is {max}"),
+                format!(
+                    "names, environment and options take {bytes} bytes, and option_bytes_per_task_max is {max}"
+                ),
             )),
         }
     }
 
-    fn asks(self: &Arc<Self>, driver: &Arc<Driver>, request: &Request, message: Message) -> Result<Done, Error> {
+    fn asks(
+        self: &Arc<Self>,
+        driver: &Arc<Driver>,
+        request: &Request,
+        message: Message,
+    ) -> Result<Done, Error> {
         match &message {
             Message::Need(digest) => return self.needs(request, digest),
             Message::Read(read) => return self.read(request, read),
@@ -501,14 +514,19 @@ impl Worker {
             Message::Ready(ready) => self.is_ready(ready),
             Message::Loaded(loaded) => self.loaded(loaded),
             Message::Acquire(handle) => {
-                let Ok(handle) = handle_from(handle) else { return Told::Misdeed("it takes nothing".to_owned()) };
+                let Ok(handle) = handle_from(handle) else {
+                    return Told::Misdeed("it takes nothing".to_owned());
+                };
                 if let Err(why) = self.acquire(driver, request, handle) {
                     return Told::Misdeed(why);
                 }
             }
             Message::Release(handle) => {
-                let Ok(handle) = handle_from(handle) else { return Told::Misdeed("it drops nothing".to_owned()) };
-                if let Some(from) = self.books.lock().holder(request.instance, request.task) {
+                let Ok(handle) = handle_from(handle) else {
+                    return Told::Misdeed("it drops nothing".to_owned());
+                };
+                let from = self.books.lock().holder(request.instance, request.task);
+                if let Some(from) = from {
                     self.host.release(from, handle);
                 }
             }
@@ -580,7 +598,10 @@ impl Worker {
             return;
         }
         let level = |name: &str| {
-            ["trace", "debug", "info", "warn", "error"].into_iter().find(|level| *level == name).unwrap_or("info")
+            ["trace", "debug", "info", "warn", "error"]
+                .into_iter()
+                .find(|level| *level == name)
+                .unwrap_or("info")
         };
         let (source, level) = match log.stream.as_str() {
             "stdout" => (LogSource::Stdout, None),

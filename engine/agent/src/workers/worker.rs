@@ -340,7 +340,10 @@ impl Worker {
 
     fn has_stuck_sandbox(&self) -> bool {
         let books = self.books.lock();
-        books.sandboxes.values().any(|sandbox| sandbox.stopping.is_some_and(|since| since.elapsed() > STOP_MAX))
+        books
+            .sandboxes
+            .values()
+            .any(|sandbox| sandbox.stopping.is_some_and(|since| since.elapsed() > STOP_MAX))
     }
 
     fn tell(&self, line: &UnixStream, said: Said) -> std::io::Result<()> {
@@ -402,9 +405,14 @@ impl Worker {
             false => died(&self.tenant, how),
         };
         let sandboxes = self.books.lock().close(&error);
+        if driver.workers.is_over() {
+            return;
+        }
         match sandboxes.len() {
             0 => tracing::info!(tenant = %self.tenant, "a worker with nothing in it has ended: {how}"),
-            count => tracing::warn!(tenant = %self.tenant, "a worker has ended, and {count} sandboxes with it: {how}"),
+            count => {
+                tracing::warn!(tenant = %self.tenant, "a worker has ended, and {count} sandboxes with it: {how}")
+            }
         }
         for instance in sandboxes {
             driver.workers.left(instance);

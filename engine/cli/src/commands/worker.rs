@@ -6,7 +6,9 @@ use crate::failure::Failure;
 
 /// Run the guests of one tenant of a node, which starts this itself
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  engine worker TENANT    as a node starts it, with the line to itself as standard input")]
+#[command(
+    after_help = "Examples:\n  engine worker TENANT    as a node starts it, with the line to itself as standard input"
+)]
 pub(crate) struct Worker {
     /// The tenant, for whoever lists processes
     #[arg(value_name = "TENANT")]

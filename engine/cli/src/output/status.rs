@@ -42,7 +42,11 @@ pub(crate) fn render(status: &v1::StatusResponse) -> String {
     }
     for node in &status.nodes {
         for worker in &node.workers {
-            let _ = writeln!(text, "worker:    {} (process {} of {})", worker.tenant, worker.process_id, node.node_id);
+            let _ = writeln!(
+                text,
+                "worker:    {} (process {} of {})",
+                worker.tenant, worker.process_id, node.node_id
+            );
             for missing in &worker.missing {
                 let _ = writeln!(text, "           without {missing}");
             }

@@ -27,7 +27,8 @@ impl Peer for PeerService {
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
         let start = async {
-            let StartJobRequest { job_id, spec, tenant, secret_environment, isolation } = request.into_inner();
+            let StartJobRequest { job_id, spec, tenant, secret_environment, isolation } =
+                request.into_inner();
             let spec = spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
             check::job_spec(&spec)?;
             let tenant = engine_proto::convert::tenant(&tenant, "StartJobRequest.tenant")?;

@@ -203,7 +203,11 @@ mod tests {
     }
 
     fn spec() -> TenantSpec {
-        let mut spec = TenantSpec { weight: 7, isolation: Isolation::Process, ..TenantSpec::new("team-7".parse().unwrap()) };
+        let mut spec = TenantSpec {
+            weight: 7,
+            isolation: Isolation::Process,
+            ..TenantSpec::new("team-7".parse().unwrap())
+        };
         for (kind, max) in QuotaKind::ALL.into_iter().zip([Some(0), None, Some(3), Some(4), Some(5)]) {
             spec.quotas[kind] = max;
         }

@@ -97,10 +97,7 @@ pub fn arguments(arguments: &[Argument], lay: Lay<'_>) -> Vec<v1::WorkerArgument
 ///
 /// # Errors
 /// As [`value_from`].
-pub fn arguments_from(
-    arguments: Vec<v1::WorkerArgument>,
-    take: Take<'_>,
-) -> Result<Vec<Argument>, Error> {
+pub fn arguments_from(arguments: Vec<v1::WorkerArgument>, take: Take<'_>) -> Result<Vec<Argument>, Error> {
     use v1::worker_argument::Argument as Wire;
     read::all(arguments, |argument| {
         Ok(match read::required(argument.argument, "WorkerArgument.argument")? {
@@ -114,9 +111,7 @@ pub fn arguments_from(
 pub fn call(call: &Call, lay: Lay<'_>) -> v1::WorkerCall {
     use v1::worker_call::Entry as Wire;
     let entry = match &call.entry {
-        Entry::Main(arguments) => {
-            Some(Wire::Main(v1::remote_task::Main { arguments: arguments.to_vec() }))
-        }
+        Entry::Main(arguments) => Some(Wire::Main(v1::remote_task::Main { arguments: arguments.to_vec() })),
         Entry::Invoke(text) => Some(Wire::Invoke(text.to_string())),
         Entry::Run(name) => Some(Wire::Run(name.to_string())),
         Entry::Create(name) => Some(Wire::Create(name.to_string())),
