@@ -4,11 +4,13 @@
 //! [`GuestHost`](crate::host::GuestHost) answers them ([`serve`]). A worker is believed nothing: what it may name is in its
 //! [`Books`](books::Books). Its end costs the sandboxes that were in it, and nobody else.
 
+mod asks;
 mod books;
 mod laid;
 mod payload;
 mod process;
 mod serve;
+mod tells;
 mod worker;
 
 use std::collections::HashMap;
