@@ -165,6 +165,11 @@ impl Node {
         self.driver.network().is_ok_and(|network| network.is_unheard())
     }
 
+    #[cfg(test)]
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
     /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
     pub fn leftover(&self) -> Option<String> {
         self.driver

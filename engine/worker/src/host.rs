@@ -7,8 +7,8 @@ use std::time::Duration;
 use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
-    ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, LaneId, ObjectId, Outcome, Place,
-    Residence, TaskId, Value,
+    ActorId, Argument, ComponentId, Error, Handle, InstanceId, LaneId, ObjectId, Outcome, Place, Residence,
+    TaskId, Value,
 };
 use engine_objects::Draft;
 use engine_proto::convert::client::{actor_options, bundle, call_options, handle, task_options};
@@ -34,6 +34,8 @@ pub(crate) struct NodeHost {
     pub(crate) runtime: Runtime,
     pub(crate) inline_object_bytes_max: usize,
     pub(crate) can_spill: bool,
+    /// Held while a component is loaded that a sandbox needs: the others that need it wait.
+    pub(crate) loading: Arc<futures::lock::Mutex<()>>,
 }
 
 /// A value that the node keeps, for as long as this lives.
@@ -211,12 +213,17 @@ impl Host for NodeHost {
     }
 
     fn load(&self, needed: ComponentId) -> Later<()> {
-        let bytes = self.later(None, Message::Need(component(needed)), &[], |_, (_, bytes)| Ok(bytes));
-        let runtime = self.runtime.clone();
+        let (line, runtime, loading) = (self.line.clone(), self.runtime.clone(), self.loading.clone());
         Box::pin(async move {
-            let bytes = bytes.await?;
+            let _one = loading.lock().await;
+            if runtime.component(needed).is_some() {
+                return Ok(());
+            }
+            let asked = line.ask(None, Message::Need(component(needed)), &[])?;
+            let (_, bytes) = line.opened(asked.await)?;
             let (done, loaded) = futures::channel::oneshot::channel();
             crate::process::compile(move || {
+                // Whoever needed it may have ended meanwhile.
                 drop(done.send(runtime.load(&bytes).map(drop)));
             })?;
             loaded.await.unwrap_or_else(|_| Err(Error::internal("compiling the component did not end")))
@@ -503,9 +510,4 @@ impl Host for NodeHost {
             self.tell(None, gone(&GoneReport { calls, ..said }));
         }
     }
-}
-
-/// LIMIT_EXCEEDED for a runtime that has as many threads that compile as it may.
-pub(crate) fn no_thread(error: &std::io::Error) -> Error {
-    Error::new(ErrorCode::LimitExceeded, format!("there is no thread to compile the component on: {error}"))
 }

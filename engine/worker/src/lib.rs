@@ -8,6 +8,7 @@
 //!
 //! The agent believes nothing of what a worker says: see `engine/agent/src/workers`.
 
+mod background;
 mod host;
 mod line;
 pub mod lock;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use engine_core::tenant::Isolation;
-use engine_core::{Error, InstanceId, JobId};
+use engine_core::{Error, ErrorCode, InstanceId, JobId};
 use engine_proto::convert;
 use engine_proto::convert::peer::id_from;
 use engine_proto::convert::worker::{call_from, failure, pairs_from, start_from, stop_reason_from};
@@ -18,7 +18,8 @@ use engine_proto::v1::to_worker::{self, Message as Told};
 use engine_runtime::apart::close_other_descriptors;
 use engine_runtime::{ComponentWorld, JobContext, Options, Runtime};
 
-use crate::host::{NodeHost, no_thread};
+use crate::background::Kind;
+use crate::host::NodeHost;
 use crate::line::{Dropped, Line, node_is_gone};
 use crate::lock::{Locks, lock_in};
 use crate::wire;
@@ -27,8 +28,6 @@ use crate::wire;
 const READ_BYTES: usize = 64 << 10;
 /// Values that are let go of in one message.
 const DROPS_PER_MESSAGE_MAX: usize = 1_000;
-/// Bytes of machine stack that a thread has which compiles.
-const COMPILER_STACK_BYTES: usize = 16 << 20;
 
 /// Runs a worker until its node ends it. The process has one thread so far, and the line as its standard input.
 ///
@@ -55,11 +54,11 @@ pub fn run() -> Result<(), String> {
         runtime: worker.runtime.clone(),
         inline_object_bytes_max: usize::try_from(setup.inline_object_bytes_max).unwrap_or(usize::MAX),
         can_spill: setup.can_spill,
+        loading: Arc::default(),
     }));
     let sweeper = worker.line.clone();
-    std::thread::Builder::new()
-        .name("sweeper".to_owned())
-        .spawn(move || sweep(&sweeper, &dropped))
+    Kind::Sweeper
+        .start(move || sweep(&sweeper, &dropped))
         .map_err(|error| format!("starting a thread: {error}"))?;
     let Locks { hold, missing } = locks;
     let ready = Message::Ready(from_worker::Ready { locks: hold, missing });
@@ -82,8 +81,12 @@ fn options(setup: &to_worker::Setup) -> Options {
 
 /// Compiles on a thread of its own.
 pub(crate) fn compile(work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-    let thread = std::thread::Builder::new().name("compiler".to_owned()).stack_size(COMPILER_STACK_BYTES);
-    thread.spawn(work).map(drop).map_err(|error| no_thread(&error))
+    Kind::Compiler.start(work).map_err(|error| {
+        Error::new(
+            ErrorCode::LimitExceeded,
+            format!("there is no thread to compile the component on: {error}"),
+        )
+    })
 }
 
 /// Tells the node of what is not needed any more, much at once.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use engine_core::{Error, ErrorCode, TenantName};
 use parking_lot::Mutex;
 
+use crate::background::{self, Kind};
+
 /// This program, also when its file was replaced meanwhile.
 const PROGRAM: &str = "/proc/self/exe";
 /// Bytes of a line that a worker writes to its standard error; of longer ones the rest is another line.
@@ -57,8 +59,7 @@ impl Process {
         let said = Arc::new(Mutex::new(String::new()));
         let (heard, name) = (said.clone(), tenant.clone());
         let listener = child.stderr.take().and_then(|stderr| {
-            let listener = std::thread::Builder::new().name("worker-stderr".to_owned());
-            listener.spawn(move || listen(&name, stderr, &heard)).ok()
+            background::thread(Kind::WorkerErrors, move || listen(&name, stderr, &heard)).ok()
         });
         Ok((Self { child, said, listener }, here))
     }
@@ -69,8 +70,7 @@ impl Process {
 
     /// Ends it, whatever it does, and waits for that.
     pub(super) fn end(mut self) -> Ended {
-        // One that has ended by itself is left as it is.
-        let by_itself = self.child.try_wait().ok().flatten();
+        // Of one that has ended by itself nothing is changed.
         drop(self.child.kill());
         let status = self.child.wait().ok();
         if let Some(listener) = self.listener.take() {
@@ -82,7 +82,8 @@ impl Process {
             Some(how) => format!("{how}: {said}"),
             None => "it is gone".to_owned(),
         };
-        Ended { has_failed: by_itself.is_some_and(|status| status.code().is_some_and(|code| code != 0)), how }
+        let code = status.and_then(|status| status.code());
+        Ended { has_failed: code.is_some_and(|code| code != 0), how }
     }
 }
 

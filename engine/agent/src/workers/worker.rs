@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::BufReader;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 use super::WorkerOptions;
 use super::books::{Books, Sandbox};
 use super::process::Process;
+use crate::background::{self, Kind};
 use crate::driver::Driver;
 use crate::host::GuestHost;
 
@@ -119,8 +121,17 @@ impl Worker {
         options: WorkerOptions,
         not_before: Instant,
     ) -> Result<Arc<Self>, Error> {
+        let worker = Arc::new(Self::new(driver, tenant, options));
+        let this = worker.clone();
+        background::thread(Kind::WorkerLine, move || this.live(not_before)).map_err(|error| {
+            Error::new(ErrorCode::WorkerDied, format!("there is no thread for a worker's line: {error}"))
+        })?;
+        Ok(worker)
+    }
+
+    fn new(driver: &Arc<Driver>, tenant: TenantName, options: WorkerOptions) -> Self {
         let driver = Arc::downgrade(driver);
-        let worker = Arc::new(Self {
+        Self {
             tenant,
             options,
             host: GuestHost { driver: driver.clone(), is_client: false },
@@ -130,13 +141,7 @@ impl Worker {
             wake: Condvar::new(),
             disk: Arc::new(tokio::sync::Semaphore::new(DISK_READS_MAX)),
             state: Mutex::default(),
-        });
-        let this = worker.clone();
-        let thread = std::thread::Builder::new().name("worker-line".to_owned());
-        thread.spawn(move || this.live(not_before)).map_err(|error| {
-            Error::new(ErrorCode::WorkerDied, format!("there is no thread for a worker's line: {error}"))
-        })?;
-        Ok(worker)
+        }
     }
 
     pub(super) fn tenant(&self) -> &TenantName {
@@ -252,7 +257,9 @@ impl Worker {
             Some(Ok((process, line))) => {
                 let began = Instant::now();
                 self.state.lock().process = Some(process.id());
-                self.run(&line);
+                if catch_unwind(AssertUnwindSafe(|| self.run(&line))).is_err() {
+                    self.end("telling it panicked");
+                }
                 drop(line.shutdown(Shutdown::Both));
                 let ended = process.end();
                 let why = self.queue.lock().ended.clone().unwrap_or_default();
@@ -277,8 +284,11 @@ impl Worker {
         let setup = v1::ToWorker { message: Some(Tell::Setup(self.options.setup)) };
         let reader = line.try_clone().and_then(|line| {
             let this = self.clone();
-            let thread = std::thread::Builder::new().name("worker-calls".to_owned());
-            thread.spawn(move || this.hear(BufReader::with_capacity(READ_BYTES, line)))
+            background::thread(Kind::WorkerLine, move || {
+                let line = BufReader::with_capacity(READ_BYTES, line);
+                let heard = catch_unwind(AssertUnwindSafe(|| this.hear(line)));
+                this.end(&heard.unwrap_or_else(|_| "hearing it panicked".to_owned()));
+            })
         });
         let Ok(reader) = reader else { return self.end("there is no thread for its line") };
         if send(line, &setup, &[]).is_err() {
@@ -294,16 +304,14 @@ impl Worker {
         drop(reader.join());
     }
 
-    /// Does what the worker asks for, until its line breaks.
-    fn hear(self: &Arc<Self>, mut line: BufReader<UnixStream>) {
-        let why = loop {
+    /// Does what the worker asks for, until its line breaks, or it says what it may not; which of that.
+    fn hear(self: &Arc<Self>, mut line: BufReader<UnixStream>) -> String {
+        loop {
             self.wait_for_room();
-            match self.serve(&mut line) {
-                Ok(()) => {}
-                Err(why) => break why,
+            if let Err(why) = self.serve(&mut line) {
+                return why;
             }
-        };
-        self.end(&why);
+        }
     }
 
     /// What is to be said next; none: it is to end.
@@ -445,3 +453,6 @@ fn cannot_run(tenant: &TenantName, how: &str) -> Error {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests;
