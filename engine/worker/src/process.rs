@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -185,7 +186,8 @@ impl Worker {
     fn load(&self, number: u64, bytes: Vec<u8>) -> Result<(), Error> {
         let (line, runtime) = (self.line.clone(), self.runtime.clone());
         compile(move || {
-            let loaded = runtime.load(&bytes);
+            let loaded = catch_unwind(AssertUnwindSafe(|| runtime.load(&bytes)));
+            let loaded = loaded.unwrap_or_else(|_| Err(Error::internal("compiling the component panicked")));
             let is_concurrent = loaded.as_ref().is_ok_and(|info| info.world == ComponentWorld::Concurrent);
             let failed = loaded.err().map(|error| failure(&error, &|_| convert::worker::Travels::Kept(0)));
             let loaded = from_worker::Loaded { number, failed, is_concurrent };

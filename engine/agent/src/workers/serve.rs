@@ -69,7 +69,7 @@ impl Worker {
         }
         match answered {
             Ok(None) => {}
-            Ok(Some(answer)) => self.answer(request.number, answer, Bytes::None),
+            Ok(Some(answer)) => self.answer_now(request.number, answer),
             Err(error) => self.refuse(&request, &error),
         }
         Ok(())
@@ -202,7 +202,7 @@ impl Worker {
 
     pub(super) fn blocks(self: &Arc<Self>, request: &Request, wait: Wait) -> Result<Done, Error> {
         let Wait::Blocked(over) = wait else { return Ok(Some(Answer::Done(v1::Heard {}))) };
-        self.answer(request.number, Answer::Blocked(v1::Heard {}), Bytes::None);
+        self.answer_now(request.number, Answer::Blocked(v1::Heard {}));
         let over: Later<()> = Box::pin(async move {
             over.await;
             Ok(())
