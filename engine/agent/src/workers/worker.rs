@@ -32,6 +32,8 @@ use crate::host::GuestHost;
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// How often that is looked at.
 const STOP_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A worker that takes nothing of its line for so long is ended.
+const TELL_MAX: Duration = Duration::from_secs(30);
 /// Bytes that were read from disk for a worker and are not written to its line: above, it is not heard.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// Bytes that are read of a line at once.
@@ -60,6 +62,8 @@ struct State {
     process: Option<u32>,
     /// What it says of how it is locked in; none: it is not ready.
     ready: Option<v1::from_worker::Ready>,
+    /// Its line, to be closed under whoever reads or writes.
+    line: Option<UnixStream>,
 }
 
 #[derive(Default)]
@@ -223,8 +227,8 @@ impl Worker {
             return self.answer(to, answer, Bytes::None);
         }
         let answer = Tell::Answer(v1::WorkerAnswer { to, answer: Some(answer) });
-        if self.send(answer, &[]).is_err() {
-            self.end("its line is broken");
+        if let Err(error) = self.send(answer, &[]) {
+            self.end(&format!("its line broke: {error}"));
         }
     }
 
@@ -256,6 +260,10 @@ impl Worker {
     pub(super) fn end(&self, why: &str) {
         self.queue.lock().ended.get_or_insert_with(|| why.to_owned());
         self.wake.notify_all();
+        if let Some(line) = &self.state.lock().line {
+            // It is closed already, or is now.
+            drop(line.shutdown(Shutdown::Both));
+        }
     }
 
     /// Nothing is in it, and nothing on its way.
@@ -271,12 +279,12 @@ impl Worker {
             Some(Err(error)) => (error.message().to_owned(), false, Instant::now()),
             Some(Ok((process, line))) => {
                 let began = Instant::now();
-                self.state.lock().process = Some(process.id());
-                *self.line.lock() = line.try_clone().ok();
-                if catch_unwind(AssertUnwindSafe(|| self.run(&line))).is_err() {
-                    self.end("telling it panicked");
+                let run = || self.run(&line, process.id());
+                match catch_unwind(AssertUnwindSafe(run)) {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => self.end(&format!("its line broke: {error}")),
+                    Err(_) => self.end("telling it panicked"),
                 }
-                drop(line.shutdown(Shutdown::Both));
                 let ended = process.end();
                 let why = self.queue.lock().ended.clone().unwrap_or_default();
                 let is_at_fault = ended.has_failed && self.state.lock().ready.is_none();
@@ -296,27 +304,28 @@ impl Worker {
     }
 
     /// Tells it all that is to be said, until the end.
-    fn run(self: &Arc<Self>, line: &UnixStream) {
-        let reader = line.try_clone().and_then(|line| {
-            let this = self.clone();
-            background::thread(Kind::WorkerLine, move || {
-                let line = BufReader::with_capacity(READ_BYTES, line);
-                let heard = catch_unwind(AssertUnwindSafe(|| this.hear(line)));
-                this.end(&heard.unwrap_or_else(|_| "hearing it panicked".to_owned()));
-            })
-        });
-        let Ok(reader) = reader else { return self.end("there is no thread for its line") };
-        if self.send(Tell::Setup(self.options.setup), &[]).is_err() {
-            self.end("its line is broken");
-        }
+    fn run(self: &Arc<Self>, line: &UnixStream, process: u32) -> std::io::Result<()> {
+        // One that is frozen does not hold up whoever tells it something for longer.
+        line.set_write_timeout(Some(TELL_MAX))?;
+        let heard = line.try_clone()?;
+        *self.line.lock() = Some(line.try_clone()?);
+        *self.state.lock() = State { process: Some(process), ready: None, line: Some(line.try_clone()?) };
+        let this = self.clone();
+        let reader = background::thread(Kind::WorkerLine, move || {
+            let line = BufReader::with_capacity(READ_BYTES, heard);
+            let heard = catch_unwind(AssertUnwindSafe(|| this.hear(line)));
+            this.end(&heard.unwrap_or_else(|_| "hearing it panicked".to_owned()));
+        })?;
+        self.send(Tell::Setup(self.options.setup), &[])?;
         while let Some(said) = self.next() {
-            if self.tell(said).is_err() {
-                self.end("its line is broken");
+            if let Err(error) = self.tell(said) {
+                self.end(&format!("its line broke: {error}"));
             }
         }
         drop(line.shutdown(Shutdown::Both));
-        // It answers nobody any more, and its requests end with the line.
+        // It answers nobody any more, and its requests have ended with the line.
         drop(reader.join());
+        Ok(())
     }
 
     /// Does what the worker asks for, until its line breaks, or it says what it may not; which of that.
