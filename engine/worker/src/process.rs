@@ -156,6 +156,8 @@ impl Worker {
                     self.runtime.interrupt(InstanceId(interrupt.instance), id_from(task));
                 }
             }
+            Told::Pause(instance) => self.runtime.pause(InstanceId(instance)),
+            Told::GoOn(instance) => self.runtime.go_on(InstanceId(instance)),
             Told::Load(load) => self.load(load.number, payload)?,
             Told::Answer(v1::WorkerAnswer { to, answer }) => {
                 if let Some(answer) = answer {

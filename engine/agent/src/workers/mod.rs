@@ -227,6 +227,11 @@ impl Workers {
         self.of(instance).inspect(|worker| worker.interrupt(instance, task)).is_some()
     }
 
+    /// Has a sandbox stand still, or go on; false: it is in no worker.
+    pub(crate) fn pause(&self, instance: InstanceId, pauses: bool) -> bool {
+        self.of(instance).inspect(|worker| worker.pause(instance, pauses)).is_some()
+    }
+
     /// No sandbox of this job will be started any more.
     pub(crate) fn close_job(&self, job: JobId) {
         for worker in self.living() {

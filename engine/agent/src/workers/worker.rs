@@ -81,6 +81,7 @@ enum Said {
     Deliver(InstanceId, Box<Call>),
     Stop(InstanceId, StopReason),
     Interrupt(InstanceId, TaskId),
+    Pause(InstanceId, bool),
     CloseJob(JobId),
     Load(u64, Arc<[u8]>),
     Answer(Box<v1::WorkerAnswer>, Bytes),
@@ -171,6 +172,10 @@ impl Worker {
 
     pub(super) fn interrupt(&self, instance: InstanceId, task: TaskId) {
         self.say(Said::Interrupt(instance, task));
+    }
+
+    pub(super) fn pause(&self, instance: InstanceId, pauses: bool) {
+        self.say(Said::Pause(instance, pauses));
     }
 
     pub(super) fn close_job(&self, job: JobId) {
@@ -399,6 +404,8 @@ impl Worker {
                 let interrupt = to_worker::Interrupt { instance: instance.0, task: Some(id(task)) };
                 (Tell::Interrupt(interrupt), Bytes::None)
             }
+            Said::Pause(instance, true) => (Tell::Pause(instance.0), Bytes::None),
+            Said::Pause(instance, false) => (Tell::GoOn(instance.0), Bytes::None),
             Said::CloseJob(job) => {
                 if self.books.lock().jobs.remove(&job).is_none() {
                     return Ok(());
