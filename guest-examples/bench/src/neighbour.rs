@@ -16,8 +16,8 @@ fn compute(rounds: u64) -> u64 {
     (0..rounds).fold(1, |sum, round| black_box(sum ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// Never ends by itself.
-#[engine::task(memory = 16_777_216)]
+/// Never ends by itself. Whatever else its tenant has passes it by.
+#[engine::task(memory = 16_777_216, priority = -1)]
 fn endless() {
     loop {
         compute(1 << 20);
@@ -27,7 +27,7 @@ fn endless() {
 /// An actor, which holds no CPUs.
 struct Endless;
 
-#[engine::actor]
+#[engine::actor(memory = 16_777_216)]
 impl Endless {
     pub fn new() -> Self {
         Self
@@ -87,9 +87,9 @@ fn flood(kind: String) -> Result<()> {
 
 /// All of them at once, until the job is stopped.
 pub(crate) fn hostile() -> Result<()> {
+    let tasks = (0..64).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let actors = (0..64).map(|_| Endless::spawn()).collect::<Result<Vec<_>>>()?;
     let computing = actors.iter().map(|actor| actor.compute()).collect::<Result<Vec<_>>>()?;
-    let tasks = (0..64).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let floods = ["memory", "objects", "logs", "submits"];
     let floods = floods.map(|kind| flood::spawn(kind.to_owned()));
     println!("READY");
