@@ -101,7 +101,25 @@ pub struct TenantSpec {
     pub guaranteed_percent: u32,
     /// What it may have at once, over all nodes.
     pub quotas: Quotas,
+    /// What else bounds it.
+    pub bounds: TenantBounds,
 }
+
+/// What bounds a tenant beside its quotas; of what is none there is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TenantBounds {
+    /// Jobs that have not ended. What is over is refused.
+    pub jobs_max: Option<u64>,
+    /// Jobs that are submitted in a minute, and at once. What is over is refused.
+    pub submits_per_minute_max: Option<u64>,
+    /// Bytes that its guests write to their logs in a minute, on each node. What is over is dropped.
+    pub log_bytes_per_minute_max: Option<u64>,
+    /// Hundredths of a quota: when it uses as much, that is told of. 1 to [`ALERT_PERCENT_MAX`].
+    pub alert_percent: Option<u32>,
+}
+
+/// The largest part of a quota that is told of, in hundredths.
+pub const ALERT_PERCENT_MAX: u32 = 100;
 
 /// The largest weight of a tenant.
 pub const WEIGHT_MAX: u32 = 1_000;
@@ -112,7 +130,13 @@ pub const GUARANTEED_PERCENT_MAX: u32 = 100;
 impl TenantSpec {
     /// A tenant with the defaults of all that may be left out.
     pub fn new(name: TenantName) -> Self {
-        Self { name, weight: 1, guaranteed_percent: 0, quotas: Quotas::default() }
+        Self {
+            name,
+            weight: 1,
+            guaranteed_percent: 0,
+            quotas: Quotas::default(),
+            bounds: TenantBounds::default(),
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! The head's state machine behind a lock.
 
+use std::time::{Duration, SystemTime};
+
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
 use engine_core::tenant::unscoped;
+use engine_core::usage::UsageRecord;
 use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
-use engine_net::{JobKey, Owner, Scope};
+use engine_net::{JobKey, Owner, Scope, UsageRead};
+use engine_proto::limits::USAGE_READ_RECORDS_MAX;
 use engine_proto::v1;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -63,6 +67,34 @@ impl Head {
                 set_time: Some(engine_proto::convert::timestamp(set_at)),
             })
             .collect()
+    }
+
+    /// What tenants have consumed, as it travels. `since`, `wall`: the head's clock and the one on the wall.
+    pub fn usage_read(
+        &self,
+        now: Time,
+        read: UsageRead,
+        since: impl Fn(SystemTime) -> Time,
+        wall: impl Fn(Time) -> SystemTime,
+    ) -> v1::UsageResponse {
+        let query = head::UsageQuery {
+            tenant: read.tenant,
+            since: read.since.map(since).unwrap_or_default(),
+            after: read.after,
+            limit: USAGE_READ_RECORDS_MAX,
+        };
+        let found = self.state.lock().usage(&query);
+        let last = found.last().filter(|_| found.len() == USAGE_READ_RECORDS_MAX);
+        let next =
+            last.map(|last| v1::UsagePlace { tenant: last.tenant.to_string(), start_ns: last.start.0 });
+        let record = |record: &UsageRecord| v1::UsageRecord {
+            tenant: record.tenant.to_string(),
+            start: Some(engine_proto::convert::timestamp(wall(record.start))),
+            length: Some(engine_proto::convert::duration(Duration::from_nanos(record.length_ns))),
+            used: Some(engine_proto::convert::usage_amounts(&record.used)),
+            is_open: record.start.0.saturating_add(record.length_ns) > now.0,
+        };
+        v1::UsageResponse { records: found.iter().map(record).collect(), next }
     }
 
     /// Accepts a job, or says that it knows it.

@@ -1,7 +1,7 @@
 //! What a node answers to clients.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use engine_access::Scope;
 use engine_core::ids::PlacementGroupId;
 use engine_core::tenant::TenantSpec;
 use engine_core::{
-    ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId, TenantName,
+    ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId, TenantName, Time,
 };
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -67,6 +67,17 @@ pub struct WatchQuery {
     pub next_sequence: u64,
     /// Whether the client is one that the job is bound to, as long as the stream lives.
     pub attach: bool,
+}
+
+/// Which records of usage are wanted: at most `USAGE_READ_RECORDS_MAX`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsageRead {
+    /// Of this tenant alone; none: of all.
+    pub tenant: Option<TenantName>,
+    /// Only those whose periods end after this; none: all that are kept.
+    pub since: Option<SystemTime>,
+    /// Only those behind the one of this tenant that begins then, by the clock of who answers.
+    pub after: Option<(TenantName, Time)>,
 }
 
 /// A node, as its clients see it: one method for each call of the services, whose semantics are
@@ -172,6 +183,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What tenants may have and use, by name.
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
+        Err(no_tenants())
+    }
+
+    /// What tenants have consumed.
+    async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {
+        let _ = read;
         Err(no_tenants())
     }
 

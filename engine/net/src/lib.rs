@@ -23,7 +23,7 @@ mod testing;
 
 pub use engine_access::{Gate, Owner, Scope};
 
-pub use backend::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, WatchQuery};
+pub use backend::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, UsageRead, WatchQuery};
 pub use check::{job_spec as check_job_spec, secret_name as check_secret_name};
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};
 pub use server::{Server, ServerError, Services};

@@ -1,6 +1,9 @@
 //! Tenants and what they may have.
 
-use engine_proto::v1::{DeleteTenantRequest, ListTenantsRequest, SetTenantRequest, TenantSpec, TenantView};
+use engine_proto::v1::{
+    DeleteTenantRequest, ListTenantsRequest, SetTenantRequest, TenantSpec, TenantView, UsageRequest,
+    UsageResponse,
+};
 
 use crate::client::Client;
 use crate::error::Result;
@@ -23,5 +26,10 @@ impl Client {
     pub async fn tenants_listed(&self, name: Option<&str>) -> Result<Vec<TenantView>> {
         let request = ListTenantsRequest { name: name.unwrap_or_default().to_owned() };
         Ok(self.tenants().list(request).await.map_err(self.failed())?.into_inner().tenants)
+    }
+
+    /// What tenants have consumed: the first records that are asked for, and where to go on.
+    pub async fn usage_read(&self, request: UsageRequest) -> Result<UsageResponse> {
+        Ok(self.tenants().usage(request).await.map_err(self.failed())?.into_inner())
     }
 }

@@ -32,3 +32,4 @@ mod storage;
 mod tables;
 mod tenants;
 mod tls;
+mod usage;

@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::tenant::TenantSpec;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
-use engine_net::{Backend, ClientMessages, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
+use engine_net::{
+    Backend, ClientMessages, JobKey, LogsQuery, Replies, Scope, StateKey, UsageRead, WatchQuery,
+};
 use engine_proto::filter::Filters;
 use engine_proto::v1;
 
@@ -160,6 +162,11 @@ impl Backend for NodeBackend {
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
         self.head_here()?;
         Ok(tenants::all(&self.driver))
+    }
+
+    async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {
+        self.head_here()?;
+        Ok(tenants::usage(&self.driver, read))
     }
 
     async fn set_secret(&self, tenant: TenantName, name: &str, value: String) -> Result<(), Error> {

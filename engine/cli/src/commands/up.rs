@@ -8,6 +8,7 @@ use clap::Args;
 use engine_access::Gate;
 use engine_audit::AuditLog;
 use engine_client::Address;
+use engine_core::head::UsageLimits;
 use engine_core::resources::bytes;
 use engine_head::cluster::ClusterHead;
 use engine_net::{Backend, Security, Server, Services, TcpSocket, UnixSocket};
@@ -121,7 +122,8 @@ async fn several(
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running = RunningHead::start(server, gate, any_port, None, None).await?.audited(audit);
+    let running =
+        RunningHead::start(server, gate, any_port, None, None, UsageLimits::default()).await?.audited(audit);
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {

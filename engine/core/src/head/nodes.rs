@@ -33,6 +33,8 @@ pub enum Effect {
     StartRun(JobId, NodeId),
     /// Call `timer` at this time, whatever was armed before.
     ArmTimer(Time),
+    /// Somebody who runs the engine wants to know this: a line for its log.
+    Alert(String),
 }
 
 /// What nodes are told of one another.
@@ -395,6 +397,7 @@ impl Head {
     /// afresh.
     pub fn heard_of(&mut self, now: Time, id: NodeId, load: Load, fx: &mut Vec<Effect>) -> bool {
         let Some(node) = self.nodes.alive.get_mut(&id) else { return false };
+        self.usage.look(now);
         node.deadline = now + self.limits.watch.silence_max;
         let is_back = std::mem::replace(&mut node.is_expected, false);
         let was_broken = std::mem::replace(&mut node.is_broken, false);

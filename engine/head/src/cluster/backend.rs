@@ -2,16 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
 use engine_core::tenant::TenantSpec;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName, Time};
 use engine_net::cluster::NodeClient;
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Scope, StateKey, WatchQuery};
+use engine_net::{Backend, JobKey, LogsQuery, Replies, Scope, StateKey, UsageRead, WatchQuery};
 use engine_proto::convert::event_view;
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -227,6 +227,14 @@ impl Backend for ClusterBackend {
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
         let tenants = self.0.head.lock().tenants();
         Ok(tenants.iter().map(engine_proto::convert::tenant_view).collect())
+    }
+
+    async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {
+        let since = |at: SystemTime| {
+            let passed = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Time(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
+        };
+        Ok(self.0.head.usage_read(self.0.clock.now(), read, since, Clock::wall))
     }
 
     async fn set_secret(&self, tenant: TenantName, name: &str, value: String) -> Result<(), Error> {

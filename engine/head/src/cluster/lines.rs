@@ -209,9 +209,9 @@ impl ClusterHead {
 
     /// A node has told what it uses and wants of quotas. What an old line still brings is not taken for later.
     fn ledger_report(&self, from: NodeId, number: u64, report: &LedgerReport) {
-        self.event(|core, _, fx| {
+        self.event(|core, now, fx| {
             if self.nodes.lock().alive.get(&from).is_some_and(|line| line.number == number) {
-                core.ledger_report(from, report, fx);
+                core.ledger_report(now, from, report, fx);
             }
         });
     }

@@ -344,6 +344,7 @@ impl ClusterHead {
             Effect::Tell(to, notice) => self.tell(after, to, notice),
             Effect::JobForgotten(run) => drop(self.ended.lock().remove(&run.job())),
             Effect::StartRun(run, home) => self.start_run(run, home),
+            Effect::Alert(message) => tracing::warn!("{message}"),
             Effect::Died(id, reason) => {
                 self.bury(after, id, reason);
                 self.news.send_modify(|news| *news += 1);

@@ -1,19 +1,19 @@
 use std::sync::Arc;
 
 use engine_access::Scope;
-use engine_core::{Error, TenantName};
-use engine_proto::convert::tenant_spec_from;
+use engine_core::{Error, TenantName, Time};
+use engine_proto::convert::{system_time, tenant_spec_from};
 use engine_proto::status_from_error;
 use engine_proto::v1::tenants_server::Tenants;
 use engine_proto::v1::{
     DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse, SetTenantRequest,
-    TenantView,
+    TenantView, UsageRequest, UsageResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::access::asker;
 use super::answer;
-use crate::backend::Backend;
+use crate::backend::{Backend, UsageRead};
 
 /// Says what tenants may have.
 pub(crate) struct TenantsService {
@@ -55,6 +55,24 @@ impl TenantsService {
             _ => Ok(ListTenantsResponse { tenants }),
         }
     }
+
+    async fn usage(&self, scope: &Scope, request: UsageRequest) -> Result<UsageResponse, Error> {
+        let asked: Option<TenantName> = match request.tenant.as_str() {
+            "" => None,
+            name => Some(name.parse()?),
+        };
+        let tenant = match (&scope.tenant, asked) {
+            // As of one that is not there: nothing.
+            (Some(own), Some(asked)) if *own != asked => return Ok(UsageResponse::default()),
+            (Some(own), _) => Some(own.clone()),
+            (None, asked) => asked,
+        };
+        let since = request.since.as_ref().map(|since| {
+            system_time(since).ok_or_else(|| Error::invalid_argument("UsageRequest.since is no time"))
+        });
+        let after = request.after.map(|after| Ok::<_, Error>((after.tenant.parse()?, Time(after.start_ns))));
+        self.backend.usage(UsageRead { tenant, since: since.transpose()?, after: after.transpose()? }).await
+    }
 }
 
 #[tonic::async_trait]
@@ -76,5 +94,10 @@ impl Tenants for TenantsService {
     ) -> Result<Response<ListTenantsResponse>, Status> {
         let asks = asker(&request).map_err(|error| status_from_error(&error))?.clone();
         answer(self.list(asks.scope(), request.into_inner()).await)
+    }
+
+    async fn usage(&self, request: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?.clone();
+        answer(self.usage(asks.scope(), request.into_inner()).await)
     }
 }

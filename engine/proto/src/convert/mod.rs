@@ -10,6 +10,7 @@ pub mod peer;
 mod resources;
 mod tenant;
 mod time;
+mod usage;
 mod value;
 
 pub use cluster::node_info;
@@ -20,3 +21,4 @@ pub use tenant::{
     tenant_view,
 };
 pub use time::{duration, std_duration, system_time, timestamp};
+pub use usage::{usage_amounts, usage_amounts_from};

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use engine_access::Gate;
 use engine_audit::AuditLog;
 use engine_client::Address;
+use engine_core::head::{Limits, UsageLimits};
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
 use engine_tls::Fingerprint;
@@ -73,6 +74,12 @@ pub(crate) struct HeadArgs {
     /// token is written to the folder with its certificates
     #[arg(long)]
     require_token: bool,
+    /// What one record of what tenants consume is about: 1s to 1h
+    #[arg(long, value_name = "TIME", value_parser = usage_period, default_value = "1m")]
+    usage_period: Duration,
+    /// How long these records are kept
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "31d")]
+    usage_kept: Duration,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(subcommand)]
@@ -82,6 +89,15 @@ pub(crate) struct HeadArgs {
 #[derive(Debug, Subcommand)]
 enum HeadCommand {
     Token(token::TokenArgs),
+}
+
+/// Reads the length of a period.
+fn usage_period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&period) {
+        true => Ok(period),
+        false => Err("expected 1s to 1h".to_owned()),
+    }
 }
 
 impl HeadArgs {
@@ -144,6 +160,7 @@ impl RunningHead {
         listen: SocketAddr,
         memory_dir: Option<PathBuf>,
         security: Option<&HeadSecurity>,
+        usage: UsageLimits,
     ) -> Result<Self, Failure> {
         let socket = TcpSocket::bind(listen, security.map(HeadSecurity::port)).await;
         let socket = socket.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -155,6 +172,7 @@ impl RunningHead {
             memory_dir,
             identity,
             ticket_key,
+            limits: Limits { usage, ..Limits::default() },
             ..Options::default()
         };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
@@ -213,7 +231,13 @@ pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), 
     let folder = memory_dir.as_ref().map(|folder| folder.join("tls"));
     let gate = gate::gate(folder.as_deref(), args.require_token, authority)?;
     let (server, address) = bind(address, security.as_ref().map(HeadSecurity::port)).await?;
-    let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security.as_ref()).await?;
+    let usage = UsageLimits {
+        usage_period: args.usage_period,
+        usage_kept: args.usage_kept,
+        ..UsageLimits::default()
+    };
+    let security_of = security.as_ref();
+    let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security_of, usage).await?;
     // After the head has its folder for itself: whoever starts a second one is told of that.
     let head = head.audited(args.audit.open(memory_dir.as_deref())?);
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,8 @@
 //! `engine tenant create`, `engine tenant set`: what a tenant may have.
 
 use clap::Args;
-use engine_client::messages::{Quotas, TenantSpec};
-use engine_core::tenant::{GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
+use engine_client::messages::{Quotas, TenantBounds, TenantSpec};
+use engine_core::tenant::{ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
 use crate::connect::{self, Target};
 use crate::failure::Failure;
@@ -38,6 +38,18 @@ pub(super) struct Terms {
     /// Bytes of objects, in memory or on disk: 4GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     object_bytes_max: Option<u64>,
+    /// Jobs that have not ended
+    #[arg(long, value_name = "N")]
+    jobs_max: Option<u64>,
+    /// Jobs that it submits in a minute, and at once
+    #[arg(long, value_name = "N")]
+    submits_per_minute_max: Option<u64>,
+    /// Bytes that its guests write to their logs in a minute, on each node: 10MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    log_bytes_per_minute_max: Option<u64>,
+    /// Tell of it when it uses so many hundredths of a quota
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ALERT_PERCENT_MAX)))]
+    alert_percent: Option<u32>,
 }
 
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
@@ -52,6 +64,12 @@ pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<()
             queued_tasks: args.queued_tasks_max,
             actors: args.actors_max,
             object_bytes: args.object_bytes_max,
+        }),
+        bounds: Some(TenantBounds {
+            jobs_max: args.jobs_max,
+            submits_per_minute_max: args.submits_per_minute_max,
+            log_bytes_per_minute_max: args.log_bytes_per_minute_max,
+            alert_percent: args.alert_percent,
         }),
     };
     connect::running(target).await?.set_tenant(spec, is_new).await?;

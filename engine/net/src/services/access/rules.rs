@@ -50,6 +50,7 @@ pub const RULES: &[Rule] = &[
     reads("State.Explain", Verb::View),
     changes("Nodes.Drain", Verb::Operate),
     reads("Tenants.List", Verb::View),
+    reads("Tenants.Usage", Verb::View),
     changes("Tenants.Set", Verb::Operate),
     changes("Tenants.Delete", Verb::Operate),
     changes("Tokens.Create", Verb::Token),

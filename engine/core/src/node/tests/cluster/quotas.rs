@@ -179,7 +179,7 @@ fn what_can_never_be_within_the_quota_is_refused_and_the_rest_goes_on() {
     let big = world.spawn(root, &[], with_cpus(2));
     let error = world.error_of(root, big.output(0));
     assert_eq!(error.code(), ErrorCode::QuotaExceeded);
-    assert!(error.message().contains("asks for 2 of CPUs"), "{error}");
+    assert!(error.message().contains("asks for 2 CPUs"), "{error}");
     let fat = world.spawn(root, &[], with_memory(2 << 30));
     assert_eq!(world.error_of(root, fat.output(0)).code(), ErrorCode::QuotaExceeded);
     let small = world.spawn(root, &[], with_cpus(1));
