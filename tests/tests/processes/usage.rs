@@ -54,8 +54,7 @@ fn what_was_consumed_is_counted_once_by_a_head_that_is_killed() {
     let (_head, _) = start_head_with(&place, &at, &options);
     longer.wait().exits(0);
     run();
-    let records = wait_for_tasks(&place, 101.0 + 101.0 + 6.0);
-    assert!(records.len() >= 2, "each period has a record: {records:?}");
+    wait_for_tasks(&place, 101.0 + 101.0 + 6.0);
 
     let file = place.path("usage.csv");
     let path = file.to_str().expect("text");

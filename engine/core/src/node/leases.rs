@@ -194,6 +194,11 @@ impl Node {
         if let Some(key) = self.tenants.set(&news.spec, news.version > 0) {
             let lease = &mut self.tenants.get_mut(key).lease;
             if news.version > lease.version {
+                let is_more = QuotaKind::ALL.into_iter().any(|kind| news.granted[kind] > lease.granted[kind]);
+                if is_more && let Some((said, _)) = &mut lease.said {
+                    // What was wanted has come: who wants as much again asks anew, and at once.
+                    said.wants = Amounts::default();
+                }
                 (lease.version, lease.granted) = (news.version, news.granted);
                 lease.known_to_keep.raise_to(&news.granted);
                 (lease.is_wanted, lease.heard) = (news.is_wanted, news.heard);

@@ -222,6 +222,22 @@ fn tasks_and_actors_beyond_the_quota_are_refused_on_whichever_node() {
 }
 
 #[test]
+fn nothing_is_refused_far_from_the_quota_however_fast_it_comes() {
+    for answered_every in [1, 3, 7] {
+        let mut all = cluster(&[2], &[(QuotaKind::QueuedTasks, 20_000)]);
+        let root = job(&mut all, 0);
+        // The head answers meanwhile, and no time passes.
+        for count in 0..2_000 {
+            let spawned = all.cluster.worlds[0].try_spawn(root, Vec::new(), with_cpus(1));
+            assert!(spawned.is_ok(), "after {count} of 20 000: {spawned:?}");
+            if count % answered_every == 0 {
+                all.settle();
+            }
+        }
+    }
+}
+
+#[test]
 fn bytes_of_objects_beyond_the_quota_are_refused_and_those_of_results_are_kept() {
     let mut all = cluster(&[4], &[(QuotaKind::ObjectBytes, 100_000)]);
     let root = job(&mut all, 0);
