@@ -67,11 +67,15 @@ impl LogBook {
         time: SystemTime,
         function_of: impl FnOnce(TaskId) -> Option<(String, bool)>,
     ) {
+        let known = self
+            .lines
+            .lock()
+            .last
+            .as_ref()
+            .and_then(|(task, function, root)| (*task == line.task).then(|| (function.clone(), *root)));
+        // Not under the lock: it asks the core, and effects of the core write lines too.
+        let (function, root) = known.unwrap_or_else(|| function_of(line.task).unwrap_or_default());
         let mut lines = self.lines.lock();
-        let (function, root) = match &lines.last {
-            Some((task, function, root)) if *task == line.task => (function.clone(), *root),
-            _ => function_of(line.task).unwrap_or_default(),
-        };
         lines.last = Some((line.task, function.clone(), root));
         let line = Line::new(line, time, function, root);
         self.keep(lines, line);

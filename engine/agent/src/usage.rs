@@ -71,7 +71,7 @@ impl Driver {
             let (source, level) = (LogSource::Record, Some("warn"));
             let target = Some("engine".to_owned());
             let line = LogLine { job, task, source, level, target, text, fields: Vec::new() };
-            let line = Line::new(line, SystemTime::now(), String::new(), false);
+            let line = Line::new(line, SystemTime::now(), "engine".to_owned(), false);
             match self.jobs.get(job) {
                 Some(entry) => entry.logs.push_line(line),
                 None => self.send_line(job, &line),
