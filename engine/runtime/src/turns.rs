@@ -565,6 +565,9 @@ mod tests {
         drop(sender);
         assert!(ends.recv().is_err(), "it came to its end");
         drop(of_a);
+        while turns.state.lock().running > 0 {
+            std::thread::yield_now();
+        }
         // What was never begun is dropped at the end.
         let of_a = sandbox(&turns, "a", 1);
         wants(&turns, &of_a);
