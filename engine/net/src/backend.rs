@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_access::Scope;
+use engine_access::{PolicyChange, Scope};
 use engine_core::ids::PlacementGroupId;
 use engine_core::tenant::TenantSpec;
 use engine_core::{
@@ -86,12 +86,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Which of these components are not here, in the order asked.
     async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
 
-    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
+    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none; PERMISSION_DENIED,
+    /// before it is compiled, when whoever brings it may bring only what is signed or allowed. `signature`: empty
+    /// when it has none.
     async fn upload(
         &self,
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error>;
 
     /// The same for one that jobs bring to be loaded on demand: it is kept without a look.
@@ -100,8 +103,9 @@ pub trait Backend: Send + Sync + 'static {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
-        self.upload(scope, component, bytes).await
+        self.upload(scope, component, bytes, signature).await
     }
 
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
@@ -161,6 +165,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Creates a tenant, or changes what it may have; `is_new`: ALREADY_EXISTS when it is there.
     async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
         let _ = (spec, is_new);
+        Err(no_tenants())
+    }
+
+    /// Says which components a tenant's jobs may bring; what it is then.
+    async fn set_policy(
+        &self,
+        tenant: TenantName,
+        change: PolicyChange,
+    ) -> Result<v1::ComponentPolicy, Error> {
+        drop((tenant, change));
         Err(no_tenants())
     }
 

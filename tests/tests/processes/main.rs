@@ -27,6 +27,7 @@ mod plain;
 mod rpc_faults;
 mod scenarios;
 mod secrets;
+mod signed;
 mod slow_disks;
 mod storage;
 mod tables;

@@ -10,11 +10,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-objects", &["engine-core"]),
     ("engine-arrays", &[]),
     ("engine-runtime", &["engine-core", "engine-objects", "engine-arrays"]),
-    ("engine-tls", &["engine-core"]),
-    ("engine-access", &["engine-core"]),
-    ("engine-audit", &[]),
+    ("engine-private", &[]),
+    ("engine-tls", &["engine-core", "engine-private"]),
+    ("engine-access", &["engine-core", "engine-private"]),
+    ("engine-audit", &["engine-private"]),
     ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-audit"]),
-    ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
+    ("engine-head", &["engine-core", "engine-private", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
         &[

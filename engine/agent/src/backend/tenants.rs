@@ -18,10 +18,6 @@ pub(super) fn delete(driver: &Arc<Driver>, name: &TenantName) -> Result<(), Erro
     event(driver, |head, fx| head.delete_tenant(name, fx))
 }
 
-pub(super) fn all(driver: &Arc<Driver>) -> Vec<v1::TenantView> {
-    event(driver, |head, _| head.tenants().iter().map(tenant_view).collect())
-}
-
 /// The node hears at once what follows: of two that come at the same time the later counts.
 fn event<R>(driver: &Arc<Driver>, event: impl FnOnce(&mut Head, &mut Vec<Effect>) -> R) -> R {
     let (result, effects) = driver.head.event(event);

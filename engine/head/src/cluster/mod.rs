@@ -35,6 +35,7 @@ use crate::background::{self, Kind};
 use crate::cluster::memory::{Memory, Writer};
 use crate::cluster::records::{Restored, Starting};
 use crate::meta::{Embedded, MetaError, MetaStore, with_faults};
+use crate::policies::Policies;
 use crate::secrets::Secrets;
 use crate::service::Head;
 
@@ -163,7 +164,8 @@ impl ClusterHead {
             let components = crate::Components::new(folder, options.component_store_bytes_max);
             let mut core = engine_core::head::Head::new(id_key, options.limits.clone());
             core.started(Clock::new().now());
-            return Ok(Self::of(options, core, (components, Secrets::default()), None));
+            let kept = (components, (Secrets::default(), Policies::default()));
+            return Ok(Self::of(options, core, kept, None));
         };
         let mut store: Box<dyn MetaStore> = with_faults(Embedded::open(folder)?, folder);
         let restored = records::read(&mut *store, folder, options.identity.as_ref())?;
@@ -175,13 +177,18 @@ impl ClusterHead {
             path: folder.clone(),
             why: error.to_string(),
         })?;
-        Self::restore(id_key, options, (components, secrets), store, restored)
+        let policies = Policies::open(&folder.join("component-policies")).map_err(|error| MetaError::Io {
+            what: "use what is in",
+            path: folder.clone(),
+            why: error.to_string(),
+        })?;
+        Self::restore(id_key, options, (components, (secrets, policies)), store, restored)
     }
 
     fn restore(
         id_key: [u8; 16],
         options: &Options,
-        kept: (crate::Components, Secrets),
+        kept: (crate::Components, (Secrets, Policies)),
         mut store: Box<dyn MetaStore>,
         mut restored: Restored,
     ) -> Result<Arc<Self>, MetaError> {
@@ -221,7 +228,7 @@ impl ClusterHead {
     fn of(
         options: &Options,
         mut core: engine_core::head::Head,
-        (components, secrets): (crate::Components, Secrets),
+        (components, kept): (crate::Components, (Secrets, Policies)),
         restored: Option<Restored>,
     ) -> Arc<Self> {
         let known = restored.as_ref().and_then(|restored| restored.head);
@@ -234,7 +241,7 @@ impl ClusterHead {
         };
         let head = Arc::new_cyclic(|this| Self {
             id,
-            head: Head::of(core, components, secrets),
+            head: Head::of(core, components, kept),
             clock: Clock::new(),
             identity: options.identity.clone(),
             ticket_key: options.ticket_key.clone(),

@@ -143,7 +143,7 @@ fn spec(submission: &str) -> v1::JobSpec {
     v1::JobSpec {
         submission_id: submission.to_owned(),
         name: "n".to_owned(),
-        components: vec![v1::JobComponent { name: "main".to_owned(), digest, on_demand: false }],
+        components: vec![v1::JobComponent { name: "main".to_owned(), digest, ..v1::JobComponent::default() }],
         main: "main".to_owned(),
         entry: Some(v1::job_spec::Entry::Run(v1::MainEntry::default())),
         ..v1::JobSpec::default()

@@ -104,6 +104,7 @@ pub fn tenant_view(view: &TenantView) -> v1::TenantView {
         cpu_time_ns: view.cpu_time_ns,
         tasks_ended: view.tasks_ended,
         jobs: view.jobs as u64,
+        policy: None,
     }
 }
 

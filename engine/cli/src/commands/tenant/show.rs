@@ -7,6 +7,7 @@ use engine_client::messages::{Amounts, Quotas, TenantView};
 use engine_core::quota::QuotaKind;
 use serde_json::{Value, json};
 
+use super::policy;
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::table::table;
@@ -34,6 +35,7 @@ pub(super) async fn list(args: &Show, target: Target) -> Result<(), Failure> {
         "queued tasks",
         "actors",
         "objects",
+        "components",
     ];
     match args.format {
         Format::Json => output::print_json(&described(&tenants)),
@@ -41,6 +43,7 @@ pub(super) async fn list(args: &Show, target: Target) -> Result<(), Failure> {
             let of = |tenant: &TenantView| {
                 let mut row = row(tenant, |_, max| max);
                 row.insert(2, guaranteed(tenant));
+                row.push(policy::cell(tenant.policy.as_ref()));
                 row
             };
             let rows: Vec<Vec<String>> = tenants.iter().map(of).collect();
@@ -139,6 +142,7 @@ fn described(tenants: &[TenantView]) -> Value {
             "weight": spec.weight,
             "guaranteed_percent": spec.guaranteed_percent,
             "jobs": tenant.jobs,
+            "components": policy::json(tenant.policy.as_ref()),
             "quotas": quotas,
             "used": used,
             "cpu_time_seconds": Duration::from_nanos(tenant.cpu_time_ns).as_secs_f64(),

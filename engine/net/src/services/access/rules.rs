@@ -52,6 +52,7 @@ pub const RULES: &[Rule] = &[
     reads("Tenants.List", Verb::View),
     changes("Tenants.Set", Verb::Operate),
     changes("Tenants.Delete", Verb::Operate),
+    changes("Tenants.SetPolicy", Verb::Operate),
     changes("Tokens.Create", Verb::Token),
     changes("Tokens.Revoke", Verb::Token),
     changes("Secrets.Set", Verb::Secret),
