@@ -42,5 +42,5 @@ pub use join::KeyRequest;
 pub use line::Line;
 pub use name::{Name, Peer};
 pub use stored_tokens::RefusedToken;
-pub use token::{Fingerprint, JoinToken, ParseJoinTokenError};
+pub use token::{Fingerprint, JoinToken, ParseFingerprintError, ParseJoinTokenError};
 pub use wire::Wire;

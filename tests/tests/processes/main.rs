@@ -21,6 +21,7 @@ mod events;
 mod examples;
 mod job_runs;
 mod leaks;
+mod login;
 mod neighbours;
 mod placement_groups;
 mod plain;

@@ -166,8 +166,9 @@ fn a_job_of_signed_components_runs_on_every_node_and_its_head_remembers() {
 
     let place = Place::new();
     let start = || {
-        let mut head = place.engine(["head", "--listen", "127.0.0.1:0"]).start();
-        head.wait_for_stderr("engine agent ");
+        let folder = place.path("head");
+        let mut head = place.engine(["head", "--listen", "127.0.0.1:0", "--data-dir", text(&folder)]).start();
+        head.wait_for_stderr("listening on ");
         head
     };
     let head = start();

@@ -13,8 +13,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-private", &[]),
     ("engine-tls", &["engine-core", "engine-private"]),
     ("engine-access", &["engine-core", "engine-private"]),
+    ("engine-oidc", &["engine-core", "engine-access"]),
     ("engine-audit", &["engine-private"]),
-    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-audit"]),
+    (
+        "engine-net",
+        &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-oidc", "engine-audit"],
+    ),
     ("engine-head", &["engine-core", "engine-private", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
@@ -59,6 +63,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "engine-core",
             "engine-access",
+            "engine-oidc",
+            "engine-private",
             "engine-audit",
             "engine-agent",
             "engine-embedded",

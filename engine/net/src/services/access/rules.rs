@@ -59,6 +59,7 @@ pub const RULES: &[Rule] = &[
     changes("Secrets.Delete", Verb::Secret),
     reads("Secrets.List", Verb::Submit),
     reads("Audit.Read", Verb::Audit),
+    cluster("Tokens.Login", For::Newcomers, true),
     cluster("Enrollment.Enroll", For::Anybody, true),
     cluster("Cluster.Join", For::Nodes, true),
     cluster("Cluster.Component", For::Nodes, false),
