@@ -155,9 +155,15 @@ pub trait Backend: Send + Sync + 'static {
     /// The cluster at a glance.
     async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error>;
 
-    /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
-    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
-        let _ = (node, deadline);
+    /// Has a node of the cluster leave in order; how far it is. With `revoke` one that is dead counts as having
+    /// left. Only the head of a cluster can.
+    async fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+        revoke: bool,
+    ) -> Result<v1::DrainResponse, Error> {
+        let _ = (node, deadline, revoke);
         let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
         Err(Error::new(ErrorCode::Unsupported, message))
     }

@@ -216,8 +216,13 @@ impl Backend for ClusterBackend {
         self.answer(Ok(status)).await
     }
 
-    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
-        self.answer(self.0.drain(node, deadline).await).await
+    async fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+        revoke: bool,
+    ) -> Result<v1::DrainResponse, Error> {
+        self.answer(self.0.drain(node, deadline, revoke).await).await
     }
 
     async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {

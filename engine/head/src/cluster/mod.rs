@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine_core::head::{Effect, JobRecord, Notice};
+use engine_core::head::{Effect, JobRecord, NodeStanding, Notice};
 use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_proto::convert::peer;
@@ -239,6 +239,9 @@ impl ClusterHead {
             }
             None => Default::default(),
         };
+        if let Some(identity) = &options.identity {
+            core.nodes_left().for_each(|node| identity.revoke(node));
+        }
         let head = Arc::new_cyclic(|this| Self {
             id,
             head: Head::of(core, components, kept),
@@ -333,12 +336,30 @@ impl ClusterHead {
             // What jobs were to run that ended with their nodes.
             self.starting.lock().retain(|job, _| core.job(*job).is_ok_and(JobRecord::may_start));
         }
+        for effect in &fx {
+            if let Effect::Died(id, _) | Effect::Tell(_, Notice::Dead(id, _)) = effect {
+                self.revoke_if_left(&core, *id);
+            }
+        }
         // In the order of the events: under the lock.
         for effect in fx {
             self.carry_out(after, effect);
         }
         drop(core);
         result
+    }
+
+    /// The certificate of a node that has left is good no more.
+    fn revoke_if_left(&self, core: &engine_core::head::Head, id: NodeId) {
+        if core.standing(id) == Some(NodeStanding::Left)
+            && let Some(identity) = &self.identity
+        {
+            identity.revoke(id);
+        }
+    }
+
+    fn is_revoked(&self, id: NodeId) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.is_revoked(id))
     }
 
     /// Does at once what concerns this head alone. What is said to nodes waits for the transaction.
@@ -372,14 +393,16 @@ impl ClusterHead {
                 head_message::Message::Joined(v1::Members { members })
             }
             Notice::Dead(id, reason) => {
-                head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
+                let is_revoked = self.is_revoked(id);
+                head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason, is_revoked })
             }
             Notice::Draining(id, deadline) => head_message::Message::Draining(v1::DrainingNode {
                 node_id: id.to_string(),
                 deadline: deadline.map(engine_proto::convert::duration),
             }),
             Notice::Left(id, reason) => {
-                head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason })
+                let is_revoked = self.is_revoked(id);
+                head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason, is_revoked })
             }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
             Notice::Tenant(news) => head_message::Message::Tenant(engine_proto::convert::tenant_news(&news)),
