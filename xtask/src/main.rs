@@ -12,6 +12,7 @@ mod scaling;
 mod sim;
 mod soak;
 mod suite;
+mod supply;
 mod test_servers;
 mod tidy;
 mod venv;
@@ -106,6 +107,10 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Checks what comes into a build from others against deny.toml; compiles cargo-deny first, once.
+    Deny,
+    /// Lists what is in the binary `engine` as CycloneDX; compiles cargo-cyclonedx first, once.
+    Sbom,
     /// Puts the servers that the tests of spilling to S3 and of logins need into the cache, and prints where they are.
     TestServers,
     /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and runs alone.
@@ -130,6 +135,8 @@ fn main() -> ExitCode {
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),
         Verb::Scaling { nodes, tasks, seed, draw } => scaling::run(&nodes, tasks, seed, draw),
         Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),
+        Verb::Deny => supply::deny(),
+        Verb::Sbom => supply::sbom(),
         Verb::TestServers => suite::test_servers(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };
