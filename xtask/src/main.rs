@@ -109,8 +109,6 @@ enum Verb {
     },
     /// Checks what comes into a build from others against deny.toml; compiles cargo-deny first, once.
     Deny,
-    /// Lists what is in the binary `engine` as CycloneDX; compiles cargo-cyclonedx first, once.
-    Sbom,
     /// Puts the servers that the tests of spilling to S3 and of logins need into the cache, and prints where they are.
     TestServers,
     /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and runs alone.
@@ -136,7 +134,6 @@ fn main() -> ExitCode {
         Verb::Scaling { nodes, tasks, seed, draw } => scaling::run(&nodes, tasks, seed, draw),
         Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),
         Verb::Deny => supply::deny(),
-        Verb::Sbom => supply::sbom(),
         Verb::TestServers => suite::test_servers(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };

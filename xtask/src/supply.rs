@@ -1,12 +1,11 @@
-//! What comes into a build from others: `cargo xtask deny` checks it against `deny.toml`, and `cargo xtask sbom` lists
-//! it. Each needs a tool that is compiled once, into the cache; the tests need neither.
+//! What comes into a build from others: `cargo xtask deny` checks it against `deny.toml`. The tool for it is compiled
+//! once, into the cache; the tests do without.
 
 use crate::debian::is_good;
-use crate::workspace::{cargo, root, succeed, target_dir};
+use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail};
 use engine_toolchain::cache_dir;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A command of cargo's that somebody else keeps.
@@ -16,7 +15,6 @@ struct Tool {
 }
 
 const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
-const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "CDXVERSION" };
 
 impl Tool {
     /// The program, compiled first where it is not there.
@@ -66,30 +64,4 @@ pub(crate) fn deny() -> Result<()> {
             "there are advisories about what is in Cargo.lock: SECURITY.md says how soon each is to be dealt with"
         ),
     }
-}
-
-/// Writes what is in the binary `engine` as CycloneDX, and prints where.
-pub(crate) fn sbom() -> Result<()> {
-    let program = CYCLONEDX.provide()?;
-    let manifest = root().join("engine/cli/Cargo.toml");
-    let mut command = Command::new(program);
-    command.current_dir(root()).args([
-        "cyclonedx",
-        "--format",
-        "json",
-        "--describe",
-        "binaries",
-        "--manifest-path",
-    ]);
-    succeed(command.arg(&manifest))?;
-    let written = manifest.with_file_name("engine_bin.cdx.json");
-    let to = target_dir().join("engine.cdx.json");
-    move_file(&written, &to)?;
-    println!("{}", to.display());
-    Ok(())
-}
-
-fn move_file(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    fs::remove_file(from).with_context(|| format!("cannot remove {}", from.display()))
 }
