@@ -76,7 +76,7 @@ fn a_tenant_that_takes_only_signed_components_takes_no_other() {
     set(place, &ours.named()).exits(0).says(&["signed by 1 key, and no other"]);
     submit(&red, &module, &[]).exits(2).says(&[
         "PERMISSION_DENIED",
-        "the component sha256:",
+        "the component main (sha256:",
         "is not signed",
         "--signature FILE",
         "engine tenant allow red sha256:",

@@ -266,7 +266,7 @@ fn the_certificate_of_a_node_that_has_left_is_good_no_more() {
     };
     let id_of = |process: u32| of_process(process)["node_id"].as_str().expect("an id").to_owned();
     // In order, over the connections that it has.
-    head.place.engine(["drain", &id_of(leaves.id())]).run().exits(0).prints(&["LEFT"]);
+    head.place.engine(["drain", &id_of(leaves.id())]).run().exits(0).prints(&["has left"]);
     leaves.wait().exits(0).says(&["has left the cluster"]);
 
     // One that was frozen would come back by its certificate.
@@ -281,7 +281,7 @@ fn the_certificate_of_a_node_that_has_left_is_good_no_more() {
         view => Err(view.to_string()),
     });
     head.place.engine(["drain", &id]).run().exits(2).says(&["is dead"]);
-    head.place.engine(["drain", &id, "--revoke"]).run().exits(0).prints(&["LEFT"]);
+    head.place.engine(["drain", &id, "--revoke"]).run().exits(0).prints(&["has left"]);
     assert_eq!(of_process(frozen.id())["state"], "LEFT");
     // The token that it has joined with is another matter.
     fs::remove_file(head.folder().join("join-tokens")).expect("it is there");
