@@ -104,9 +104,8 @@ fn start_gated(folder: &Path, memory: MemoryLimits) -> (Arc<ClusterHead>, Arc<Ga
     let restored = records::read(&mut *store, folder, None).expect("its memory is whole");
     let components = Components::durable(folder.join("components"), 1 << 20);
     let options = Options { limits: limits(), memory, ..Options::default() };
-    let head =
-        ClusterHead::restore(key(), &options, (components, crate::Secrets::default()), store, restored)
-            .expect("it starts");
+    let kept = (crate::Secrets::default(), crate::Policies::default());
+    let head = ClusterHead::restore(key(), &options, (components, kept), store, restored).expect("it starts");
     gate.state.lock().transactions.clear();
     (head, gate)
 }

@@ -85,7 +85,13 @@ impl Backend for Served {
         not_here()
     }
 
-    async fn upload(&self, _: &Scope, _: ComponentId, _: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(
+        &self,
+        _: &Scope,
+        _: ComponentId,
+        _: Bytes,
+        _: &[u8],
+    ) -> Result<v1::ComponentInfo, Error> {
         not_here()
     }
 
