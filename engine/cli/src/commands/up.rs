@@ -134,8 +134,8 @@ async fn several(
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let usage = UsageLimits::default();
-    let running = RunningHead::start(server, edge.gate, any_port, None, None, usage).await?;
+    let limits = UsageLimits::default();
+    let running = RunningHead::start(server, edge.gate, any_port, None, None, limits).await?;
     let running = running.audited(edge.audit).with_logins(edge.login);
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
