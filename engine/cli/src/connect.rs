@@ -24,6 +24,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// What an engine is given that is to run, which shows nothing to others.
+    pub(crate) fn of_engine(address: Option<Address>) -> Self {
+        Self { address, token: None, may_be_kept: false }
+    }
+
     /// The engine that was named, by TLS when there are credentials, and the token that was.
     pub(crate) fn new(
         address: Option<Address>,

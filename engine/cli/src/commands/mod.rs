@@ -34,7 +34,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let is_engine = matches!(cli.command, Command::Up(_) | Command::Head(_) | Command::Agent(_));
     let target = match is_engine {
         // These are engines, and show what they have themselves.
-        true => Target { address: cli.address, ..Target::default() },
+        true => Target::of_engine(cli.address),
         false => Target::new(cli.address, cli.credentials, cli.token_file.as_deref())?,
     };
     if is_engine {
