@@ -10,11 +10,16 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-objects", &["engine-core"]),
     ("engine-arrays", &[]),
     ("engine-runtime", &["engine-core", "engine-objects", "engine-arrays"]),
-    ("engine-tls", &["engine-core"]),
-    ("engine-access", &["engine-core"]),
-    ("engine-audit", &[]),
-    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-audit"]),
-    ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
+    ("engine-private", &[]),
+    ("engine-tls", &["engine-core", "engine-private"]),
+    ("engine-access", &["engine-core", "engine-private"]),
+    ("engine-oidc", &["engine-core", "engine-access"]),
+    ("engine-audit", &["engine-private"]),
+    (
+        "engine-net",
+        &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-oidc", "engine-audit"],
+    ),
+    ("engine-head", &["engine-core", "engine-private", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
         &[
@@ -58,6 +63,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "engine-core",
             "engine-access",
+            "engine-oidc",
+            "engine-private",
             "engine-audit",
             "engine-agent",
             "engine-embedded",

@@ -26,11 +26,11 @@ impl Peer for PeerService {
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
         let start = async {
-            let StartJobRequest { job_id, spec, tenant, secret_environment } = request.into_inner();
+            let StartJobRequest { job_id, spec, tenant, secret_environment, policy } = request.into_inner();
             let spec = spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
             check::job_spec(&spec)?;
             let tenant = engine_proto::convert::tenant(&tenant, "StartJobRequest.tenant")?;
-            self.backend.start_job(check::id(&job_id)?, tenant, spec, secret_environment).await
+            self.backend.start_job(check::id(&job_id)?, tenant, spec, secret_environment, policy).await
         };
         answer(start.await)
     }

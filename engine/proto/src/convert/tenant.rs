@@ -123,6 +123,7 @@ pub fn tenant_view(view: &TenantView) -> v1::TenantView {
         tasks_ended: view.tasks_ended,
         jobs: view.jobs as u64,
         alerts: view.alerts.iter().map(|kind| kind.name().to_owned()).collect(),
+        policy: None,
     }
 }
 

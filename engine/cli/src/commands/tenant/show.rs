@@ -8,6 +8,7 @@ use engine_core::quota::QuotaKind;
 use engine_core::resources::{Quantity, bytes};
 use serde_json::{Map, Value, json};
 
+use super::policy;
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::table::table;
@@ -87,6 +88,7 @@ fn list_columns() -> Vec<Column> {
         column("submits/min", of_bounds(|bounds| Some(bounds.submits_per_minute_max?.to_string()))),
         column("logs/min", of_bounds(|at| Some(bytes(at.log_bytes_per_minute_max?)))),
         column("alert", of_bounds(|bounds| Some(format!("{}%", bounds.alert_percent?)))),
+        column("components", |tenant| policy::cell(tenant.policy.as_ref())),
     ]);
     columns
 }
@@ -184,6 +186,7 @@ fn described(tenants: &[TenantView]) -> Value {
             "weight": spec.weight,
             "guaranteed_percent": spec.guaranteed_percent,
             "jobs": tenant.jobs,
+            "components": policy::json(tenant.policy.as_ref()),
             "quotas": quotas,
             "used": used,
             "alert_percent": bounds.alert_percent,
