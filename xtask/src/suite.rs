@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check that a change must pass, in order, each with its time.
 
 use crate::debian;
-use crate::s3_server;
+use crate::test_servers;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -21,7 +21,7 @@ const STEPS: [Step; 10] = [
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
-    Step { name: "S3 server", run: s3_server, required: false },
+    Step { name: "test servers", run: test_servers, required: false },
     Step { name: "network tools", run: network_tools, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "three nodes", run: tests_on_three_nodes, required: false },
@@ -104,9 +104,10 @@ fn warnings_of(mut build: Command) -> Result<usize> {
     Ok(warnings)
 }
 
-/// Provides the server for the tests of spilling to S3, and prints where it is.
-pub(crate) fn s3_server() -> Result<()> {
-    s3_server::provide().map(|program| println!("{}", program.display()))
+/// Provides the servers that tests run against, and prints where they are.
+pub(crate) fn test_servers() -> Result<()> {
+    test_servers::provide()
+        .map(|programs| programs.iter().for_each(|program| println!("{}", program.display())))
 }
 
 /// Provides `ip`, for the tests whose network drops packets. Only root may have such a network.
@@ -123,10 +124,10 @@ pub(crate) fn network_tools() -> Result<()> {
 /// The engine's binary, which many of them run, is built with them: its package has tests of its own.
 fn tests() -> Result<()> {
     // Where there is none, the step before has failed, and the tests that need it are ignored.
-    let server = s3_server::installed();
+    let servers = test_servers::installed();
     let test = |arguments: &[&str]| {
         let mut command = linted(arguments);
-        command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+        command.envs(servers.iter().map(|(variable, program)| (variable, program)));
         succeed(&mut command)
     };
     if !has_nextest() {
@@ -156,7 +157,7 @@ const OF_ONE_NODE: &str = "a_million_tasks_at_once_are_taken";
 
 /// Runs them once more, with three nodes where they had one.
 fn tests_on_three_nodes() -> Result<()> {
-    let server = s3_server::installed();
+    let servers = test_servers::installed();
     let mut command = match has_nextest() {
         true => {
             let tests = OF_ANY_CLUSTER.map(|module| format!("test(/^{module}/)")).join(" | ");
@@ -175,7 +176,7 @@ fn tests_on_three_nodes() -> Result<()> {
             run
         }
     };
-    command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+    command.envs(servers.iter().map(|(variable, program)| (variable, program)));
     succeed(command.env("ENGINE_TEST_NODES", "3"))
 }
 

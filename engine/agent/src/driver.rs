@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::cluster::{Network, Starts, leave};
 use crate::groups::Groups;
 use crate::jobs::Jobs;
+use crate::log_rates::LogRates;
 use crate::storage;
 use crate::timer::Timer;
 use crate::waits::Waits;
@@ -36,6 +37,7 @@ pub(crate) struct Driver {
     pub(crate) store: Store,
     pub(crate) head: Arc<Head>,
     pub(crate) jobs: Jobs,
+    pub(crate) log_rates: LogRates,
     /// What it has of its cluster, when it is a node of one.
     network: OnceLock<Arc<Network>>,
     pub(crate) starts: Starts,
@@ -104,6 +106,7 @@ impl Driver {
             store,
             head,
             jobs,
+            log_rates: LogRates::default(),
             network: OnceLock::new(),
             starts: Starts::default(),
             groups: Groups::default(),
@@ -233,6 +236,11 @@ impl Driver {
         }
     }
 
+    /// Brings an event from which nothing follows; none while another is under way.
+    pub(crate) fn try_event<R>(&self, event: impl FnOnce(&mut Node, Time) -> R) -> Option<R> {
+        self.node.try_lock().map(|mut node| event(&mut node, self.clock.now()))
+    }
+
     fn carry_out(&self, effect: Effect) {
         let Some(runtime) = self.runtime.get() else { return };
         match effect {
@@ -273,6 +281,7 @@ impl Driver {
             Effect::Wake(wait) => self.waits.wake(wait),
             Effect::ArmTimer(at) => self.timer.arm(at),
             Effect::JobEnded(job, end) => {
+                self.say_dropped(Some(job));
                 let forgotten = self.head.job_ended(self.clock.now(), job, end);
                 self.report_end(job);
                 self.jobs.ended(job);
@@ -281,6 +290,7 @@ impl Driver {
                 }
             }
             Effect::JobForgotten(job) => {
+                self.say_dropped(Some(job));
                 self.jobs.close(job);
                 runtime.close_directories(job);
                 self.workers.close_job(job);

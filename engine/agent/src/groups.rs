@@ -25,6 +25,9 @@ use crate::host::caller;
 /// How often a head inside this process looks what the node has free while groups wait for room.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often it looks whether it is to be told what was consumed.
+const USAGE_LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// When a timer is armed that nothing waits for: a node in the head's own process is never silent.
 const NEVER: Time = Time(u64::MAX);
 
@@ -141,6 +144,9 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
         };
         let Some(driver) = driver.upgrade() else { return };
         let now = driver.clock().now();
+        if let Some(usage) = driver.usage_to_tell() {
+            driver.tell_own_usage(usage);
+        }
         let (id, load) = driver.event(|node, _, _| (node.id(), node.load()));
         let is_due = at.take_if(|at| *at <= now).is_some();
         let ((), effects) = driver.head.event(|head, fx| {
@@ -149,7 +155,7 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
             }
             match word {
                 Some(Word::Message(message)) => head.group_message(now, id, message, fx),
-                Some(Word::Ledger(report)) => head.ledger_report(id, &report, fx),
+                Some(Word::Ledger(report)) => head.ledger_report(now, id, &report, fx),
                 Some(Word::Lookup { namespace, name, answer }) => {
                     // Whoever asked may be gone.
                     drop(answer.send(head.lookup_group(&namespace, &name)));
@@ -166,9 +172,8 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
                 Effect::Tell(_, Notice::Group(notice)) => {
                     driver.event(|node, now, fx| node.group_notice(now, notice, fx));
                 }
-                Effect::Tell(_, Notice::Tenant(news)) => {
-                    driver.event(|node, now, fx| node.tenant_news(now, *news, fx));
-                }
+                Effect::Tell(_, Notice::Tenant(news)) => driver.tenant_news(*news),
+                Effect::Alert(message) => tracing::warn!("{message}"),
                 Effect::ArmTimer(next) => at = (next != NEVER).then_some(next),
                 // There is no other node, and no job begins or ends here.
                 Effect::Tell(..) | Effect::Died(..) | Effect::JobForgotten(_) | Effect::StartRun(..) => {}
@@ -177,10 +182,10 @@ pub(crate) async fn run_own_head(driver: Weak<Driver>) {
     }
 }
 
-/// Resolves when it is time to look for room; never when nobody waits for any.
+/// Resolves when it is time to look for room, when somebody waits for some, or at what was consumed.
 async fn look(somebody_waits: bool) {
     match somebody_waits {
         true => tokio::time::sleep(LOOK_EVERY).await,
-        false => std::future::pending().await,
+        false => tokio::time::sleep(USAGE_LOOK_EVERY).await,
     }
 }

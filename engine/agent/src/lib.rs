@@ -13,11 +13,13 @@ mod faulty_disk;
 mod groups;
 mod host;
 mod jobs;
+mod log_rates;
 mod logs;
 mod node;
 mod options;
 mod storage;
 mod timer;
+mod usage;
 mod waits;
 mod workers;
 

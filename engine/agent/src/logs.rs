@@ -9,8 +9,8 @@ use engine_runtime::host::{LogLine, LogSource};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-/// What one line costs beside its text.
-const LINE_OVERHEAD_BYTES: usize = 128;
+/// What one line costs beside its text and its end.
+const LINE_OVERHEAD_BYTES: usize = 127;
 /// What one field of a record costs beside its texts.
 const FIELD_OVERHEAD_BYTES: usize = 64;
 /// Lines given to a follower at once.
@@ -45,6 +45,13 @@ pub(crate) struct Line {
     node: Option<String>,
 }
 
+/// Bytes that a guest has written with a line, as those of a task are counted.
+pub(crate) fn bytes_of(line: &LogLine) -> usize {
+    let field = |(name, value): &(String, String)| name.len() + value.len() + FIELD_OVERHEAD_BYTES;
+    let fields: usize = line.fields.iter().map(field).sum();
+    line.text.len() + 1 + line.target.as_ref().map_or(0, String::len) + fields
+}
+
 impl LogBook {
     /// `first`: the number of the first line.
     pub(crate) fn new(bytes_max: usize, first: u64) -> Self {
@@ -60,11 +67,15 @@ impl LogBook {
         time: SystemTime,
         function_of: impl FnOnce(TaskId) -> Option<(String, bool)>,
     ) {
+        let known = self
+            .lines
+            .lock()
+            .last
+            .as_ref()
+            .and_then(|(task, function, root)| (*task == line.task).then(|| (function.clone(), *root)));
+        // Not under the lock: it asks the core, and effects of the core write lines too.
+        let (function, root) = known.unwrap_or_else(|| function_of(line.task).unwrap_or_default());
         let mut lines = self.lines.lock();
-        let (function, root) = match &lines.last {
-            Some((task, function, root)) if *task == line.task => (function.clone(), *root),
-            _ => function_of(line.task).unwrap_or_default(),
-        };
         lines.last = Some((line.task, function.clone(), root));
         let line = Line::new(line, time, function, root);
         self.keep(lines, line);
@@ -164,10 +175,7 @@ impl Line {
     }
 
     fn bytes(&self) -> usize {
-        let field = |(name, value): &(String, String)| name.len() + value.len() + FIELD_OVERHEAD_BYTES;
-        let fields: usize = self.line.fields.iter().map(field).sum();
-        let target = self.line.target.as_ref().map_or(0, String::len);
-        self.line.text.len() + target + self.function.len() + fields + LINE_OVERHEAD_BYTES
+        bytes_of(&self.line) + self.function.len() + LINE_OVERHEAD_BYTES
     }
 
     fn is_of(&self, task: Option<TaskId>) -> bool {
@@ -250,7 +258,7 @@ mod tests {
     fn the_oldest_lines_go_first_and_the_numbers_show_it() {
         let mut ids = IdGenerator::new([0; 16]);
         let (job, a, b) = (ids.job(), ids.task(), ids.task());
-        let book = LogBook::new(10 * (LINE_OVERHEAD_BYTES + 2), 0);
+        let book = LogBook::new(10 * (LINE_OVERHEAD_BYTES + 3), 0);
         for n in 0..25 {
             push(&book, if n % 2 == 0 { a } else { b }, job, &(n % 10).to_string());
         }

@@ -71,6 +71,8 @@ pub enum EventKind {
     StoreFull,
     /// A node could not write objects to its disk.
     SpillFailed,
+    /// A tenant uses as much of a quota as is to be told of.
+    QuotaAlert,
 }
 
 /// What an event is about: what there is of these.

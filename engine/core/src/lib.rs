@@ -12,10 +12,12 @@ pub mod ids;
 pub mod node;
 pub mod options;
 pub mod quota;
+pub mod rate;
 pub mod resources;
 pub mod tenant;
 pub mod time;
 pub mod transfer;
+pub mod usage;
 pub mod value;
 pub mod work;
 

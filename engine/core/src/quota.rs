@@ -5,14 +5,15 @@
 //! nothing on a task's path waits for the head while the lease lasts. The parts that are lent never make
 //! more than the quota, and a node that is to give something back is taken at its word only once it has: so
 //! what waits (CPUs, memory, sandboxes) is never used beyond the quota. What is refused instead of waiting
-//! (tasks, actors) may be used beyond it by [`QuotaKind::overdraft_max`] for each node, until the head has
-//! answered.
+//! (tasks, actors, bytes of objects) may be used beyond it by [`QuotaKind::overdraft_max`] for each node, until the head has
+//! answered. Results of tasks that run are kept whatever a quota says: what has been computed is not thrown away.
 
 use std::fmt;
 use std::ops::{Index, IndexMut};
 
 use crate::resources::{Quantity, Resources, bytes};
 use crate::tenant::{TenantName, TenantSpec};
+use crate::usage::UsageReport;
 
 /// A kind of thing that is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,12 @@ impl QuotaKind {
             Self::MemoryBytes | Self::ObjectBytes => bytes(amount),
             _ => amount.to_string(),
         }
+    }
+
+    /// An amount of it with what is counted: "4 CPUs", "97.7 KiB of objects".
+    pub fn described(self, amount: u64) -> String {
+        let of = if matches!(self, Self::MemoryBytes | Self::ObjectBytes) { "of " } else { "" };
+        format!("{} {of}{}", self.amount(amount), self.what())
     }
 
     /// How much of it a node that uses little wants ahead, of what is refused.
@@ -206,6 +213,8 @@ pub struct LedgerReport {
     pub is_whole: bool,
     /// Each of them.
     pub leases: Vec<LeaseReport>,
+    /// What tenants have consumed, of whom there is news.
+    pub usage: Vec<UsageReport>,
 }
 
 /// What the head says of a tenant to a node, which answers with a report.
@@ -245,5 +254,13 @@ mod tests {
         quotas[QuotaKind::MemoryBytes] = Some(1 << 30);
         assert_eq!(quotas.to_string(), "cpus_max=1.5 memory_bytes_max=1 GiB");
         assert!(!quotas.is_none());
+    }
+
+    #[test]
+    fn amounts_are_described_as_people_say_them() {
+        assert_eq!(QuotaKind::Cpus.described(40_000), "4 CPUs");
+        assert_eq!(QuotaKind::MemoryBytes.described(1 << 30), "1 GiB of guest memory");
+        assert_eq!(QuotaKind::ObjectBytes.described(100_000), "97.7 KiB of objects");
+        assert_eq!(QuotaKind::QueuedTasks.described(10), "10 unfinished tasks and calls");
     }
 }

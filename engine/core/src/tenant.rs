@@ -138,7 +138,25 @@ pub struct TenantSpec {
     pub quotas: Quotas,
     /// Where the guests of its next jobs run.
     pub isolation: Isolation,
+    /// What else bounds it.
+    pub bounds: TenantBounds,
 }
+
+/// What bounds a tenant beside its quotas; of what is none there is no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TenantBounds {
+    /// Jobs that have not ended. What is over is refused.
+    pub jobs_max: Option<u64>,
+    /// Jobs that are submitted in a minute, and at once. What is over is refused.
+    pub submits_per_minute_max: Option<u64>,
+    /// Bytes that its guests write to their logs in a minute, on each node. What is over is dropped.
+    pub log_bytes_per_minute_max: Option<u64>,
+    /// Hundredths of a quota: when it uses as much, that is told of. 1 to [`ALERT_PERCENT_MAX`].
+    pub alert_percent: Option<u32>,
+}
+
+/// The largest part of a quota that is told of, in hundredths.
+pub const ALERT_PERCENT_MAX: u32 = 100;
 
 /// The largest weight of a tenant.
 pub const WEIGHT_MAX: u32 = 1_000;
@@ -155,6 +173,7 @@ impl TenantSpec {
             guaranteed_percent: 0,
             quotas: Quotas::default(),
             isolation: Isolation::default(),
+            bounds: TenantBounds::default(),
         }
     }
 }

@@ -1,14 +1,20 @@
 //! The head's state machine behind a lock.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
-use engine_core::tenant::{Tenancy, unscoped};
-use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
-use engine_net::{JobKey, Owner, Scope};
+use engine_core::tenant::{Tenancy, TenantSpec, unscoped};
+use engine_core::usage::UsageRecord;
+use engine_core::{ActorId, ComponentId, Error, JobId, NodeId, TenantName, Time};
+use engine_net::{JobKey, Offered, Owner, Scope, UsageRead, policy};
+use engine_proto::limits::USAGE_READ_RECORDS_MAX;
 use engine_proto::v1;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
+use crate::policies::Policies;
 use crate::secrets::Secrets;
 
 /// The control service. Shared by whoever talks to it.
@@ -16,17 +22,22 @@ pub struct Head {
     state: Mutex<head::Head>,
     components: Components,
     secrets: Secrets,
+    policies: Policies,
 }
 
 impl Head {
     /// A head whose ids follow from `id_key`, fresh random bits.
     pub fn new(id_key: [u8; 16], limits: head::Limits, components: Components) -> Self {
-        Self::of(head::Head::new(id_key, limits), components, Secrets::default())
+        Self::of(head::Head::new(id_key, limits), components, (Secrets::default(), Policies::default()))
     }
 
     /// A head that comes back with what it remembers.
-    pub(crate) fn of(state: head::Head, components: Components, secrets: Secrets) -> Self {
-        Self { state: Mutex::new(state), components, secrets }
+    pub(crate) fn of(
+        state: head::Head,
+        components: Components,
+        (secrets, policies): (Secrets, Policies),
+    ) -> Self {
+        Self { state: Mutex::new(state), components, secrets, policies }
     }
 
     /// The state machine.
@@ -59,6 +70,55 @@ impl Head {
         self.state.lock().tenancy(tenant)
     }
 
+    /// Which components tenants' jobs may bring.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Checks that somebody may bring a component, before anything is done with it.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED when its tenant takes only what is signed or allowed, and this is neither.
+    pub fn check_upload(
+        &self,
+        scope: &Scope,
+        id: ComponentId,
+        bytes: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        let tenant = scope.submitter();
+        self.policies.of(&tenant).check(&tenant, Offered { name: "", id, signature, bytes })
+    }
+
+    /// Checks the components of a tenant's job; see [`Policies::check_job`].
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED for one that the tenant may not bring.
+    pub fn check_job(
+        &self,
+        tenant: &TenantName,
+        spec: &v1::JobSpec,
+    ) -> Result<Option<v1::ComponentPolicy>, Error> {
+        self.policies.check_job(tenant, spec, &self.components)
+    }
+
+    /// What tenants may have and use, with which components they may bring.
+    pub fn tenant_views(&self) -> Vec<v1::TenantView> {
+        let of_core = self.state.lock().tenants();
+        let mut views: BTreeMap<String, v1::TenantView> = of_core
+            .iter()
+            .map(|view| (view.spec.name.to_string(), engine_proto::convert::tenant_view(view)))
+            .collect();
+        for (tenant, own) in self.policies.all() {
+            let view = views.entry(tenant.to_string()).or_insert_with(|| v1::TenantView {
+                spec: Some(engine_proto::convert::tenant_spec(&TenantSpec::new(tenant.clone()))),
+                ..v1::TenantView::default()
+            });
+            view.policy = Some(policy(&tenant, &own));
+        }
+        views.into_values().collect()
+    }
+
     /// The names of a tenant's secrets, as listings have them.
     pub fn secret_views(&self, tenant: &TenantName) -> Vec<v1::SecretView> {
         let names = self.secrets.names(tenant).into_iter();
@@ -68,6 +128,34 @@ impl Head {
                 set_time: Some(engine_proto::convert::timestamp(set_at)),
             })
             .collect()
+    }
+
+    /// What tenants have consumed, as it travels. `since`, `wall`: the head's clock and the one on the wall.
+    pub fn usage_read(
+        &self,
+        now: Time,
+        read: UsageRead,
+        since: impl Fn(SystemTime) -> Time,
+        wall: impl Fn(Time) -> SystemTime,
+    ) -> v1::UsageResponse {
+        let query = head::UsageQuery {
+            tenant: read.tenant,
+            since: read.since.map(since).unwrap_or_default(),
+            after: read.after,
+            limit: USAGE_READ_RECORDS_MAX,
+        };
+        let found = self.state.lock().usage(&query);
+        let last = found.last().filter(|_| found.len() == USAGE_READ_RECORDS_MAX);
+        let next =
+            last.map(|last| v1::UsagePlace { tenant: last.tenant.to_string(), start_ns: last.start.0 });
+        let record = |record: &UsageRecord| v1::UsageRecord {
+            tenant: record.tenant.to_string(),
+            start: Some(engine_proto::convert::timestamp(wall(record.start))),
+            length: Some(engine_proto::convert::duration(Duration::from_nanos(record.length_ns))),
+            used: Some(engine_proto::convert::usage_amounts(&record.used)),
+            is_open: record.start.0.saturating_add(record.length_ns) > now.0,
+        };
+        v1::UsageResponse { records: found.iter().map(record).collect(), next }
     }
 
     /// Accepts a job, or says that it knows it.

@@ -1,15 +1,15 @@
 //! What a node answers to clients.
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_access::Scope;
+use engine_access::{PolicyChange, Scope};
 use engine_core::ids::PlacementGroupId;
 use engine_core::tenant::TenantSpec;
 use engine_core::{
-    ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId, TenantName,
+    ActorId, ComponentId, Error, ErrorCode, EventId, JobId, NodeId, ObjectId, TaskId, TenantName, Time,
 };
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -69,6 +69,17 @@ pub struct WatchQuery {
     pub attach: bool,
 }
 
+/// Which records of usage are wanted: at most `USAGE_READ_RECORDS_MAX`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UsageRead {
+    /// Of this tenant alone; none: of all.
+    pub tenant: Option<TenantName>,
+    /// Only those whose periods end after this; none: all that are kept.
+    pub since: Option<SystemTime>,
+    /// Only those behind the one of this tenant that begins then, by the clock of who answers.
+    pub after: Option<(TenantName, Time)>,
+}
+
 /// A node, as its clients see it: one method for each call of the services, whose semantics are
 /// documented in `proto/engine/v1`. Requests were checked before: ids are well formed, sizes within
 /// `engine_proto::limits`, a job's specification is complete, and whoever asks may. `scope`: what of the engine it
@@ -86,12 +97,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Which of these components are not here, in the order asked.
     async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
 
-    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
+    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none; PERMISSION_DENIED,
+    /// before it is compiled, when whoever brings it may bring only what is signed or allowed. `signature`: empty
+    /// when it has none.
     async fn upload(
         &self,
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error>;
 
     /// The same for one that jobs bring to be loaded on demand: it is kept without a look.
@@ -100,8 +114,9 @@ pub trait Backend: Send + Sync + 'static {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
-        self.upload(scope, component, bytes).await
+        self.upload(scope, component, bytes, signature).await
     }
 
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
@@ -151,9 +166,15 @@ pub trait Backend: Send + Sync + 'static {
     /// The cluster at a glance.
     async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error>;
 
-    /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
-    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
-        let _ = (node, deadline);
+    /// Has a node of the cluster leave in order; how far it is. With `revoke` one that is dead counts as having
+    /// left. Only the head of a cluster can.
+    async fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+        revoke: bool,
+    ) -> Result<v1::DrainResponse, Error> {
+        let _ = (node, deadline, revoke);
         let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
         Err(Error::new(ErrorCode::Unsupported, message))
     }
@@ -161,6 +182,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Creates a tenant, or changes what it may have; `is_new`: ALREADY_EXISTS when it is there.
     async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
         let _ = (spec, is_new);
+        Err(no_tenants())
+    }
+
+    /// Says which components a tenant's jobs may bring; what it is then.
+    async fn set_policy(
+        &self,
+        tenant: TenantName,
+        change: PolicyChange,
+    ) -> Result<v1::ComponentPolicy, Error> {
+        drop((tenant, change));
         Err(no_tenants())
     }
 
@@ -172,6 +203,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What tenants may have and use, by name.
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
+        Err(no_tenants())
+    }
+
+    /// What tenants have consumed.
+    async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {
+        let _ = read;
         Err(no_tenants())
     }
 

@@ -18,6 +18,8 @@ pub const CONCURRENT_STREAMS_MAX: u32 = 256;
 pub const PEER_PACKETS_MAX: usize = 4_096;
 /// Log lines that wait for the line to one node; further ones are lost.
 pub const PEER_LOG_LINES_MAX: usize = 65_536;
+/// Bytes of them; further lines are lost.
+pub const PEER_LOG_BYTES_MAX: usize = 16 << 20;
 /// Lines of other nodes at once.
 pub const PEER_LINES_MAX: usize = 10_000;
 /// Bytes of one frame of packets, as it is received.

@@ -26,6 +26,8 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const LIST_ITEMS_MAX: u32 = 10_000;
 /// Items of one listing when no number is asked for.
 pub const LIST_ITEMS_DEFAULT: u32 = 100;
+/// Records of usage in one answer.
+pub const USAGE_READ_RECORDS_MAX: usize = 10_000;
 /// Conditions of one listing.
 pub const FILTERS_MAX: usize = 16;
 /// Bytes of the error in the details of a status: what exceeds it loses its backtrace, then its

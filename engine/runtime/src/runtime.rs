@@ -250,7 +250,7 @@ impl Inner {
         cpus: Quantity,
         future: impl Future<Output = ()> + Send + 'static,
     ) {
-        self.handle.spawn(self.turns.take_turns(tenant, cpus, future));
+        self.turns.spawn(&self.handle, tenant, cpus, future);
     }
 
     fn start_ticker(self: &Arc<Self>) -> Result<(), Error> {
@@ -278,6 +278,7 @@ impl Inner {
         if let Some(executor) = self.executor.lock().take() {
             executor.shutdown_background();
         }
+        self.turns.finish();
     }
 }
 

@@ -4,7 +4,8 @@
 //! may compute all the same. So that a thousand such do not keep other tenants' guests waiting, a sandbox is
 //! handed to the executor only when a thread is about to be free, and of the tenants whose sandboxes wait
 //! the one is next that has used least of the threads, in relation to the CPUs that those of its sandboxes
-//! hold that want to run. Sandboxes of one tenant take turns. This is stride scheduling (Waldspurger and
+//! hold that want to run. A new one is in line from its start, before the executor has heard of it.
+//! Sandboxes of one tenant take turns. This is stride scheduling (Waldspurger and
 //! Weihl, 1995) with the tenants as clients, charged after each turn for the time that it took.
 //!
 //! While all sandboxes are of one tenant nothing of this happens: they go to the executor as they come.
@@ -23,6 +24,9 @@ use parking_lot::Mutex;
 /// What all sandboxes of a tenant together count as besides the CPUs that they hold, in ten-thousandths: so
 /// much have those that hold none.
 const WITHOUT_CPUS: u64 = 1_000;
+/// For how long what the sandboxes of a tenant held together goes on counting: between two tasks that follow one
+/// another only their parent wants to run, which may hold nothing.
+const RECENT: Duration = Duration::from_millis(10);
 /// How often those that run are asked to make room at once, at most.
 const HURRY_EVERY: Duration = Duration::from_micros(200);
 /// Tenants without sandboxes that are remembered.
@@ -64,6 +68,8 @@ struct Tenant {
     running: usize,
     /// CPUs, in ten-thousandths, of those that run or wait.
     wanting: u64,
+    /// The most of these lately, and when that was.
+    recent: (u64, Option<Instant>),
     /// Nanoseconds of threads, for each CPU that it wanted to use.
     used: u128,
 }
@@ -110,7 +116,19 @@ struct Turn {
     /// Changed under the state's lock only.
     phase: AtomicPhase,
     /// What hands it to the executor.
-    executor: Mutex<Option<Waker>>,
+    executor: Mutex<Executor>,
+}
+
+/// What hands a sandbox to the executor.
+#[derive(Default)]
+enum Executor {
+    /// Nothing yet.
+    #[default]
+    Nobody,
+    /// It is new, and this gives it to the executor.
+    New(Box<dyn FnOnce() + Send>),
+    /// This has it polled again.
+    Known(Waker),
 }
 
 impl Turns {
@@ -125,8 +143,37 @@ impl Turns {
         drop(self.hurry.set(Box::new(hurry)));
     }
 
+    /// Runs a new sandbox's future on an executor, in turn with those of other tenants.
+    pub(crate) fn spawn<F: Future<Output = ()> + Send + 'static>(
+        self: &Arc<Self>,
+        on: &tokio::runtime::Handle,
+        tenant: &TenantName,
+        cpus: Quantity,
+        future: F,
+    ) {
+        let sandbox = self.take_turns(tenant, cpus, future);
+        if self.is_alone() {
+            on.spawn(sandbox);
+            return;
+        }
+        let (turn, on) = (sandbox.turn.clone(), on.clone());
+        *turn.executor.lock() = Executor::New(Box::new(move || drop(on.spawn(sandbox))));
+        turn.wake();
+    }
+
+    /// Drops the sandboxes that were never begun, as nothing runs any more.
+    pub(crate) fn finish(&self) {
+        let state = self.state.lock();
+        let waiting: Vec<_> = state.table.iter().flat_map(|tenant| tenant.waiting.iter().cloned()).collect();
+        drop(state);
+        for turn in waiting {
+            let executor = std::mem::take(&mut *turn.executor.lock());
+            drop(executor);
+        }
+    }
+
     /// Runs a sandbox's future in turn with those of other tenants.
-    pub(crate) fn take_turns<F: Future<Output = ()>>(
+    fn take_turns<F: Future<Output = ()>>(
         self: &Arc<Self>,
         tenant: &TenantName,
         cpus: Quantity,
@@ -236,10 +283,10 @@ impl State {
     }
 
     /// A turn has ended that took so long.
-    fn ended(&mut self, turn: &Turn, nanoseconds: u128) {
+    fn ended(&mut self, turn: &Turn, nanoseconds: u128, now: Instant) {
         let tenant = &mut self.table[turn.tenant];
         // In relation to what those hold that want to run.
-        let wanting = u128::from(tenant.wanting + WITHOUT_CPUS);
+        let wanting = u128::from(tenant.wanting_lately(now) + WITHOUT_CPUS);
         tenant.used += nanoseconds * u128::from(Quantity::units(1).0) / wanting;
         tenant.wanting -= turn.cpus;
         tenant.running -= 1;
@@ -247,12 +294,31 @@ impl State {
     }
 }
 
+impl Tenant {
+    /// The most CPUs that those held together that wanted to run lately.
+    fn wanting_lately(&mut self, now: Instant) -> u64 {
+        let (most, at) = self.recent;
+        if self.wanting >= most || at.is_none_or(|at| now.duration_since(at) > RECENT) {
+            self.recent = (self.wanting, Some(now));
+        }
+        self.recent.0
+    }
+}
+
 /// Hands a sandbox to the executor.
 fn give(turn: Option<Arc<Turn>>) {
-    if let Some(turn) = turn
-        && let Some(waker) = &*turn.executor.lock()
-    {
-        waker.wake_by_ref();
+    let Some(turn) = turn else { return };
+    let mut executor = turn.executor.lock();
+    match std::mem::take(&mut *executor) {
+        Executor::Nobody => {}
+        Executor::Known(waker) => {
+            waker.wake_by_ref();
+            *executor = Executor::Known(waker);
+        }
+        Executor::New(begin) => {
+            drop(executor);
+            begin();
+        }
     }
 }
 
@@ -302,7 +368,8 @@ impl<F: Future<Output = ()>> Future for InTurn<F> {
         let began = is_counted.then(Instant::now);
         let polled = this.future.as_mut().poll(&mut Context::from_waker(&this.waker));
         if let Some(began) = began {
-            this.turn.ends(began.elapsed().as_nanos());
+            let now = Instant::now();
+            this.turn.ends(now.duration_since(began).as_nanos(), now);
         }
         polled
     }
@@ -318,8 +385,8 @@ impl Turn {
     /// What hands it to the executor from now on.
     fn comes_by(&self, waker: &Waker) {
         let mut executor = self.executor.lock();
-        if !executor.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *executor = Some(waker.clone());
+        if !matches!(&*executor, Executor::Known(known) if known.will_wake(waker)) {
+            *executor = Executor::Known(waker.clone());
         }
     }
 
@@ -347,11 +414,11 @@ impl Turn {
     }
 
     /// A turn is over that took so many nanoseconds.
-    fn ends(self: &Arc<Self>, nanoseconds: u128) {
+    fn ends(self: &Arc<Self>, nanoseconds: u128, now: Instant) {
         let mut state = self.turns.state.lock();
         let wants_more = self.phase.get() == Phase::RunningAgain;
         self.phase.set(Phase::Idle);
-        state.ended(self, nanoseconds);
+        state.ended(self, nanoseconds, now);
         if wants_more {
             state.wants(self);
         }
@@ -372,7 +439,7 @@ impl Turn {
                     state.hungry.retain(|key| *key != self.tenant);
                 }
             }
-            Phase::Given | Phase::Running | Phase::RunningAgain => state.ended(self, 0),
+            Phase::Given | Phase::Running | Phase::RunningAgain => state.ended(self, 0, Instant::now()),
             Phase::Idle | Phase::Gone => {}
         }
         self.phase.set(Phase::Gone);
@@ -412,12 +479,12 @@ mod tests {
     /// many each tenant got, by who came first.
     fn slices(turns: &Turns, count: usize) -> Vec<usize> {
         let mut state = turns.state.lock();
-        let mut got = vec![0; state.table.len()];
+        let (mut got, now) = (vec![0; state.table.len()], Instant::now());
         for _ in 0..count {
             let turn = state.next(1).expect("some wait");
             got[turn.tenant] += 1;
             turn.phase.set(Phase::Idle);
-            state.ended(&turn, 1_000);
+            state.ended(&turn, 1_000, now);
             state.wants(&turn);
         }
         got
@@ -449,6 +516,66 @@ mod tests {
         wants(&turns, &late);
         let got = slices(&turns, 53);
         assert!((10..=12).contains(&got[2]), "{got:?} of 3.1, 1.1 and 1.1 CPUs");
+    }
+
+    #[test]
+    fn a_tenant_whose_tasks_follow_one_another_has_the_part_of_what_they_hold() {
+        let turns = Turns::new(1);
+        let (parent, task) = (sandbox(&turns, "a", 0), sandbox(&turns, "a", 1));
+        let of_b = sandbox(&turns, "b", 1);
+        wants(&turns, &of_b);
+        let mut state = turns.state.lock();
+        let (mut now, mut got) = (Instant::now(), [0_u64; 2]);
+        let mut next_of_a = [&parent.turn, &task.turn].into_iter().cycle();
+        state.wants(next_of_a.next().expect("it never ends"));
+        for _ in 0..4_000 {
+            let turn = state.next(1).expect("some wait");
+            // The parent takes a tenth of what each task does.
+            let ran = if turn.cpus == 0 { 100_000 } else { 1_000_000 };
+            now += Duration::from_nanos(ran);
+            got[turn.tenant] += ran;
+            turn.phase.set(Phase::Idle);
+            state.ended(&turn, u128::from(ran), now);
+            match turn.tenant {
+                0 => state.wants(next_of_a.next().expect("it never ends")),
+                _ => state.wants(&turn),
+            }
+        }
+        drop(state);
+        let part = got[0] as f64 / (got[0] + got[1]) as f64;
+        assert!((0.45..0.55).contains(&part), "{part} of the thread");
+    }
+
+    #[test]
+    fn a_new_sandbox_is_in_line_before_the_executor_has_heard_of_it() {
+        let (turns, guests) = (Turns::new(1), executor(1));
+        // The only thread does something else, and the turn is of a.
+        let (sender, receiver) = std::sync::mpsc::channel::<()>();
+        guests.spawn(async move { receiver.recv().is_err() });
+        let of_a = [sandbox(&turns, "a", 1), sandbox(&turns, "a", 1)];
+        of_a.iter().for_each(|sandbox| wants(&turns, sandbox));
+        assert!(turns.state.lock().next(1).is_some_and(|next| Arc::ptr_eq(&next, &of_a[0].turn)));
+        let (ended, ends) = std::sync::mpsc::channel::<()>();
+        turns.spawn(guests.handle(), &tenant("b"), Quantity::units(1), async move { drop(ended) });
+        assert_eq!(turns.state.lock().hungry.len(), 2, "it waits beside the other of a");
+        of_a[0].turn.phase.set(Phase::Running);
+        of_a[0].turn.ends(1_000, Instant::now());
+        // It was given the thread, and has it as soon as that is free.
+        assert_eq!(turns.state.lock().hungry.len(), 1);
+        drop(sender);
+        assert!(ends.recv().is_err(), "it came to its end");
+        drop(of_a);
+        while turns.state.lock().running > 0 {
+            std::thread::yield_now();
+        }
+        // What was never begun is dropped at the end.
+        let of_a = sandbox(&turns, "a", 1);
+        wants(&turns, &of_a);
+        assert!(turns.state.lock().next(1).is_some());
+        let (kept, is_dropped) = std::sync::mpsc::channel::<()>();
+        turns.spawn(guests.handle(), &tenant("b"), Quantity::units(1), async move { drop(kept) });
+        turns.finish();
+        assert!(is_dropped.recv().is_err());
     }
 
     /// As a guest does whose slice is over: it wants to go on at once.

@@ -16,8 +16,8 @@ fn compute(rounds: u64) -> u64 {
     (0..rounds).fold(1, |sum, round| black_box(sum ^ round).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// Never ends by itself.
-#[engine::task(memory = 16_777_216)]
+/// Never ends by itself. Whatever else its tenant has passes it by.
+#[engine::task(memory = 16_777_216, priority = -1)]
 fn endless() {
     loop {
         compute(1 << 20);
@@ -27,7 +27,7 @@ fn endless() {
 /// An actor, which holds no CPUs.
 struct Endless;
 
-#[engine::actor]
+#[engine::actor(memory = 16_777_216)]
 impl Endless {
     pub fn new() -> Self {
         Self
@@ -52,14 +52,19 @@ fn fill() -> u64 {
 fn flood(kind: String) -> Result<()> {
     match kind.as_str() {
         "memory" => loop {
-            let filling = (0..2).map(|_| fill::spawn()).collect::<Result<Vec<_>>>()?;
-            engine::get_all(&filling)?;
+            // Where a quota is reached, that is what is tried: so below.
+            if let Ok(filling) = (0..2).map(|_| fill::spawn()).collect::<Result<Vec<_>>>() {
+                drop(engine::get_all(&filling));
+            }
         },
         "objects" => {
             let bytes = vec![7_u8; 4 << 20];
             let mut held = std::collections::VecDeque::new();
             loop {
-                held.push_back(engine::put(&Bytes::from(bytes.clone()))?);
+                match engine::put(&Bytes::from(bytes.clone())) {
+                    Ok(object) => held.push_back(object),
+                    Err(_) => drop(held.pop_front()),
+                }
                 if held.len() > 128 {
                     held.pop_front();
                 }
@@ -73,7 +78,6 @@ fn flood(kind: String) -> Result<()> {
             loop {
                 match super::noop::spawn() {
                     Ok(task) => held.push_back(task),
-                    // A quota is reached: that is what is tried.
                     Err(_) => drop(held.drain(..held.len() / 2)),
                 }
                 if held.len() > 50_000 {
@@ -87,9 +91,9 @@ fn flood(kind: String) -> Result<()> {
 
 /// All of them at once, until the job is stopped.
 pub(crate) fn hostile() -> Result<()> {
+    let tasks = (0..64).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let actors = (0..64).map(|_| Endless::spawn()).collect::<Result<Vec<_>>>()?;
     let computing = actors.iter().map(|actor| actor.compute()).collect::<Result<Vec<_>>>()?;
-    let tasks = (0..64).map(|_| endless::spawn()).collect::<Result<Vec<_>>>()?;
     let floods = ["memory", "objects", "logs", "submits"];
     let floods = floods.map(|kind| flood::spawn(kind.to_owned()));
     println!("READY");

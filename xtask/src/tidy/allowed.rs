@@ -63,6 +63,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "says what the node has free to the head inside this process, as a line would",
     },
     Allowed {
+        path: "engine/agent/src/groups.rs",
+        text: "sleep(USAGE_LOOK_EVERY)",
+        reason: "looks whether the core has usage to tell, as a line does at its signs of life",
+    },
+    Allowed {
         path: "engine/agent/src/cluster/line.rs",
         text: "sleep(RECONNECT_PAUSE)",
         reason: "a node whose head is away looks for it again; nothing that runs waits for that",

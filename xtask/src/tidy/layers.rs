@@ -11,11 +11,16 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("engine-arrays", &[]),
     ("engine-runtime", &["engine-core", "engine-objects", "engine-arrays"]),
     ("engine-worker", &["engine-core", "engine-objects", "engine-runtime", "engine-proto"]),
-    ("engine-tls", &["engine-core"]),
-    ("engine-access", &["engine-core"]),
-    ("engine-audit", &[]),
-    ("engine-net", &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-audit"]),
-    ("engine-head", &["engine-core", "engine-proto", "engine-tls", "engine-net"]),
+    ("engine-private", &[]),
+    ("engine-tls", &["engine-core", "engine-private"]),
+    ("engine-access", &["engine-core", "engine-private"]),
+    ("engine-oidc", &["engine-core", "engine-access"]),
+    ("engine-audit", &["engine-private"]),
+    (
+        "engine-net",
+        &["engine-core", "engine-proto", "engine-tls", "engine-access", "engine-oidc", "engine-audit"],
+    ),
+    ("engine-head", &["engine-core", "engine-private", "engine-proto", "engine-tls", "engine-net"]),
     (
         "engine-agent",
         &[
@@ -60,6 +65,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         &[
             "engine-core",
             "engine-access",
+            "engine-oidc",
+            "engine-private",
             "engine-audit",
             "engine-agent",
             "engine-embedded",

@@ -1,11 +1,12 @@
 //! Uploading components.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_core::tenant::{Isolation, Tenancy};
 use engine_core::{ComponentId, Error, ErrorCode, JobId};
-use engine_net::Scope;
+use engine_net::{Scope, check_components, policy_from};
 use engine_proto::v1;
 use engine_runtime::{ComponentInfo, ComponentWorld};
 
@@ -68,12 +69,32 @@ async fn load_here(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInf
 }
 
 /// The bytes of a component that was uploaded: here, or to the cluster's head.
-pub(crate) async fn bytes(driver: &Arc<Driver>, id: ComponentId) -> Result<Arc<[u8]>, Error> {
+pub(crate) async fn bytes(driver: &Driver, id: ComponentId) -> Result<Arc<[u8]>, Error> {
     match (driver.head.components().get(id), driver.network()) {
         (Some(bytes), _) => Ok(bytes),
         (None, Ok(network)) => fetched(driver, id, &network.head.component(id).await?),
         (None, Err(_)) => Err(not_uploaded(id)),
     }
+}
+
+/// Finds again what the head has found of a job's components, before anything of them is loaded here.
+///
+/// # Errors
+/// PERMISSION_DENIED for one that the job's tenant may not bring.
+pub(crate) async fn check_again(
+    driver: &Driver,
+    policy: &v1::ComponentPolicy,
+    components: &[v1::JobComponent],
+) -> Result<(), Error> {
+    let (tenant, policy) = policy_from(policy)?;
+    let mut needed = HashMap::new();
+    for component in components {
+        let id = engine_proto::convert::component_id(&component.digest)?;
+        if policy.needs_bytes(id, &component.signature) {
+            needed.insert(id, bytes_of(driver, id).await?);
+        }
+    }
+    check_components((&tenant, &policy), components, |id| needed.get(&id))
 }
 
 fn not_uploaded(id: ComponentId) -> Error {

@@ -28,34 +28,41 @@ pub(crate) async fn submit(
         let id = engine_proto::convert::component_id(&component.digest)?;
         components::check_brought(driver, scope, id)?;
     }
+    // It was checked here just now: there is no other node that would have to.
+    driver.head.check_job(&scope.submitter(), &spec)?;
     let secrets = driver.head.secrets().environment(&scope.submitter(), &spec.secrets)?;
     let submit = |head: &Head, now, submission| head.submit(now, submission);
     let tenancy = driver.head.tenancy(&scope.submitter());
-    accept(driver, tenancy, (spec, secrets), submit).await
+    accept(driver, tenancy, (spec, secrets), None, submit).await
 }
 
 /// Starts a run of a job that the cluster's head has accepted. `secrets`: the variables of the environment that
-/// it names secrets for.
+/// it names secrets for; `policy`: what its components have been found to be, to be found again.
 pub(crate) async fn start_job(
     driver: &Arc<Driver>,
     job: JobId,
     tenancy: Tenancy,
     spec: v1::JobSpec,
     secrets: HashMap<String, String>,
+    policy: Option<v1::ComponentPolicy>,
 ) -> Result<v1::JobView, Error> {
+    if let Some(policy) = &policy {
+        components::check_again(driver, policy, &spec.components).await?;
+    }
     let adopt = |head: &Head, now, submission| {
         Ok(match head.adopt_job(now, job, submission) {
             true => Submitted::New(job),
             false => Submitted::Known(job),
         })
     };
-    accept(driver, tenancy, (spec, secrets), adopt).await
+    accept(driver, tenancy, (spec, secrets), policy, adopt).await
 }
 
 async fn accept(
     driver: &Arc<Driver>,
     tenancy: Tenancy,
     (spec, secrets): (v1::JobSpec, HashMap<String, String>),
+    policy: Option<v1::ComponentPolicy>,
     enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
 ) -> Result<v1::JobView, Error> {
     driver.workers.check(&tenancy, !spec.directories.is_empty())?;
@@ -91,6 +98,9 @@ async fn accept(
         Submitted::Known(job) => return jobs::view(driver, job),
         Submitted::New(run) => run,
     };
+    if let Some(policy) = policy {
+        driver.jobs.vouch(job, policy, &spec.components);
+    }
     let started = start(driver, (job, tenancy), (spec, secrets), by_name, main, directories);
     if let Err(error) = started {
         let end =

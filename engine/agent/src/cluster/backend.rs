@@ -65,7 +65,7 @@ impl PeerBackend for NodePeer {
         let context = self.driver.jobs.context(job).ok_or_else(|| {
             Error::new(ErrorCode::NotFound, format!("{job} is not known on this node any more"))
         })?;
-        Ok(starts::grants(&context))
+        Ok(starts::grants(&context, self.driver.jobs.vouched(job).as_deref()))
     }
 
     fn progress(&self, job: JobId) -> v1::JobProgress {
@@ -78,7 +78,8 @@ impl PeerBackend for NodePeer {
         tenancy: Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
+        policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error> {
-        start_job(&self.driver, job, tenancy, spec, secrets).await
+        start_job(&self.driver, job, tenancy, spec, secrets, policy).await
     }
 }

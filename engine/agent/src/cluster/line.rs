@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use engine_core::ids::ParseIdError;
 use engine_core::node::Load;
+use engine_core::quota::LedgerReport;
 use engine_core::{Error, ErrorCode, NodeId};
 use engine_net::Replies;
 use engine_net::cluster::{HeadLink, NotConnected};
@@ -127,6 +128,12 @@ async fn hold(
             },
             _ = turns.tick() => {
                 let Some(driver) = driver.upgrade() else { return Ok(()) };
+                if network.requests.takes_ledger()
+                    && let Some(usage) = driver.usage_to_tell()
+                {
+                    let report = LedgerReport { is_whole: false, leases: Vec::new(), usage };
+                    network.requests.tell_ledger(&report);
+                }
                 let (load, still) = driver.try_look().unzip();
                 if let Some(load) = said.next(load) {
                     network.requests.say_load(peer::load(&load));
@@ -185,6 +192,11 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Welcome(welcome)) => {
             network.gate.learn(&welcome.ticket_key);
             *network.welcomed_by.lock() = welcome.head_id;
+            welcome
+                .revoked_node_ids
+                .iter()
+                .filter_map(|id| node_id(id).ok())
+                .for_each(|id| network.revoke(id));
             welcomed(driver, network, welcome.members, &welcome.departed_node_ids);
             driver.event(|node, now, fx| {
                 node.head_line_anew();
@@ -201,6 +213,9 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Dead(dead)) => match node_id(&dead.node_id) {
             Ok(id) => {
                 tracing::info!(node = %id, reason = dead.reason, "a node is dead");
+                if dead.is_revoked {
+                    network.revoke(id);
+                }
                 network.remove(driver, id, false);
             }
             Err(error) => nonsense(error),
@@ -211,6 +226,9 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             }
             Ok(id) => {
                 tracing::info!(node = %id, reason = left.reason, "a node has left");
+                if left.is_revoked {
+                    network.revoke(id);
+                }
                 network.remove(driver, id, true);
             }
             Err(error) => nonsense(error),
@@ -238,7 +256,7 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             Err(error) => nonsense(error),
         },
         Some(head_message::Message::Tenant(news)) => match engine_proto::convert::tenant_news_from(news) {
-            Ok(news) => driver.event(|node, now, fx| node.tenant_news(now, news, fx)),
+            Ok(news) => driver.tenant_news(news),
             Err(error) => nonsense(error),
         },
         Some(head_message::Message::BreakDeadlock(still)) => {

@@ -111,6 +111,13 @@ impl Requests {
         }
     }
 
+    /// Whether the head hears what it is told of quotas and usage. What is told before is told again on the next
+    /// line.
+    pub(super) fn takes_ledger(&self) -> bool {
+        let state = self.0.lock();
+        state.line.is_some() && state.ledger_is_reported
+    }
+
     /// Tells the head what is used and wanted of quotas. Without a line, and before the whole of it was told
     /// on a new one, nothing is said: that comes first.
     pub(crate) fn tell_ledger(&self, report: &LedgerReport) {

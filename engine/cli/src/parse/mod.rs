@@ -5,6 +5,7 @@ mod directory;
 mod filter;
 mod kind;
 mod pair;
+mod since;
 mod size;
 
 pub(crate) use cpus::{Cpus, cpus};
@@ -12,4 +13,5 @@ pub(crate) use directory::{DirectoryArg, directory};
 pub(crate) use filter::filter;
 pub(crate) use kind::{ManyKind, OneKind};
 pub(crate) use pair::{Pair, env, pair, quantity_pair};
+pub(crate) use since::since;
 pub(crate) use size::size;

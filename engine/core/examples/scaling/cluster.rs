@@ -510,7 +510,7 @@ impl Cluster {
                     let death = self.deaths.iter_mut().find(|death| Some(death.node) == dead);
                     death.expect("only the two die").declared = Some(now);
                 }
-                head::Effect::JobForgotten(_) | head::Effect::StartRun(..) => {}
+                head::Effect::JobForgotten(_) | head::Effect::StartRun(..) | head::Effect::Alert(_) => {}
             }
         }
         cost

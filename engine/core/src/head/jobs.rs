@@ -178,6 +178,7 @@ impl Head {
                 ),
             ));
         }
+        self.check_tenant_submits(now, &submission.tenant)?;
         let id = self.ids.job();
         self.enter_job(now, id, submission);
         self.note_submission(now, id);

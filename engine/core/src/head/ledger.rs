@@ -9,14 +9,19 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::error::{Error, ErrorCode};
+use crate::head::alerts::Alerts;
 use crate::head::record::Changed;
 use crate::head::{Effect, Head, Notice, Record};
 use crate::ids::NodeId;
 use crate::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, TenantNews};
-use crate::tenant::{GUARANTEED_PERCENT_MAX, Tenancy, TenantName, TenantSpec, WEIGHT_MAX};
+use crate::rate::Rate;
+use crate::tenant::{
+    ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, Tenancy, TenantBounds, TenantName, TenantSpec, WEIGHT_MAX,
+};
+use crate::time::Time;
 
-/// What is lent together.
-const TOGETHER: [&[QuotaKind]; 4] =
+/// What is lent together: what a start needs, and by itself each kind of what is refused.
+const TOGETHER: [&[QuotaKind]; 1 + QuotaKind::REFUSED.len()] =
     [&QuotaKind::OF_A_START, &[QuotaKind::QueuedTasks], &[QuotaKind::Actors], &[QuotaKind::ObjectBytes]];
 
 /// All tenants.
@@ -38,6 +43,9 @@ struct Account {
     cpu_time_ns: u64,
     /// Tasks that had ended on them.
     tasks_ended: u64,
+    /// Jobs that it may still submit in this minute; none: nobody has looked.
+    submits: Option<Rate>,
+    alerts: Alerts,
 }
 
 /// What a node was lent.
@@ -101,11 +109,21 @@ pub struct TenantView {
     pub tasks_ended: u64,
     /// Its jobs that have not ended.
     pub jobs: usize,
+    /// The quotas of which it uses `alert_percent` or more.
+    pub alerts: Vec<QuotaKind>,
 }
 
 impl Account {
     fn new(spec: TenantSpec) -> Self {
-        Self { spec, slices: BTreeMap::new(), waiting: Default::default(), cpu_time_ns: 0, tasks_ended: 0 }
+        Self {
+            spec,
+            slices: BTreeMap::new(),
+            waiting: Default::default(),
+            cpu_time_ns: 0,
+            tasks_ended: 0,
+            submits: None,
+            alerts: Alerts::default(),
+        }
     }
 
     fn lent(&self, kind: QuotaKind) -> u64 {
@@ -277,6 +295,7 @@ impl Account {
             cpu_time_ns: self.cpu_time_ns,
             tasks_ended: self.tasks_ended,
             jobs,
+            alerts: self.alerts.on(),
         };
         for slice in self.slices.values() {
             view.used.add(&slice.used);
@@ -308,6 +327,28 @@ impl Ledger {
         self.accounts.insert(spec.name.clone(), Account::new(spec));
     }
 
+    /// What bounds a tenant beside its quotas.
+    pub fn bounds_of(&self, name: &TenantName) -> TenantBounds {
+        self.accounts.get(name).map(|account| account.spec.bounds).unwrap_or_default()
+    }
+
+    /// What a tenant may submit in this minute, `first` when nobody has looked; none: it was never created.
+    pub fn submit_rate_of(&mut self, name: &TenantName, first: impl FnOnce() -> Rate) -> Option<&mut Rate> {
+        Some(self.accounts.get_mut(name)?.submits.get_or_insert_with(first))
+    }
+
+    /// Looks at what was told of a tenant, what it may have and what it uses.
+    pub fn with_alerts<R>(
+        &mut self,
+        name: &TenantName,
+        look: impl FnOnce(&mut Alerts, &TenantSpec, &Amounts) -> R,
+    ) -> Option<R> {
+        let account = self.accounts.get_mut(name)?;
+        let mut used = Amounts::default();
+        account.slices.values().for_each(|slice| used.add(&slice.used));
+        Some(look(&mut account.alerts, &account.spec, &used))
+    }
+
     pub fn record(&self, name: &TenantName) -> Option<Record> {
         self.accounts.get(name).map(|account| Record::Tenant(account.spec.clone()))
     }
@@ -318,7 +359,7 @@ impl Head {
     ///
     /// # Errors
     /// ALREADY_EXISTS when `is_new` and it is there; INVALID_ARGUMENT for a weight of none or
-    /// beyond [`WEIGHT_MAX`], and for guaranteed shares that make more than [`GUARANTEED_PERCENT_MAX`]; LIMIT_EXCEEDED when there are
+    /// beyond [`WEIGHT_MAX`], for an alert at no part of a quota, and for guaranteed shares that make more than [`GUARANTEED_PERCENT_MAX`]; LIMIT_EXCEEDED when there are
     /// `tenants_max`.
     pub fn set_tenant(
         &mut self,
@@ -337,6 +378,12 @@ impl Head {
         }
         if spec.weight == 0 || spec.weight > WEIGHT_MAX {
             let message = format!("a weight of {} is none: give 1 to {WEIGHT_MAX}", spec.weight);
+            return Err(Error::invalid_argument(message));
+        }
+        if let Some(percent) = spec.bounds.alert_percent
+            && !(1..=ALERT_PERCENT_MAX).contains(&percent)
+        {
+            let message = format!("an alert at {percent} % is none: give 1 to {ALERT_PERCENT_MAX}");
             return Err(Error::invalid_argument(message));
         }
         let others = self.ledger.accounts.values().filter(|account| account.spec.name != spec.name);
@@ -429,16 +476,17 @@ impl Head {
         names.iter().filter_map(|name| self.tenant(name).ok()).collect()
     }
 
-    fn jobs_of(&self, name: &TenantName) -> usize {
+    pub(super) fn jobs_of(&self, name: &TenantName) -> usize {
         let of_it = |job: &&super::JobRecord| job.submission.tenant == *name && !job.state.is_end();
         self.jobs.values().filter(of_it).count()
     }
 
-    /// A node says what it uses and wants of quotas.
-    pub fn ledger_report(&mut self, from: NodeId, report: &LedgerReport, fx: &mut Vec<Effect>) {
+    /// A node says what it uses and wants of quotas, and what tenants have consumed there.
+    pub fn ledger_report(&mut self, now: Time, from: NodeId, report: &LedgerReport, fx: &mut Vec<Effect>) {
         if !self.is_alive(from) {
             return;
         }
+        self.usage.hear(now, from, &report.usage);
         if report.is_whole {
             self.ledger.silent.remove(&from);
             let of = |name: &TenantName| report.leases.iter().find(|lease| lease.tenant == *name);
@@ -456,6 +504,7 @@ impl Head {
             if let Some(account) = self.ledger.accounts.get_mut(&lease.tenant) {
                 account.hear(from, lease);
                 self.settle(&lease.tenant, fx);
+                self.look_at_alerts(now, &lease.tenant, fx);
             }
         }
     }
@@ -468,6 +517,7 @@ impl Head {
     /// A node is no member any more: what it was lent is there again.
     pub(super) fn ledger_leaves(&mut self, node: NodeId, fx: &mut Vec<Effect>) {
         self.ledger.silent.remove(&node);
+        self.usage.forget(node);
         self.ledger.accounts.values_mut().for_each(|account| account.forget(node));
         self.settle_all(fx);
     }

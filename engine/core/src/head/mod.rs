@@ -1,6 +1,7 @@
 //! The state machine of the head: which jobs there are and how they ended, which actor has which name,
 //! which nodes live, and where placement groups are.
 
+mod alerts;
 mod deadlines;
 mod drain;
 mod events;
@@ -14,8 +15,10 @@ mod record;
 mod restore;
 mod runs;
 mod standstill;
+mod submits;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use drain::Drain;
 pub use groups::{GroupLimits, GroupView};
@@ -23,7 +26,8 @@ pub use jobs::{JobRecord, JobState, LostRun, Submission, Submitted, unknown_job,
 pub use ledger::TenantView;
 pub use names::Claim;
 pub use nodes::{Effect, NodeStanding, Notice, Watch};
-pub use record::{Change, DeadRecord, GroupRecord, Key, MemberRecord, NameRecord, Record};
+pub use record::{Change, DeadRecord, GroupRecord, Key, MemberRecord, MeterRecord, NameRecord, Record};
+pub use usage::{UsageLimits, UsageQuery};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -52,6 +56,8 @@ pub struct Limits {
     pub watch: Watch,
     /// What bounds placement groups.
     pub groups: GroupLimits,
+    /// What is kept of what tenants consume.
+    pub usage: UsageLimits,
 }
 
 impl Default for Limits {
@@ -62,10 +68,11 @@ impl Default for Limits {
             job_retries_max: 100,
             names_max: 1_000_000,
             tenants_max: 1_000,
-            name_bytes_max: 512,
+            name_bytes_max: crate::options::NAME_BYTES_MAX,
             events_max: 10_000,
             watch: Watch::default(),
             groups: GroupLimits::default(),
+            usage: UsageLimits::default(),
         }
     }
 }
@@ -87,6 +94,7 @@ pub struct Head {
     groups: groups::Groups,
     standstills: standstill::Standstills,
     ledger: ledger::Ledger,
+    usage: usage::UsageBooks,
     events: Events,
     jobs_changed: record::Changed<JobId>,
     names_changed: record::Changed<(String, String)>,
@@ -97,6 +105,7 @@ impl Head {
     pub fn new(id_key: [u8; 16], limits: Limits) -> Self {
         Self {
             events: Events::new(id_key, limits.events_max),
+            usage: usage::UsageBooks::new(limits.usage.clone()),
             limits,
             ids: IdGenerator::new(id_key),
             jobs: IdMap::default(),

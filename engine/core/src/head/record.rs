@@ -14,6 +14,7 @@ use crate::ids::{ActorId, JobId, NodeId, PlacementGroupId};
 use crate::node::NodeInfo;
 use crate::tenant::{TenantName, TenantSpec};
 use crate::time::Time;
+use crate::usage::{Usage, UsageRecord};
 
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,10 @@ pub enum Key {
     Group(PlacementGroupId),
     /// A tenant.
     Tenant(TenantName),
+    /// What a tenant has consumed in the period that begins then.
+    Usage(TenantName, Time),
+    /// What nodes have told of what a tenant consumes.
+    Meter(TenantName),
 }
 
 /// What is remembered of one thing.
@@ -45,6 +50,10 @@ pub enum Record {
     Group(GroupRecord),
     /// A tenant.
     Tenant(TenantSpec),
+    /// What a tenant has consumed in one period.
+    Usage(UsageRecord),
+    /// What of what nodes have told is in the records of usage.
+    Meter(MeterRecord),
 }
 
 impl Record {
@@ -57,6 +66,8 @@ impl Record {
             Self::Dead(dead) => Key::Node(dead.node),
             Self::Group(group) => Key::Group(group.spec.id),
             Self::Tenant(tenant) => Key::Tenant(tenant.name.clone()),
+            Self::Usage(usage) => Key::Usage(usage.tenant.clone(), usage.start),
+            Self::Meter(meter) => Key::Meter(meter.tenant.clone()),
         }
     }
 }
@@ -119,6 +130,15 @@ pub struct GroupRecord {
     pub why: Arc<str>,
 }
 
+/// What nodes that are members have told of what a tenant consumes, as far as it is in the records of usage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeterRecord {
+    /// Whose.
+    pub tenant: TenantName,
+    /// By node: the how manieth tenant it was there ([`UsageReport`](crate::usage::UsageReport)), and the sums.
+    pub nodes: Vec<(NodeId, u64, Usage)>,
+}
+
 /// A change of what is remembered.
 #[derive(Debug, Clone)]
 pub enum Change {
@@ -152,7 +172,7 @@ impl<K: Ord> Changed<K> {
         }
     }
 
-    fn take(&mut self) -> BTreeSet<K> {
+    pub fn take(&mut self) -> BTreeSet<K> {
         std::mem::take(&mut self.keys)
     }
 }
@@ -166,6 +186,8 @@ impl Head {
             + self.nodes.changed.keys.len()
             + self.groups.changed.keys.len()
             + self.ledger.changed.keys.len()
+            + self.usage.meters_changed.keys.len()
+            + self.usage.records_changed.keys.len()
     }
 
     /// What has changed since this was last called, each record once: as it is now.
@@ -191,6 +213,7 @@ impl Head {
             let record = self.ledger.record(&name);
             note(Key::Tenant(name), record);
         }
+        self.usage.take_changes(note);
         changes
     }
 }

@@ -24,6 +24,7 @@ impl Head {
         head.nodes.changed = Changed::kept();
         head.groups.changed = Changed::kept();
         head.ledger = super::ledger::Ledger::kept();
+        head.usage = super::usage::UsageBooks::kept(head.limits.usage.clone());
         let mut dead = Vec::new();
         for record in records {
             match record {
@@ -42,6 +43,8 @@ impl Head {
                 Record::Dead(record) => dead.push(record),
                 Record::Group(group) => head.groups.restore(group),
                 Record::Tenant(tenant) => head.ledger.restore(tenant),
+                Record::Usage(usage) => head.usage.restore(usage),
+                Record::Meter(meter) => head.usage.restore_meter(meter),
             }
         }
         dead.sort_by_key(|record| record.order);
@@ -50,6 +53,7 @@ impl Head {
         let mut ended: Vec<_> = ended.map(|job| (job.ended, job.id)).collect();
         ended.sort();
         head.ended = ended.into_iter().map(|(_, id)| id).collect();
+        head.usage.restored();
         head.restore_runs();
         head.groups.restored(now, &head.limits.groups);
         head.note_restored(now);

@@ -250,6 +250,7 @@ impl Node {
     /// Bytes of an object come or go, as its tenant's quota counts them.
     pub(super) fn count_object_bytes(&mut self, job: Option<JobId>, bytes: u64, come: bool) {
         let Some(job) = job.and_then(|job| self.jobs.get_mut(&job)) else { return };
+        self.tenants.note_consumption(job.tenant);
         let tenant = self.tenants.get_mut(job.tenant);
         for count in [&mut job.object_bytes, &mut tenant.object_bytes] {
             *count = if come { *count + bytes } else { *count - bytes };

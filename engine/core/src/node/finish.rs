@@ -344,6 +344,13 @@ impl Node {
         let tenant = self.tenants.get_mut(class.tenant);
         tenant.queued -= u64::from(!is_foreign);
         tenant.tasks_ended += u64::from(was_here);
+        if !is_foreign {
+            let ended = match state {
+                TaskState::Finished => &mut tenant.meter.tasks_finished,
+                _ => &mut tenant.meter.tasks_failed,
+            };
+            *ended += 1;
+        }
         let scope = class.spec.scope;
         self.forget_class_if_unused(task.class);
         match &task.kind {

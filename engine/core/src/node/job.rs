@@ -442,6 +442,7 @@ impl Node {
             let classes = job.recent_classes;
             let tenant = job.tenant;
             // What is left of them nobody counts any more.
+            self.tenants.note_consumption(tenant);
             self.tenants.get_mut(tenant).object_bytes -= job.object_bytes;
             self.jobs.remove(&id);
             fx.push(Effect::JobForgotten(id));

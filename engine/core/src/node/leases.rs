@@ -97,6 +97,27 @@ impl Tenant {
         wants
     }
 
+    /// Why it may not have so much more of a kind that does not wait; none when it may.
+    fn refusal(&self, kind: QuotaKind, more: u64) -> Option<Error> {
+        let quota = self.lease.quotas[kind]?;
+        let (used, granted) = (self.used_amounts()[kind], self.lease.granted[kind]);
+        let is_open = granted < quota && self.lease.is_unanswered();
+        let overdraft = if is_open { kind.overdraft_max().min(quota) } else { 0 };
+        if used.saturating_add(more) <= granted.saturating_add(overdraft) {
+            return None;
+        }
+        let message = format!(
+            "the tenant {} may have {} at once ({}), of which {} are on this node and {} left: \
+             wait for some to end, or ask for a larger quota",
+            self.name,
+            kind.described(quota),
+            kind.name(),
+            kind.amount(used),
+            if more > 1 { "too few are" } else { "none is" },
+        );
+        Some(Error::new(ErrorCode::QuotaExceeded, message))
+    }
+
     fn report(&self) -> LeaseReport {
         let used = self.used_amounts();
         let mut keeps = Amounts::default();
@@ -173,6 +194,11 @@ impl Node {
         if let Some(key) = self.tenants.set(&news.spec, news.version > 0) {
             let lease = &mut self.tenants.get_mut(key).lease;
             if news.version > lease.version {
+                let is_more = QuotaKind::ALL.into_iter().any(|kind| news.granted[kind] > lease.granted[kind]);
+                if is_more && let Some((said, _)) = &mut lease.said {
+                    // What was wanted has come: who wants as much again asks anew, and at once.
+                    said.wants = Amounts::default();
+                }
                 (lease.version, lease.granted) = (news.version, news.granted);
                 lease.known_to_keep.raise_to(&news.granted);
                 (lease.is_wanted, lease.heard) = (news.is_wanted, news.heard);
@@ -189,6 +215,7 @@ impl Node {
             let lease = &mut tenant.lease;
             (lease.version, lease.number, lease.asked, lease.heard) = (0, 0, 0, 0);
             lease.is_unsaid = true;
+            tenant.meter.told = None;
         }
     }
 
@@ -201,7 +228,7 @@ impl Node {
         let limited = self.tenants.all_mut().filter(|tenant| !tenant.lease.quotas.is_none());
         let leases: Vec<LeaseReport> = limited.filter_map(|tenant| tenant.say(now)).collect();
         if is_whole || !leases.is_empty() {
-            fx.push(Effect::TellLedger(LedgerReport { is_whole, leases }));
+            fx.push(Effect::TellLedger(LedgerReport { is_whole, leases, usage: Vec::new() }));
         }
         let due = self.tenants.all_mut().filter_map(|tenant| tenant.lease.due).min();
         self.timers.leases = due;
@@ -267,11 +294,10 @@ impl Node {
         QuotaKind::OF_A_START.into_iter().find_map(|kind| {
             let quota = tenant.lease.quotas[kind].filter(|quota| needs[kind] > *quota)?;
             let message = format!(
-                "it asks for {} of {}, and the tenant {} may have {} in all ({}): ask for less, or for a larger quota",
-                kind.amount(needs[kind]),
-                kind.what(),
+                "it asks for {}, and the tenant {} may have {} in all ({}): ask for less, or for a larger quota",
+                kind.described(needs[kind]),
                 tenant.name,
-                kind.amount(quota),
+                kind.described(quota),
                 kind.name(),
             );
             Some(Error::new(ErrorCode::QuotaExceeded, message))
@@ -294,28 +320,12 @@ impl Node {
     }
 
     /// QUOTA_EXCEEDED when a tenant may have not so much more of a kind that does not wait.
-    pub(super) fn check_quota(&self, tenant: TenantKey, kind: QuotaKind, more: u64) -> Result<(), Error> {
-        let tenant = self.tenants.get(tenant);
-        let Some(quota) = tenant.lease.quotas[kind] else { return Ok(()) };
-        let (used, granted) = (tenant.used_amounts()[kind], tenant.lease.granted[kind]);
-        let is_open = granted < quota && tenant.lease.is_unanswered();
-        let overdraft = if is_open { kind.overdraft_max().min(quota) } else { 0 };
-        if used.saturating_add(more) <= granted.saturating_add(overdraft) {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorCode::QuotaExceeded,
-            format!(
-                "the tenant {} may have {} {} at once ({}), of which {} are on this node and {} left: \
-                 wait for some to end, or ask for a larger quota",
-                tenant.name,
-                kind.amount(quota),
-                if kind == QuotaKind::ObjectBytes { "of objects" } else { kind.what() },
-                kind.name(),
-                kind.amount(used),
-                if more > 1 { "too few are" } else { "none is" },
-            ),
-        ))
+    pub(super) fn check_quota(&mut self, tenant: TenantKey, kind: QuotaKind, more: u64) -> Result<(), Error> {
+        let refused = self.tenants.get(tenant).refusal(kind, more);
+        refused.map_or(Ok(()), |error| {
+            self.note_refused(tenant);
+            Err(error)
+        })
     }
 
     /// What its tenant's quotas lack for a task of a class, for people.

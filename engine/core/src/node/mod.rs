@@ -28,6 +28,7 @@ mod leases;
 mod limits;
 mod line;
 mod lineage;
+mod metering;
 mod moves;
 mod peers;
 mod place;

@@ -228,14 +228,15 @@ impl Node {
     pub(super) fn note_stored(&mut self, id: ObjectId, fx: &mut Effects) {
         let Some(object) = self.objects.get(&id) else { return };
         let State::Ready(value) = &object.state else { return };
-        let (counted_for, size, value) = (object.counted_for(), value.size, value.clone());
-        self.count_object_bytes(counted_for, value.counted_bytes(), true);
-        let storage = &mut self.storage;
-        let (whereabouts, on_disk) = match value.place.residence() {
-            Residence::Inline => return,
-            Residence::Arena => (Whereabouts::Arena, None),
-            Residence::Spilled | Residence::Remote => (Whereabouts::Spilled, Some(value.place.clone())),
+        let (counted_for, counted, size) = (object.counted_for(), value.counted_bytes(), value.size);
+        let place = match value.place.residence() {
+            Residence::Inline => None,
+            Residence::Arena => Some((Whereabouts::Arena, None)),
+            Residence::Spilled | Residence::Remote => Some((Whereabouts::Spilled, Some(value.place.clone()))),
         };
+        self.count_object_bytes(counted_for, counted, true);
+        let Some((whereabouts, on_disk)) = place else { return };
+        let storage = &mut self.storage;
         match whereabouts {
             Whereabouts::Arena => storage.arena_bytes += size,
             _ => storage.spilled_bytes += size,

@@ -21,6 +21,7 @@ use slotmap::SlotMap;
 use crate::ids::WaitId;
 use crate::node::leases::Lease;
 use crate::node::line::{At, Line};
+use crate::node::metering::Meter;
 use crate::node::shares::Owed;
 use crate::node::{Node, TenantKey};
 use crate::quota::{Amounts, QuotaKind};
@@ -37,7 +38,8 @@ const DEBT_MAX: Used = 1_000_000_000 * SHARE_ONE as Used * WEIGHT_PARTS as Used;
 const SHARE_ONE: u64 = 1 << 20;
 /// So that dividing by a weight leaves something.
 const WEIGHT_PARTS: u64 = 1_000;
-/// Tenants without jobs here whose use is remembered: the one that has used least is forgotten first.
+/// Tenants without jobs here whose use is remembered: of those of whom the head has been told all, the one that
+/// has used least is forgotten first.
 const IDLE_TENANTS_MAX: usize = 1_000;
 
 /// A share divided by a weight, over nanoseconds.
@@ -72,6 +74,12 @@ pub(super) struct Tenants {
     limited: usize,
     /// How many of them have a guaranteed share.
     pub guaranteed: usize,
+    /// How many were met.
+    met: u64,
+    /// Of whom what they hold has changed in this event, or their objects have.
+    pub to_add_up: Vec<TenantKey>,
+    /// When the head was told last what they consume.
+    pub usage_told: Time,
 }
 
 /// A tenant.
@@ -101,6 +109,8 @@ pub(super) struct Tenant {
     pub cpu_time: Duration,
     /// Tasks and calls that have ended here.
     pub tasks_ended: u64,
+    /// What it has consumed here.
+    pub meter: Meter,
     /// What may be used of its quotas.
     pub lease: Lease,
     /// Its tasks in line.
@@ -138,6 +148,7 @@ impl Tenant {
             object_bytes: 0,
             cpu_time: Duration::ZERO,
             tasks_ended: 0,
+            meter: Meter::default(),
             lease: Lease::of(spec.quotas),
             line: Line::default(),
             resuming: VecDeque::new(),
@@ -241,6 +252,8 @@ impl Tenants {
                 let spec = self.specs.get(name).cloned();
                 let spec = spec.unwrap_or_else(|| TenantSpec::new(name.clone()));
                 let key = self.table.insert(Tenant::new(spec));
+                self.met += 1;
+                self.table[key].meter.met = self.met;
                 self.by_name.insert(name.clone(), key);
                 key
             }
@@ -297,7 +310,7 @@ impl Tenants {
             |tenant: &Tenant| tenant.jobs == 0 && !tenant.name.is_default() && tenant.lease.quotas.is_none();
         let idle = self.table.iter().filter(|(_, tenant)| is_idle(tenant));
         if self.table.len() >= IDLE_TENANTS_MAX
-            && let Some((key, _)) = idle.min_by_key(|(_, tenant)| tenant.used)
+            && let Some((key, _)) = idle.min_by_key(|(_, tenant)| (!tenant.is_all_told(), tenant.used))
             && let Some(tenant) = self.table.remove(key)
         {
             self.by_name.remove(&tenant.name);
@@ -315,6 +328,16 @@ impl Tenants {
         &mut self.table[key]
     }
 
+    /// A tenant, when it was not forgotten.
+    pub fn find_mut(&mut self, key: TenantKey) -> Option<&mut Tenant> {
+        self.table.get_mut(key)
+    }
+
+    /// The tenant of this name, when it is known here.
+    pub fn named_mut(&mut self, name: &TenantName) -> Option<&mut Tenant> {
+        self.by_name.get(name).map(|key| &mut self.table[*key])
+    }
+
     pub fn all(&self) -> impl Iterator<Item = (TenantKey, &Tenant)> {
         self.table.iter()
     }
@@ -325,11 +348,19 @@ impl Tenants {
     }
 
     fn changes(&mut self, key: TenantKey) -> &mut Tenant {
+        self.note_consumption(key);
         let tenant = &mut self.table[key];
         if !std::mem::replace(&mut tenant.is_changed, true) {
             self.changed.push(key);
         }
         tenant
+    }
+
+    /// What a tenant holds changes, or what its objects take: it is added up at the end of the event.
+    pub fn note_consumption(&mut self, key: TenantKey) {
+        if !std::mem::replace(&mut self.table[key].meter.is_noted, true) {
+            self.to_add_up.push(key);
+        }
     }
 
     /// A task of a tenant's holds so much on another node, or does so no more.

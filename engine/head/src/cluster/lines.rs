@@ -139,6 +139,10 @@ impl ClusterHead {
                 head_id: self.id.to_string(),
                 departed_node_ids: core.latest_departed().map(|id| id.to_string()).collect(),
                 ticket_key: self.ticket_key.clone(),
+                revoked_node_ids: match &self.identity {
+                    Some(_) => core.nodes_left().map(|id| id.to_string()).collect(),
+                    None => Vec::new(),
+                },
             };
             nodes.alive.insert(id, line);
             for known in std::mem::take(&mut join.peers) {
@@ -209,9 +213,9 @@ impl ClusterHead {
 
     /// A node has told what it uses and wants of quotas. What an old line still brings is not taken for later.
     fn ledger_report(&self, from: NodeId, number: u64, report: &LedgerReport) {
-        self.event(|core, _, fx| {
+        self.event(|core, now, fx| {
             if self.nodes.lock().alive.get(&from).is_some_and(|line| line.number == number) {
-                core.ledger_report(from, report, fx);
+                core.ledger_report(now, from, report, fx);
             }
         });
     }

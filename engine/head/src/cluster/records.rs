@@ -136,7 +136,7 @@ impl ClusterHead {
                 let nodes = self.nodes.lock();
                 beside.member = nodes.dead.iter().rev().find(|member| member.node_id == id).cloned();
             }
-            Record::Name(_) | Record::Group(_) | Record::Tenant(_) => {}
+            Record::Name(_) | Record::Group(_) | Record::Tenant(_) | Record::Usage(_) | Record::Meter(_) => {}
         }
         beside
     }

@@ -52,13 +52,15 @@ pub trait PeerBackend: Send + Sync + 'static {
     fn progress(&self, job: JobId) -> v1::JobProgress;
 
     /// Starts a tenant's job with its root task on this node. The specification was checked. `secrets`: the
-    /// variables of the environment that it names secrets for.
+    /// variables of the environment that it names secrets for; `policy`: what its components have been found to be,
+    /// to be found again.
     async fn start_job(
         &self,
         job: JobId,
         tenancy: Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
+        policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error>;
 }
 

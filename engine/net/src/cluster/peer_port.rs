@@ -171,6 +171,7 @@ mod tests {
             _tenancy: engine_core::tenant::Tenancy,
             _spec: v1::JobSpec,
             _secrets: std::collections::HashMap<String, String>,
+            _policy: Option<v1::ComponentPolicy>,
         ) -> Result<v1::JobView, Error> {
             Err(Error::internal("not asked"))
         }

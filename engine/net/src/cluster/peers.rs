@@ -16,6 +16,7 @@ use engine_core::node::Packet;
 use engine_core::{Error, ErrorCode, JobId, NodeId, Place};
 use engine_proto::convert::peer;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
+use engine_proto::prost::Message;
 use engine_proto::v1;
 use engine_proto::v1::peer_client::PeerClient;
 use engine_tls::{Expected, Identity};
@@ -26,7 +27,7 @@ use tokio::sync::Notify;
 use tonic::transport::Channel;
 
 use crate::cluster::{CONNECT_TIMEOUT, channel, error_of, request, wire};
-use crate::limits::{PEER_LOG_LINES_MAX, PEER_PACKETS_MAX};
+use crate::limits::{PEER_LOG_BYTES_MAX, PEER_LOG_LINES_MAX, PEER_PACKETS_MAX};
 
 /// Log lines of one frame.
 const FRAME_LOG_LINES_MAX: usize = 1_000;
@@ -81,6 +82,8 @@ struct Shared {
 struct Queue {
     packets: VecDeque<Box<Packet>>,
     logs: VecDeque<v1::PeerLogLine>,
+    /// Bytes that these take on the wire.
+    log_bytes: usize,
     is_removed: bool,
 }
 
@@ -176,9 +179,11 @@ impl Peers {
         let Some(shared) = self.shared(node) else { return false };
         {
             let mut queue = shared.queue.lock();
-            if queue.logs.len() >= PEER_LOG_LINES_MAX {
+            let bytes = queue.log_bytes + line.encoded_len();
+            if queue.logs.len() >= PEER_LOG_LINES_MAX || bytes > PEER_LOG_BYTES_MAX {
                 return false;
             }
+            queue.log_bytes = bytes;
             queue.logs.push_back(line);
         }
         // Nobody waits for it: many go at once.
@@ -225,6 +230,8 @@ impl Shared {
         // Taken with the packet: what a call wrote before its end goes no later than that.
         let lines = queue.logs.len().min(FRAME_LOG_LINES_MAX);
         let logs: Vec<v1::PeerLogLine> = queue.logs.drain(..lines).collect();
+        let gone: usize = logs.iter().map(Message::encoded_len).sum();
+        queue.log_bytes = queue.log_bytes.saturating_sub(gone);
         drop(queue);
         if packet.is_none() && logs.is_empty() {
             return None;
@@ -358,5 +365,31 @@ async fn connect(
     match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
         Ok(connected) => connected,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn log_lines_that_wait_are_bounded_in_number_and_in_bytes() {
+        let (here, there) = (NodeId::from_bits(1, 0), NodeId::from_bits(2, 0));
+        let peers = Peers::new(here, None, |_| Bytes::new());
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        let line = peers.add(there, PeerAddress { packets: nobody, services: nobody });
+        assert!(line.is_some(), "it is the first");
+        let of = |bytes: usize| v1::PeerLogLine {
+            job_id: String::new(),
+            line: Some(v1::LogLine { text: "x".repeat(bytes), ..v1::LogLine::default() }),
+        };
+        let taken = (0..1_000).take_while(|_| peers.log(there, of(1 << 20))).count();
+        assert_eq!(taken, PEER_LOG_BYTES_MAX / (1 << 20) - 1, "each takes a little more than a mebibyte");
+        // What has gone makes room.
+        let shared = peers.shared(there).expect("it is there");
+        assert_eq!(shared.next_frame().map(|frame| frame.logs.len()), Some(taken));
+        assert_eq!(shared.queue.lock().log_bytes, 0);
+        let taken = (0..1_000_000).take_while(|_| peers.log(there, of(0))).count();
+        assert_eq!(taken, PEER_LOG_LINES_MAX);
     }
 }

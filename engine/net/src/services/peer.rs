@@ -27,14 +27,14 @@ impl Peer for PeerService {
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
         let start = async {
-            let StartJobRequest { job_id, spec, tenant, secret_environment, isolation } =
+            let StartJobRequest { job_id, spec, tenant, secret_environment, policy, isolation } =
                 request.into_inner();
             let spec = spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
             check::job_spec(&spec)?;
             let tenant = engine_proto::convert::tenant(&tenant, "StartJobRequest.tenant")?;
             let isolation = engine_proto::convert::isolation_from(isolation, "StartJobRequest.isolation")?;
             let tenancy = Tenancy { tenant, isolation };
-            self.backend.start_job(check::id(&job_id)?, tenancy, spec, secret_environment).await
+            self.backend.start_job(check::id(&job_id)?, tenancy, spec, secret_environment, policy).await
         };
         answer(start.await)
     }

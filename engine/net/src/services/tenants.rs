@@ -1,19 +1,23 @@
 use std::sync::Arc;
 
 use engine_access::Scope;
-use engine_core::{Error, TenantName};
-use engine_proto::convert::tenant_spec_from;
+use engine_core::{Error, TenantName, Time};
+use engine_proto::convert::{system_time, tenant_spec_from};
 use engine_proto::status_from_error;
 use engine_proto::v1::tenants_server::Tenants;
 use engine_proto::v1::{
-    DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse, SetTenantRequest,
-    TenantView,
+    ComponentPolicy, DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse,
+    SetPolicyRequest, SetTenantRequest, TenantView, UsageRequest, UsageResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::access::asker;
 use super::answer;
-use crate::backend::Backend;
+use crate::backend::{Backend, UsageRead};
+use crate::policy;
+
+/// Digests of one request that the audit log names.
+const DIGESTS_TOLD_MAX: usize = 4;
 
 /// Says what tenants may have.
 pub(crate) struct TenantsService {
@@ -32,6 +36,21 @@ impl TenantsService {
         asker(&request)?.about("tenant", &request.get_ref().name);
         let name: TenantName = request.into_inner().name.parse()?;
         self.backend.delete_tenant(name).await.map(|()| DeleteTenantResponse {})
+    }
+
+    async fn set_policy(&self, request: Request<SetPolicyRequest>) -> Result<ComponentPolicy, Error> {
+        let (asks, request) = (asker(&request)?, request.into_inner());
+        asks.about("tenant", &request.tenant);
+        for (what, digests) in [("allow", &request.allow), ("disallow", &request.disallow)] {
+            asks.about(what, digests.iter().take(DIGESTS_TOLD_MAX).cloned().collect::<Vec<_>>().join(","));
+        }
+        match &request.requirement {
+            None => {}
+            Some(requirement) if !requirement.is_required => asks.about("required", "nothing"),
+            Some(requirement) => asks.about("signers", requirement.signers.len()),
+        }
+        let (tenant, change) = policy::change_from(request)?;
+        self.backend.set_policy(tenant, change).await
     }
 
     async fn list(&self, scope: &Scope, request: ListTenantsRequest) -> Result<ListTenantsResponse, Error> {
@@ -55,6 +74,24 @@ impl TenantsService {
             _ => Ok(ListTenantsResponse { tenants }),
         }
     }
+
+    async fn usage(&self, scope: &Scope, request: UsageRequest) -> Result<UsageResponse, Error> {
+        let asked: Option<TenantName> = match request.tenant.as_str() {
+            "" => None,
+            name => Some(name.parse()?),
+        };
+        let tenant = match (&scope.tenant, asked) {
+            // As of one that is not there: nothing.
+            (Some(own), Some(asked)) if *own != asked => return Ok(UsageResponse::default()),
+            (Some(own), _) => Some(own.clone()),
+            (None, asked) => asked,
+        };
+        let since = request.since.as_ref().map(|since| {
+            system_time(since).ok_or_else(|| Error::invalid_argument("UsageRequest.since is no time"))
+        });
+        let after = request.after.map(|after| Ok::<_, Error>((after.tenant.parse()?, Time(after.start_ns))));
+        self.backend.usage(UsageRead { tenant, since: since.transpose()?, after: after.transpose()? }).await
+    }
 }
 
 #[tonic::async_trait]
@@ -70,11 +107,23 @@ impl Tenants for TenantsService {
         answer(self.delete(request).await)
     }
 
+    async fn set_policy(
+        &self,
+        request: Request<SetPolicyRequest>,
+    ) -> Result<Response<ComponentPolicy>, Status> {
+        answer(self.set_policy(request).await)
+    }
+
     async fn list(
         &self,
         request: Request<ListTenantsRequest>,
     ) -> Result<Response<ListTenantsResponse>, Status> {
         let asks = asker(&request).map_err(|error| status_from_error(&error))?.clone();
         answer(self.list(asks.scope(), request.into_inner()).await)
+    }
+
+    async fn usage(&self, request: Request<UsageRequest>) -> Result<Response<UsageResponse>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?.clone();
+        answer(self.usage(asks.scope(), request.into_inner()).await)
     }
 }

@@ -42,6 +42,7 @@ impl From<EventKind> for v1::EventKind {
             EventKind::GroupRemoved => Self::GroupRemoved,
             EventKind::StoreFull => Self::StoreFull,
             EventKind::SpillFailed => Self::SpillFailed,
+            EventKind::QuotaAlert => Self::QuotaAlert,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::convert::peer::group::state_from;
 use crate::convert::peer::read::{self, missing, wrong};
 use crate::convert::peer::{group_spec, group_spec_from, id, id_from};
 use crate::convert::tenant::{tenant, tenant_spec, tenant_spec_from, tenant_text};
+use crate::convert::usage::{stored_meter, stored_meter_from, stored_usage, stored_usage_from};
 use crate::v1::{self, meta_record};
 
 /// What is stored beside a record of the core.
@@ -42,6 +43,9 @@ pub fn key(key: &Key) -> Vec<u8> {
         Key::Node(id) => format!("node/{id}").into_bytes(),
         Key::Group(id) => format!("group/{id}").into_bytes(),
         Key::Tenant(name) => format!("tenant/{name}").into_bytes(),
+        // In the order of time.
+        Key::Usage(tenant, start) => format!("usage/{tenant}/{:020}", start.0).into_bytes(),
+        Key::Meter(tenant) => format!("meter/{tenant}").into_bytes(),
     }
 }
 
@@ -82,6 +86,8 @@ pub fn record(record: &Record, beside: Beside) -> v1::MetaRecord {
         }
         Record::Group(record) => meta_record::Record::Group(group(record)),
         Record::Tenant(spec) => meta_record::Record::Tenant(tenant_spec(spec)),
+        Record::Usage(usage) => meta_record::Record::Usage(stored_usage(usage)),
+        Record::Meter(meter) => meta_record::Record::Meter(stored_meter(meter)),
     };
     v1::MetaRecord { record: Some(record) }
 }
@@ -140,6 +146,8 @@ pub fn record_from(record: v1::MetaRecord) -> Result<Stored, Error> {
         }
         meta_record::Record::Group(group) => Record::Group(group_from(group)?),
         meta_record::Record::Tenant(tenant) => Record::Tenant(tenant_spec_from(tenant)?),
+        meta_record::Record::Usage(usage) => Record::Usage(stored_usage_from(usage)?),
+        meta_record::Record::Meter(meter) => Record::Meter(stored_meter_from(meter)?),
     };
     Ok(Stored::Record(record, Box::new(beside)))
 }
@@ -281,7 +289,9 @@ mod tests {
     use engine_core::{ActorId, JobId};
     use prost::Message;
 
-    use engine_core::tenant::TenantSpec;
+    use engine_core::head::MeterRecord;
+    use engine_core::tenant::{TenantName, TenantSpec};
+    use engine_core::usage::{Usage, UsageKind, UsageRecord};
 
     use super::*;
 
@@ -359,6 +369,14 @@ mod tests {
             removal: 0,
             why: "so".into(),
         };
+        let tenant: TenantName = "team-7".parse().expect("a name");
+        let mut used = Usage::default();
+        for (kind, amount) in UsageKind::ALL.into_iter().zip(1..) {
+            used[kind] = amount;
+        }
+        let start = Time(60_000_000_000);
+        let usage = UsageRecord { tenant: tenant.clone(), start, length_ns: 60_000_000_000, used };
+        let meter = MeterRecord { tenant, nodes: vec![(node, 3, used)] };
         let name =
             NameRecord { namespace: "x".to_owned(), name: "n".to_owned(), actor: bits::<ActorId>(3), node };
         let info = NodeInfo { id: node, labels: vec![("rack".to_owned(), "a".to_owned())], total: cpus(4) };
@@ -383,6 +401,8 @@ mod tests {
             (Record::Dead(DeadRecord { node, order: 4, has_left: true }), beside_member),
             (Record::Group(group), Beside::default()),
             (Record::Tenant(TenantSpec::new("team-7".parse().expect("a name"))), Beside::default()),
+            (Record::Usage(usage), Beside::default()),
+            (Record::Meter(meter), Beside::default()),
         ]
     }
 
@@ -434,8 +454,10 @@ mod tests {
     #[test]
     fn records_of_one_kind_have_one_prefix() {
         let keys: Vec<Vec<u8>> = records().iter().map(|(record, _)| key(&record.key())).collect();
-        let prefixes =
-            ["job/", "job/", "name/", "node/", "node/", "node/", "node/", "node/", "group/", "tenant/"];
+        let prefixes = [
+            "job/", "job/", "name/", "node/", "node/", "node/", "node/", "node/", "group/", "tenant/",
+            "usage/", "meter/",
+        ];
         for (key, prefix) in keys.iter().zip(prefixes) {
             assert!(key.starts_with(prefix.as_bytes()), "{key:?}");
         }

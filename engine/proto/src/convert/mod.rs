@@ -10,6 +10,7 @@ pub mod peer;
 mod resources;
 mod tenant;
 mod time;
+mod usage;
 mod value;
 pub mod worker;
 
@@ -21,3 +22,4 @@ pub use tenant::{
     tenant_spec, tenant_spec_from, tenant_view,
 };
 pub use time::{duration, std_duration, system_time, timestamp};
+pub use usage::{usage_amounts, usage_amounts_from};

@@ -2,10 +2,13 @@
 
 use engine_core::head::TenantView;
 use engine_core::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, Quotas, TenantNews};
-use engine_core::tenant::{GUARANTEED_PERCENT_MAX, Isolation, TenantSpec, WEIGHT_MAX};
+use engine_core::tenant::{
+    ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, Isolation, TenantBounds, TenantSpec, WEIGHT_MAX,
+};
 use engine_core::{Error, TenantName};
 
 use crate::convert::peer::read::{required, wrong};
+use crate::convert::usage::{usage_report, usage_report_from};
 use crate::v1;
 
 /// The tenant that a field names; an empty one names `default`.
@@ -84,13 +87,19 @@ pub fn tenant_spec(spec: &TenantSpec) -> v1::TenantSpec {
             actors: quotas[QuotaKind::Actors],
             object_bytes: quotas[QuotaKind::ObjectBytes],
         }),
+        bounds: Some(v1::TenantBounds {
+            jobs_max: spec.bounds.jobs_max,
+            submits_per_minute_max: spec.bounds.submits_per_minute_max,
+            log_bytes_per_minute_max: spec.bounds.log_bytes_per_minute_max,
+            alert_percent: spec.bounds.alert_percent,
+        }),
     }
 }
 
 /// What a tenant may have, from the wire.
 ///
 /// # Errors
-/// INVALID_ARGUMENT when its name, its weight or its share is none.
+/// INVALID_ARGUMENT when its name, its weight, its share or its alert is none.
 pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
     let name = match spec.name.as_str() {
         "" => return Err(wrong("TenantSpec.name", "is missing")),
@@ -114,7 +123,18 @@ pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
     quotas[QuotaKind::Actors] = from.actors;
     quotas[QuotaKind::ObjectBytes] = from.object_bytes;
     let isolation = isolation_from(spec.isolation, "TenantSpec.isolation")?;
-    Ok(TenantSpec { name, weight: spec.weight, guaranteed_percent, quotas, isolation })
+    let bounds = spec.bounds.unwrap_or_default();
+    if let Some(percent) = bounds.alert_percent.filter(|percent| !(1..=ALERT_PERCENT_MAX).contains(percent)) {
+        let how = format_args!("is {percent}: give 1 to {ALERT_PERCENT_MAX}");
+        return Err(wrong("TenantBounds.alert_percent", how));
+    }
+    let bounds = TenantBounds {
+        jobs_max: bounds.jobs_max,
+        submits_per_minute_max: bounds.submits_per_minute_max,
+        log_bytes_per_minute_max: bounds.log_bytes_per_minute_max,
+        alert_percent: bounds.alert_percent,
+    };
+    Ok(TenantSpec { name, weight: spec.weight, guaranteed_percent, quotas, bounds, isolation })
 }
 
 /// What a tenant may have and has, for people and programs.
@@ -126,6 +146,8 @@ pub fn tenant_view(view: &TenantView) -> v1::TenantView {
         cpu_time_ns: view.cpu_time_ns,
         tasks_ended: view.tasks_ended,
         jobs: view.jobs as u64,
+        alerts: view.alerts.iter().map(|kind| kind.name().to_owned()).collect(),
+        policy: None,
     }
 }
 
@@ -141,7 +163,11 @@ pub fn ledger_report(report: &LedgerReport) -> v1::LedgerReport {
         cpu_time_ns: lease.cpu_time_ns,
         tasks_ended: lease.tasks_ended,
     };
-    v1::LedgerReport { is_whole: report.is_whole, leases: report.leases.iter().map(lease).collect() }
+    v1::LedgerReport {
+        is_whole: report.is_whole,
+        leases: report.leases.iter().map(lease).collect(),
+        usage: report.usage.iter().map(usage_report).collect(),
+    }
 }
 
 /// What a node says of quotas, from the wire.
@@ -162,7 +188,8 @@ pub fn ledger_report_from(report: v1::LedgerReport) -> Result<LedgerReport, Erro
         })
     };
     let leases = report.leases.into_iter().map(lease).collect::<Result<_, Error>>()?;
-    Ok(LedgerReport { is_whole: report.is_whole, leases })
+    let usage = report.usage.into_iter().map(usage_report_from).collect::<Result<_, Error>>()?;
+    Ok(LedgerReport { is_whole: report.is_whole, leases, usage })
 }
 
 /// What the head says of a tenant, as it travels.
@@ -192,6 +219,8 @@ pub fn tenant_news_from(news: v1::TenantNews) -> Result<TenantNews, Error> {
 
 #[cfg(test)]
 mod tests {
+    use engine_core::usage::{Usage, UsageKind, UsageReport};
+
     use super::*;
 
     fn some(first: u64) -> Amounts {
@@ -211,6 +240,12 @@ mod tests {
         for (kind, max) in QuotaKind::ALL.into_iter().zip([Some(0), None, Some(3), Some(4), Some(5)]) {
             spec.quotas[kind] = max;
         }
+        spec.bounds = TenantBounds {
+            jobs_max: Some(6),
+            submits_per_minute_max: Some(0),
+            log_bytes_per_minute_max: None,
+            alert_percent: Some(80),
+        };
         spec
     }
 
@@ -226,7 +261,12 @@ mod tests {
             cpu_time_ns: 3,
             tasks_ended: 4,
         };
-        let report = LedgerReport { is_whole: true, leases: vec![lease] };
+        let mut sums = Usage::default();
+        for (kind, amount) in UsageKind::ALL.into_iter().zip(40..) {
+            sums[kind] = amount;
+        }
+        let usage = vec![UsageReport { tenant: TenantName::default(), met: 5, sums }];
+        let report = LedgerReport { is_whole: true, leases: vec![lease], usage };
         assert_eq!(ledger_report_from(ledger_report(&report)).unwrap(), report);
         let news = TenantNews { spec: spec(), version: 1, granted: some(5), heard: 6, is_wanted: true };
         assert_eq!(tenant_news_from(tenant_news(&news)).unwrap(), news);
@@ -243,7 +283,16 @@ mod tests {
         assert!(damaged(|spec| spec.name = "A".to_owned()).starts_with("TenantSpec.name: \"A\" is no name"));
         assert_eq!(damaged(|spec| spec.weight = 0), "TenantSpec.weight is 0: give 1 to 1000");
         assert!(damaged(|spec| spec.weight = 1001).contains("1001"));
-        let report = v1::LedgerReport { is_whole: false, leases: vec![v1::LeaseReport::default()] };
+        let alert =
+            |percent| v1::TenantBounds { alert_percent: Some(percent), ..v1::TenantBounds::default() };
+        for percent in [0, 101] {
+            let mut spec = tenant_spec(&spec());
+            spec.bounds = Some(alert(percent));
+            let error = tenant_spec_from(spec).unwrap_err();
+            assert!(error.message().starts_with("TenantBounds.alert_percent is"), "{error}");
+        }
+        let report =
+            v1::LedgerReport { is_whole: false, leases: vec![v1::LeaseReport::default()], usage: Vec::new() };
         assert_eq!(ledger_report_from(report).unwrap_err().message(), "LeaseReport.keeps is missing");
     }
 }

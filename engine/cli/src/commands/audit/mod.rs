@@ -4,12 +4,13 @@ mod keep;
 mod show;
 mod verify;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::connect::Target;
 use crate::failure::Failure;
+use crate::parse::since;
 
 pub(crate) use keep::AuditArgs;
 
@@ -68,18 +69,10 @@ pub(crate) async fn run(args: Audit, target: Target) -> Result<(), Failure> {
     }
 }
 
-/// A time, or a span before now.
-fn since(text: &str) -> Result<SystemTime, String> {
-    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
-        return Ok(time);
-    }
-    let span: Option<Duration> = humantime::parse_duration(text).ok();
-    span.and_then(|span| SystemTime::now().checked_sub(span))
-        .ok_or_else(|| "expected a time as in 2026-11-24T03:00:00Z, or how long ago as in 90m".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;

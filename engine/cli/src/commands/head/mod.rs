@@ -13,12 +13,15 @@ use clap::{Args, Subcommand};
 use engine_access::Gate;
 use engine_audit::AuditLog;
 use engine_client::Address;
+use engine_core::head::{Limits, UsageLimits};
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
+use engine_oidc::Oidc;
 use engine_tls::Fingerprint;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::gate;
+use crate::commands::oidc::OidcArgs;
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
 use crate::failure::Failure;
@@ -73,6 +76,14 @@ pub(crate) struct HeadArgs {
     /// token is written to the folder with its certificates
     #[arg(long)]
     require_token: bool,
+    /// What one record of what tenants consume is about: 1s to 1h
+    #[arg(long, value_name = "TIME", value_parser = usage_period, default_value = "1m")]
+    usage_period: Duration,
+    /// How long these records are kept
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "31d")]
+    usage_kept: Duration,
+    #[command(flatten)]
+    oidc: OidcArgs,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(subcommand)]
@@ -82,6 +93,15 @@ pub(crate) struct HeadArgs {
 #[derive(Debug, Subcommand)]
 enum HeadCommand {
     Token(token::TokenArgs),
+}
+
+/// Reads the length of a period.
+fn usage_period(text: &str) -> Result<Duration, String> {
+    let period = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&period) {
+        true => Ok(period),
+        false => Err("expected 1s to 1h".to_owned()),
+    }
 }
 
 impl HeadArgs {
@@ -132,6 +152,7 @@ pub(crate) struct RunningHead {
     server: Server,
     gate: Arc<Gate>,
     audit: Option<Arc<AuditLog>>,
+    login: Option<Arc<Oidc>>,
     authority: Option<Fingerprint>,
     enrollment: Option<Arc<Enrollment>>,
 }
@@ -144,6 +165,7 @@ impl RunningHead {
         listen: SocketAddr,
         memory_dir: Option<PathBuf>,
         security: Option<&HeadSecurity>,
+        usage: UsageLimits,
     ) -> Result<Self, Failure> {
         let socket = TcpSocket::bind(listen, security.map(HeadSecurity::port)).await;
         let socket = socket.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -155,6 +177,7 @@ impl RunningHead {
             memory_dir,
             identity,
             ticket_key,
+            limits: Limits { usage, ..Limits::default() },
             ..Options::default()
         };
         let key = engine_agent::random_key().map_err(|error| Failure::Client(error.into()))?;
@@ -163,7 +186,16 @@ impl RunningHead {
             .map(|security| Enrollment { head: head.clone(), authority: security.authority.clone() })
             .map(Arc::new);
         let authority = security.map(|security| security.authority.fingerprint());
-        Ok(Self { head, at, server: server.tcp(socket), gate, audit: None, authority, enrollment })
+        Ok(Self {
+            head,
+            at,
+            server: server.tcp(socket),
+            gate,
+            audit: None,
+            login: None,
+            authority,
+            enrollment,
+        })
     }
 
     /// With the log that tells of what is asked of it; none: there is no log.
@@ -171,10 +203,15 @@ impl RunningHead {
         Self { audit, ..self }
     }
 
+    /// With people who log in; none: nobody does.
+    pub(crate) fn with_logins(self, login: Option<Arc<Oidc>>) -> Self {
+        Self { login, ..self }
+    }
+
     /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
         let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())), self.gate)
-            .tokens(self.authority)
+            .tokens(self.authority, self.login)
             .audit(self.audit.clone())
             .cluster(Arc::new(ClusterService(self.head.clone())));
         if let Some(enrollment) = self.enrollment {
@@ -213,9 +250,15 @@ pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), 
     let folder = memory_dir.as_ref().map(|folder| folder.join("tls"));
     let gate = gate::gate(folder.as_deref(), args.require_token, authority)?;
     let (server, address) = bind(address, security.as_ref().map(HeadSecurity::port)).await?;
-    let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security.as_ref()).await?;
+    let usage = UsageLimits {
+        usage_period: args.usage_period,
+        usage_kept: args.usage_kept,
+        ..UsageLimits::default()
+    };
+    let security_of = security.as_ref();
+    let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security_of, usage).await?;
     // After the head has its folder for itself: whoever starts a second one is told of that.
-    let head = head.audited(args.audit.open(memory_dir.as_deref())?);
+    let head = head.audited(args.audit.open(memory_dir.as_deref())?).with_logins(args.oidc.open()?);
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
     match memory_dir {
         Some(folder) => eprintln!("it remembers in:    {}", folder.display()),

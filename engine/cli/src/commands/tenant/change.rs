@@ -1,9 +1,10 @@
-//! `engine tenant create`, `engine tenant set`: what a tenant may have.
+//! `engine tenant create`, `engine tenant set`: what a tenant may have, and which components it may bring.
 
 use clap::Args;
-use engine_client::messages::{Isolation, Quotas, TenantSpec};
-use engine_core::tenant::{GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
+use engine_client::messages::{Isolation, Quotas, TenantBounds, TenantSpec};
+use engine_core::tenant::{ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
+use super::policy::{self, Required};
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::parse::{Cpus, cpus, size};
@@ -14,15 +15,16 @@ pub(super) struct Terms {
     /// Its name: lower-case letters, digits and hyphens, at most 63
     #[arg(value_name = "NAME")]
     name: String,
-    /// Its part where several tenants want the same room, beside those of the others
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
-    weight: u32,
+    /// Its part where several tenants want the same room, beside those of the others; default: 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
+    weight: Option<u32>,
     /// Hundredths of each node that it has whenever it wants them, by ending others' tasks if need be
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
-    guaranteed_percent: u32,
-    /// Where the guests of its next jobs run: on threads of the node, or in a process of the tenant's alone
-    #[arg(long, value_enum, default_value_t = Where::Thread)]
-    isolation: Where,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
+    guaranteed_percent: Option<u32>,
+    /// Where the guests of its next jobs run: on threads of the node, or in a process of the tenant's alone; default:
+    /// thread
+    #[arg(long, value_enum)]
+    isolation: Option<Where>,
     /// CPUs at once
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus_max: Option<Cpus>,
@@ -41,6 +43,42 @@ pub(super) struct Terms {
     /// Bytes of objects, in memory or on disk: 4GiB
     #[arg(long, value_name = "SIZE", value_parser = size)]
     object_bytes_max: Option<u64>,
+    /// Jobs that have not ended
+    #[arg(long, value_name = "N")]
+    jobs_max: Option<u64>,
+    /// Jobs that it submits in a minute, and at once
+    #[arg(long, value_name = "N")]
+    submits_per_minute_max: Option<u64>,
+    /// Bytes that its guests write to their logs in a minute, on each node: 10MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    log_bytes_per_minute_max: Option<u64>,
+    /// Tell of it when it uses so many hundredths of a quota
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ALERT_PERCENT_MAX)))]
+    alert_percent: Option<u32>,
+    #[command(flatten)]
+    required: Required,
+}
+
+impl Terms {
+    /// Whether anything is said of what it may have.
+    fn are_said(&self) -> bool {
+        let numbers = [
+            self.memory_bytes_max,
+            self.sandboxes_max,
+            self.queued_tasks_max,
+            self.actors_max,
+            self.object_bytes_max,
+            self.jobs_max,
+            self.submits_per_minute_max,
+            self.log_bytes_per_minute_max,
+        ];
+        self.weight.is_some()
+            || self.guaranteed_percent.is_some()
+            || self.isolation.is_some()
+            || self.cpus_max.is_some()
+            || self.alert_percent.is_some()
+            || numbers.iter().any(Option::is_some)
+    }
 }
 
 /// Where guests run.
@@ -51,13 +89,31 @@ enum Where {
 }
 
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
-    let spec = TenantSpec {
+    // A key that cannot be read is said before anything is done.
+    let requirement = args.required.request(&args.name)?;
+    let client = connect::running(target).await?;
+    if is_new || requirement.is_none() || args.are_said() {
+        client.set_tenant(spec(args), is_new).await?;
+        eprintln!(
+            "the tenant {} {}",
+            args.name,
+            if is_new { "is there" } else { "may have that from now on" }
+        );
+    }
+    if let Some(requirement) = requirement {
+        policy::tell(&args.name, &client.set_policy(requirement).await?);
+    }
+    Ok(())
+}
+
+fn spec(args: &Terms) -> TenantSpec {
+    TenantSpec {
         name: args.name.clone(),
-        weight: args.weight,
-        guaranteed_percent: args.guaranteed_percent,
+        weight: args.weight.unwrap_or(1),
+        guaranteed_percent: args.guaranteed_percent.unwrap_or_default(),
         isolation: match args.isolation {
-            Where::Thread => Isolation::Thread,
-            Where::Process => Isolation::Process,
+            Some(Where::Process) => Isolation::Process,
+            Some(Where::Thread) | None => Isolation::Thread,
         }
         .into(),
         quotas: Some(Quotas {
@@ -68,8 +124,11 @@ pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<()
             actors: args.actors_max,
             object_bytes: args.object_bytes_max,
         }),
-    };
-    connect::running(target).await?.set_tenant(spec, is_new).await?;
-    eprintln!("the tenant {} {}", args.name, if is_new { "is there" } else { "may have that from now on" });
-    Ok(())
+        bounds: Some(TenantBounds {
+            jobs_max: args.jobs_max,
+            submits_per_minute_max: args.submits_per_minute_max,
+            log_bytes_per_minute_max: args.log_bytes_per_minute_max,
+            alert_percent: args.alert_percent,
+        }),
+    }
 }

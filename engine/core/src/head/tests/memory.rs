@@ -10,15 +10,16 @@ use crate::group::{
 };
 use crate::head::{
     Change, Effect, GroupLimits, Head, JobState, Key, Limits, NodeStanding, Notice, Record, Submission,
-    Submitted, Watch,
+    Submitted, UsageLimits, UsageQuery, Watch,
 };
 use crate::ids::{ActorId, IdGenerator, JobId, NodeId, PlacementGroupId};
 use crate::node::tests::simulate::{Random, Replay, number};
 use crate::node::{JobEnd, Load, NodeInfo, Progress};
-use crate::quota::QuotaKind;
+use crate::quota::{LedgerReport, QuotaKind};
 use crate::resources::{Quantity, Resources};
 use crate::tenant::{TenantName, TenantSpec};
 use crate::time::Time;
+use crate::usage::{Usage, UsageKind, UsageRecord, UsageReport};
 use crate::value::Value;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +52,7 @@ fn limits() -> Limits {
         ended_jobs_max: 3,
         watch: Watch { dead_nodes_max: 3, ..Watch::default() },
         groups: GroupLimits { removed_groups_max: 2, ..GroupLimits::default() },
+        usage: UsageLimits { usage_period: SECOND * 2, usage_records_max: 5, ..UsageLimits::default() },
         ..Limits::default()
     }
 }
@@ -103,6 +105,18 @@ fn books(head: &Head) -> Vec<String> {
     books
 }
 
+fn usage_of(head: &Head) -> Vec<UsageRecord> {
+    head.usage(&UsageQuery { limit: usize::MAX, ..UsageQuery::default() })
+}
+
+fn usage_in(memory: &Memory) -> Vec<UsageRecord> {
+    let records = memory.0.values().filter_map(|record| match record {
+        Record::Usage(usage) => Some(usage.clone()),
+        _ => None,
+    });
+    records.collect()
+}
+
 /// A head, the store behind it, and nodes and clients that do what comes to their minds.
 struct History {
     random: Random,
@@ -141,7 +155,7 @@ impl History {
     fn step(&mut self) {
         self.now = self.now + Duration::from_millis(self.random.of([1, 10, 100, 900]));
         let mut fx = Vec::new();
-        match self.random.below(31) {
+        match self.random.below(33) {
             0..=2 => self.join(&mut fx),
             3..=4 => self.submit(),
             5 => self.start_job(),
@@ -172,6 +186,7 @@ impl History {
             26 => self.drain(&mut fx),
             27 => self.let_go(&mut fx),
             28..=29 => self.tenant(&mut fx),
+            30..=31 => self.consume(&mut fx),
             _ => self.head.timer(self.now, &mut fx),
         }
         for effect in fx {
@@ -206,6 +221,17 @@ impl History {
         let mut spec = TenantSpec { weight: self.random.of([1, 7]), ..TenantSpec::new(name) };
         spec.quotas[QuotaKind::Actors] = self.random.of([None, Some(5)]);
         self.head.set_tenant(spec, false, fx).expect("room");
+    }
+
+    /// A node tells what a tenant has consumed there until now.
+    fn consume(&mut self, fx: &mut Vec<Effect>) {
+        let Some(node) = self.random.pick(&self.nodes) else { return };
+        let tenant = self.random.of(["a", "b"]).parse().expect("a name");
+        let mut sums = Usage::default();
+        sums[UsageKind::CpuUsedNs] = self.now.0;
+        let usage = vec![UsageReport { tenant, met: 1, sums }];
+        let report = LedgerReport { is_whole: false, leases: Vec::new(), usage };
+        self.head.ledger_report(self.now, node, &report, fx);
     }
 
     fn start_job(&mut self) {
@@ -331,7 +357,9 @@ impl History {
     fn check(&mut self) {
         let waiting = self.head.changes_waiting();
         let changes = self.head.take_changes();
-        assert_eq!((waiting, self.head.changes_waiting()), (changes.len(), 0));
+        // With what was heard of usage the last record goes, also when it waits for nothing itself.
+        assert!(waiting <= changes.len() && self.head.changes_waiting() == 0, "{waiting} {}", changes.len());
+        assert_eq!(waiting == 0, changes.is_empty());
         self.memory.apply(changes);
         // Each has a key of its own, as it must.
         let mut back = self.memory.head(self.restarts as u8 + 100, self.now);
@@ -340,6 +368,10 @@ impl History {
         }
         assert_eq!(books(&back).len(), books(&self.head).len());
         assert_eq!(back.take_changes().len(), 0, "coming back changes nothing");
+        let written = usage_in(&self.memory);
+        assert_eq!(usage_of(&back), written);
+        let known = usage_of(&self.head);
+        assert!(written.iter().all(|record| known.iter().any(|other| other.start == record.start)));
         if self.random.once_in(20) {
             self.head = back;
             self.restarts += 1;
@@ -350,7 +382,7 @@ impl History {
 // contract: H2
 #[test]
 fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
-    let mut kinds = [0; 6];
+    let mut kinds = [0; 8];
     let (mut restarts, mut left) = (0, 0);
     for seed in 0..number("ENGINE_SIM_SEEDS").unwrap_or(300).max(300) {
         let _replay = Replay::new(seed, "a_head_that_comes_back");
@@ -369,6 +401,8 @@ fn a_head_that_comes_back_knows_what_it_knew_at_every_instant() {
                 Record::Dead(_) => 3,
                 Record::Group(_) => 4,
                 Record::Tenant(_) => 5,
+                Record::Usage(_) => 6,
+                Record::Meter(_) => 7,
             }] += 1;
         }
     }

@@ -5,3 +5,5 @@ mod events;
 mod memory;
 mod nodes;
 mod runs;
+mod tenants;
+mod usage;

@@ -299,6 +299,7 @@ impl Node {
         self.tell_of_room(now);
         self.look_whether_asking(now, fx);
         self.look_whether_drained(now, fx);
+        self.add_up_usage(now);
         self.flush_leases(now, fx);
         if self.peers.outbox.is_empty() && self.peers.next_timer() == self.timers.peers {
             return;

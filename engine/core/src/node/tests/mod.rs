@@ -22,6 +22,7 @@ mod jobs;
 mod late_events;
 mod limits;
 mod lineage;
+mod metering;
 mod objects;
 mod placement;
 mod retry;

@@ -89,15 +89,18 @@ fn one_task_after_the_other_has_its_share_beside_tasks_without_end() {
         let root = world.submit_of_tenant("b", 1);
         assert_eq!(going_on(&world, &[root]), [0]);
         let guest = world.caller(root);
-        let task = world.spawn(guest, &[], with_cpus(1));
-        world.wait(guest, &[Waitable::Object(task.output(0))], Until::AllOrFailure, None);
-        assert_eq!((going_on(&world, &[task]), going_on(&world, &endless).len()), (vec![0], 1));
-        world.finish(task);
-        assert_eq!(going_on(&world, &[root]), [0]);
+        for _ in 0..3 {
+            let task = world.spawn(guest, &[], with_cpus(1));
+            world.wait(guest, &[Waitable::Object(task.output(0))], Until::AllOrFailure, None);
+            assert_eq!((going_on(&world, &[task]), going_on(&world, &endless).len()), (vec![0], 1));
+            world.finish(task);
+            assert_eq!(going_on(&world, &[root]), [0]);
+        }
         world.finish(root);
         assert_eq!(going_on(&world, &endless).len(), 2, "what b leaves is used");
     }
-    assert_eq!(preempted(&world), 0);
+    let counters = world.node.node_view().counters;
+    assert_eq!((counters.sandboxes_paused, counters.tasks_preempted), (300, 0), "once for each job");
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Headed {
         for effect in fx {
             match effect {
                 head::Effect::ArmTimer(at) => self.timer = Some(at),
-                head::Effect::Died(..) | head::Effect::JobForgotten(_) => {}
+                head::Effect::Died(..) | head::Effect::JobForgotten(_) | head::Effect::Alert(_) => {}
                 head::Effect::StartRun(run, home) => self.to_start.push((run, home)),
                 head::Effect::Tell(to, notice) => {
                     let to = self.cluster.index(to);
@@ -143,7 +143,7 @@ impl Headed {
         self.event(|head, now, fx| match message {
             Said::Group(message) => head.group_message(now, id, message, fx),
             Said::RunGone(run) => head.run_is_gone(id, run, fx),
-            Said::Ledger(report) => head.ledger_report(id, &report, fx),
+            Said::Ledger(report) => head.ledger_report(now, id, &report, fx),
         });
         true
     }
