@@ -138,8 +138,7 @@ fn a_dead_node_that_is_revoked_counts_as_having_left_after_a_restart_too() {
     let id = nodes[0];
     head.revoke(id, &mut fx);
     assert!(fx.is_empty(), "it lives");
-    head.connection_broke(Time(0), id, &mut fx);
-    head.timer(Time(0) + SECOND * 2, &mut fx);
+    head.node_leaves(Time(0), id, "it was killed", &mut fx);
     assert_eq!(head.standing(id), Some(NodeStanding::Dead));
     head.take_changes();
     let others: Vec<NodeId> = head.nodes().map(|(info, _)| info.id).collect();
@@ -148,7 +147,7 @@ fn a_dead_node_that_is_revoked_counts_as_having_left_after_a_restart_too() {
     assert_eq!(others.len(), 2);
     assert_eq!(told(&fx), others.iter().map(|to| (*to, format!("dead {id}"))).collect::<Vec<_>>());
     assert_eq!(head.standing(id), Some(NodeStanding::Left));
-    head.drain(Time(0) + SECOND * 2, id, None, &mut fx).expect("it has left");
+    head.drain(Time(0), id, None, &mut fx).expect("it has left");
     assert!(head.nodes_left().eq([id]));
     let kept = head.take_changes().into_iter().filter_map(|change| match change {
         Change::Put(record) => Some(record),
