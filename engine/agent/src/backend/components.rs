@@ -91,7 +91,7 @@ pub(crate) async fn check_again(
     for component in components {
         let id = engine_proto::convert::component_id(&component.digest)?;
         if policy.needs_bytes(id, &component.signature) {
-            needed.insert(id, bytes_of(driver, id).await?);
+            needed.insert(id, bytes(driver, id).await?);
         }
     }
     check_components((&tenant, &policy), components, |id| needed.get(&id))

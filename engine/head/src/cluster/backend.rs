@@ -54,7 +54,7 @@ impl Backend for ClusterBackend {
         self.0.head.check_upload(scope, component, &bytes, signature)?;
         // What is wrong with it is heard when a job begins: it is compiled in processes of the tenant's alone.
         if self.0.head.tenancy(&scope.submitter()).isolation == Isolation::Process {
-            return self.keep(scope, component, bytes).await;
+            return self.keep(scope, component, bytes, signature).await;
         }
         let (tenant, own) = (scope.submitter(), self.0.head.policies().of(&scope.submitter()));
         let own = own.is_required.then(|| policy(&tenant, &own.for_components(&[component])));

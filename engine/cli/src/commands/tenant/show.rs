@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine_client::messages::{Amounts, Isolation, Quotas, TenantBounds, TenantView};
+use engine_client::messages::{Amounts, Isolation, Quotas, TenantBounds, TenantSpec, TenantView};
 use engine_core::quota::QuotaKind;
 use engine_core::resources::{Quantity, bytes};
 use serde_json::{Map, Value, json};
