@@ -46,6 +46,8 @@ impl Locks {
 /// Why not, for people, when system calls cannot be filtered, or when the filter lets through what it must not.
 pub fn lock_in(closed: Result<(), Error>) -> Result<Locks, String> {
     let mut locks = Locks::default();
+    // What is only asked of the system when it is first needed, and could not be then.
+    rustix::param::page_size();
     locks.note("no descriptors but the line", closed);
     locks.note("limits", limits());
     let is_root = rustix::process::geteuid().is_root();
