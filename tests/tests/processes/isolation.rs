@@ -52,7 +52,7 @@ fn results_are_the_same_in_a_process_of_their_own() {
     let up = one_node();
     let tenants = up_with(&up, &["apart"]);
     let apart = &tenants[0];
-    let scenarios: [&[&str]; 22] = [
+    let scenarios: [&[&str]; 23] = [
         &["nothing"],
         &["identity", "18446744073709551615"],
         &["noop-warm", "100"],
@@ -72,6 +72,7 @@ fn results_are_the_same_in_a_process_of_their_own() {
         &["counter", "5"],
         &["actor-order", "10"],
         &["actor-restart"],
+        &["actor-handles"],
         &["wait", "10"],
         &["flaky", "2"],
         &["payload"],

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use engine_core::work::{Call, Start};
+use engine_core::work::{Call, Life, Start};
 use engine_core::{Error, ErrorCode, Handle, InstanceId, Outcome, Place, Value};
 use engine_proto::convert::worker::{self, Travels};
 use engine_proto::v1;
@@ -77,6 +77,10 @@ impl Worker {
 
     /// The start of a sandbox, with its first call.
     pub(super) fn start_message(&self, start: &Start) -> v1::to_worker::Start {
+        if let Life::Actor { actor, .. } = start.life {
+            // It may ask for a handle to itself.
+            self.books.lock().show(start.instance, &[Handle::Actor(actor)]);
+        }
         let call = self.call(start.instance, &start.call);
         let without = Start { call: Call { arguments: Vec::new(), ..start.call.clone() }, ..start.clone() };
         let message = worker::start(&without, &|_| Travels::Kept(0));

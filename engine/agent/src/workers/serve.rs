@@ -88,7 +88,9 @@ impl Worker {
 
     fn check_written(&self, more: u64) -> Result<(), Error> {
         let max = self.options.written_bytes_max;
-        if self.books.lock().written_bytes().saturating_add(more) <= max {
+        let written = self.books.lock().written_bytes();
+        // One value is taken whatever its size, which has its own bound: it may be larger than memory.
+        if written == 0 || written.saturating_add(more) <= max {
             return Ok(());
         }
         Err(Error::new(
