@@ -16,7 +16,7 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
@@ -25,6 +25,7 @@ const STEPS: [Step; 10] = [
     Step { name: "network tools", run: network_tools, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "three nodes", run: tests_on_three_nodes, required: false },
+    Step { name: "worker process", run: tests_in_workers, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
     Step { name: "Python", run: crate::python::test, required: false },
 ];
@@ -155,29 +156,38 @@ const OF_ANY_CLUSTER: [&str; 9] = [
 /// Among them, what is about the line of one node.
 const OF_ONE_NODE: &str = "a_million_tasks_at_once_are_taken";
 
+/// Modules of `processes` that hold too when all guests run in a process of their own (`isolation = process`).
+const OF_ANY_ISOLATION: [&str; 4] = ["actors::", "concurrent::", "errors::", "scenarios::"];
+
 /// Runs them once more, with three nodes where they had one.
 fn tests_on_three_nodes() -> Result<()> {
+    again(&OF_ANY_CLUSTER, "ENGINE_TEST_NODES", "3")
+}
+
+/// Runs them once more, with guests in workers where they had threads of the node.
+fn tests_in_workers() -> Result<()> {
+    again(&OF_ANY_ISOLATION, "ENGINE_TEST_ISOLATION", "process")
+}
+
+/// Runs these modules of `processes` once more, with this variable.
+fn again(modules: &[&str], variable: &str, value: &str) -> Result<()> {
     let servers = test_servers::installed();
     let mut command = match has_nextest() {
         true => {
-            let tests = OF_ANY_CLUSTER.map(|module| format!("test(/^{module}/)")).join(" | ");
+            let tests: Vec<String> = modules.iter().map(|module| format!("test(/^{module}/)")).collect();
+            let tests = format!("binary(processes) & ({}) & !test({OF_ONE_NODE})", tests.join(" | "));
             let mut run = linted(&["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"]);
-            run.args([
-                "--status-level",
-                "fail",
-                "-E",
-                &format!("binary(processes) & ({tests}) & !test({OF_ONE_NODE})"),
-            ]);
+            run.args(["--status-level", "fail", "-E", &tests]);
             run
         }
         false => {
             let mut run = linted(&["test", "--workspace", "--all-features", "--test", "processes", "--"]);
-            run.args(OF_ANY_CLUSTER).args(["--skip", OF_ONE_NODE]);
+            run.args(modules).args(["--skip", OF_ONE_NODE]);
             run
         }
     };
     command.envs(servers.iter().map(|(variable, program)| (variable, program)));
-    succeed(command.env("ENGINE_TEST_NODES", "3"))
+    succeed(command.env(variable, value))
 }
 
 fn has_nextest() -> bool {

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use engine_core::ids::IdMap;
-use engine_core::{JobId, NodeId, TaskId};
+use engine_core::{JobId, NodeId, TaskId, TenantName};
 use engine_net::{Owner, Scope};
 use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 use engine_proto::v1;
@@ -146,6 +146,11 @@ impl Jobs {
     /// Whether somebody sees what is of this job. What is of a job that is not known is seen by who sees all.
     pub(crate) fn sees(&self, scope: &Scope, job: JobId) -> bool {
         scope.is_all() || scope.sees(job, self.owners.lock().by_job.get(&job.job()))
+    }
+
+    /// Whether a job is known to be this tenant's.
+    pub(crate) fn is_of(&self, tenant: &TenantName, job: JobId) -> bool {
+        self.owners.lock().by_job.get(&job.job()).is_some_and(|owner| owner.tenant == *tenant)
     }
 
     /// The node of a job's root task, when it is another one.

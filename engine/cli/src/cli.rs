@@ -7,7 +7,7 @@ use engine_client::Address;
 
 use crate::commands::{
     agent, audit, build, drain, error, explain, get, head, inspect, job, list, login, logs, memory, secret,
-    status, submit, tenant, token, up, version,
+    status, submit, tenant, token, up, version, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Token(token::Token),
     Error(error::Explained),
     Version(version::Version),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
-use engine_core::tenant::TenantSpec;
-use engine_core::tenant::unscoped;
+use engine_core::tenant::{Tenancy, TenantSpec, unscoped};
 use engine_core::usage::UsageRecord;
 use engine_core::{ActorId, ComponentId, Error, JobId, NodeId, TenantName, Time};
 use engine_net::{JobKey, Offered, Owner, Scope, UsageRead, policy};
@@ -64,6 +63,11 @@ impl Head {
     /// The secrets of tenants.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// To whom a job of this tenant belongs that begins now.
+    pub fn tenancy(&self, tenant: &TenantName) -> Tenancy {
+        self.state.lock().tenancy(tenant)
     }
 
     /// Which components tenants' jobs may bring.

@@ -19,6 +19,7 @@ mod embedded;
 mod errors;
 mod events;
 mod examples;
+mod isolation;
 mod job_runs;
 mod leaks;
 mod login;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::ids::IdMap;
+use engine_core::tenant::Tenancy;
 use engine_core::work::{CallReport, GoneReport, Start, Usage};
 use engine_core::{Error, ErrorCode, InstanceId, JobId};
 use engine_proto::v1;
@@ -75,9 +76,9 @@ impl Starts {
             Ok((context, runtime)) => {
                 for Waiting { start, is_paused } in starts {
                     let instance = start.instance;
-                    runtime.start(start, context.clone());
+                    driver.start(&runtime, start, context.clone());
                     if is_paused {
-                        runtime.pause(instance);
+                        driver.pause(&runtime, instance, true);
                     }
                 }
                 return;
@@ -141,8 +142,10 @@ async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error>
         check_again(driver, policy, components).await?;
     }
     let context = context(driver, job, grants)?;
+    let tenancy = Tenancy { tenant: context.tenant.clone(), isolation: context.isolation };
+    driver.workers.check(&tenancy, !context.directories.is_empty())?;
     for component in context.components.values().filter(|component| !component.on_demand) {
-        load_component(driver, component.id).await?;
+        load_component(driver, &tenancy, component.id).await?;
     }
     driver.runtime()?.check_directories(&context)?;
     // A job of this node's own may come back, forgotten, with another node's detached actor.
@@ -179,6 +182,7 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
         components: grants.components.into_iter().map(component).collect::<Result<_, Error>>()?,
         env,
         directories: grants.directories.into_iter().map(directory).collect(),
+        isolation: engine_proto::convert::isolation_from(grants.isolation, "JobGrants.isolation")?,
     }))
 }
 
@@ -186,6 +190,7 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
 pub(super) fn grants(context: &JobContext, vouched: Option<&Vouched>) -> v1::JobGrants {
     let signature = |digest: &str| vouched.and_then(|vouched| vouched.signatures.get(digest)).cloned();
     v1::JobGrants {
+        isolation: engine_proto::convert::isolation(context.isolation).into(),
         tenant: context.tenant.to_string(),
         namespace: context.namespace.clone(),
         components: context

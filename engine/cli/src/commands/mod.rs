@@ -24,6 +24,7 @@ pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod version;
+pub(crate) mod worker;
 
 use crate::cli::{Cli, Command};
 use crate::connect::Target;
@@ -66,5 +67,6 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
         Command::Version(args) => version::run(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }

@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine_access::Scope;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName};
+use engine_core::tenant::Tenancy;
+use engine_core::{ComponentId, Error, ErrorCode, JobId};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
 use engine_tls::{Expected, Identity, Peer};
@@ -56,7 +57,7 @@ pub trait PeerBackend: Send + Sync + 'static {
     async fn start_job(
         &self,
         job: JobId,
-        tenant: TenantName,
+        tenancy: Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
         policy: Option<v1::ComponentPolicy>,

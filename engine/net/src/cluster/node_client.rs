@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use engine_access::Scope;
-use engine_core::{ComponentId, Error, JobId, NodeId, TenantName};
-use engine_proto::convert::digest;
+use engine_core::tenant::Tenancy;
+use engine_core::{ComponentId, Error, JobId, NodeId};
+use engine_proto::convert::{digest, isolation};
 use engine_proto::limits::{MESSAGE_BYTES_MAX, UPLOAD_CHUNK_BYTES_MAX};
 use engine_proto::v1;
 use engine_proto::v1::components_client::ComponentsClient;
@@ -86,7 +87,7 @@ impl NodeClient {
     pub async fn start_job(
         &self,
         job: JobId,
-        tenant: &TenantName,
+        tenancy: &Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
         policy: Option<v1::ComponentPolicy>,
@@ -95,8 +96,9 @@ impl NodeClient {
         let start = v1::StartJobRequest {
             job_id: job.to_string(),
             spec: Some(spec),
-            tenant: tenant.to_string(),
+            tenant: tenancy.tenant.to_string(),
             secret_environment: secrets,
+            isolation: isolation(tenancy.isolation).into(),
             policy,
         };
         self.answer(client.start(request(start)).await)

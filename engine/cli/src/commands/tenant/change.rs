@@ -1,7 +1,7 @@
 //! `engine tenant create`, `engine tenant set`: what a tenant may have, and which components it may bring.
 
 use clap::Args;
-use engine_client::messages::{Quotas, TenantBounds, TenantSpec};
+use engine_client::messages::{Isolation, Quotas, TenantBounds, TenantSpec};
 use engine_core::tenant::{ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
 use super::policy::{self, Required};
@@ -21,6 +21,10 @@ pub(super) struct Terms {
     /// Hundredths of each node that it has whenever it wants them, by ending others' tasks if need be
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
     guaranteed_percent: Option<u32>,
+    /// Where the guests of its next jobs run: on threads of the node, or in a process of the tenant's alone; default:
+    /// thread
+    #[arg(long, value_enum)]
+    isolation: Option<Where>,
     /// CPUs at once
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus_max: Option<Cpus>,
@@ -70,10 +74,18 @@ impl Terms {
         ];
         self.weight.is_some()
             || self.guaranteed_percent.is_some()
+            || self.isolation.is_some()
             || self.cpus_max.is_some()
             || self.alert_percent.is_some()
             || numbers.iter().any(Option::is_some)
     }
+}
+
+/// Where guests run.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Where {
+    Thread,
+    Process,
 }
 
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
@@ -99,6 +111,11 @@ fn spec(args: &Terms) -> TenantSpec {
         name: args.name.clone(),
         weight: args.weight.unwrap_or(1),
         guaranteed_percent: args.guaranteed_percent.unwrap_or_default(),
+        isolation: match args.isolation {
+            Some(Where::Process) => Isolation::Process,
+            Some(Where::Thread) | None => Isolation::Thread,
+        }
+        .into(),
         quotas: Some(Quotas {
             cpus: args.cpus_max.map(|cpus| cpus.0),
             memory_bytes: args.memory_bytes_max,

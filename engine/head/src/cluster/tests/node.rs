@@ -51,7 +51,7 @@ impl PeerBackend for Served {
     async fn start_job(
         &self,
         job: JobId,
-        _tenant: engine_core::TenantName,
+        _tenancy: engine_core::tenant::Tenancy,
         spec: v1::JobSpec,
         _secrets: std::collections::HashMap<String, String>,
         _policy: Option<v1::ComponentPolicy>,
