@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::backend::Backend;
+use crate::cuda;
 use crate::device::DeviceDescription;
 use crate::error::Result;
 use crate::reference;
@@ -18,6 +19,7 @@ pub struct Device {
 
 #[derive(Clone)]
 enum Opener {
+    Cuda(Box<cuda::Found>),
     Vulkan(Box<vulkan::Found>),
     Reference,
 }
@@ -26,6 +28,9 @@ enum Opener {
 /// A device that two drivers know comes twice. Where a driver's library is missing, it has no devices.
 pub fn devices() -> Vec<Device> {
     let mut found = Vec::new();
+    for cuda in cuda::find() {
+        found.push(Device { description: cuda.description.clone(), open: Opener::Cuda(Box::new(cuda)) });
+    }
     for vulkan in vulkan::find() {
         found
             .push(Device { description: vulkan.description.clone(), open: Opener::Vulkan(Box::new(vulkan)) });
@@ -46,6 +51,7 @@ impl Device {
     /// GPU_DEVICE_LOST or GPU_OUT_OF_MEMORY when the driver gives none.
     pub fn open(&self, limits: SessionLimits) -> Result<Session> {
         let backend: Box<dyn Backend> = match &self.open {
+            Opener::Cuda(found) => Box::new(found.open()?),
             Opener::Vulkan(found) => Box::new(found.open()?),
             Opener::Reference => Box::new(reference::Reference::new()),
         };

@@ -11,6 +11,8 @@
 //! process can. So whoever runs other people's kernels gives each tenant a process.
 
 mod backend;
+#[doc(hidden)]
+pub mod cuda;
 mod device;
 mod dtype;
 mod error;
