@@ -2,6 +2,7 @@
 
 use crate::debian;
 use crate::s3_server;
+use crate::vulkan;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -16,13 +17,14 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
     Step { name: "S3 server", run: s3_server, required: false },
     Step { name: "network tools", run: network_tools, required: false },
+    Step { name: "Vulkan", run: vulkan::provide, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "three nodes", run: tests_on_three_nodes, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
@@ -127,6 +129,8 @@ fn tests() -> Result<()> {
     let test = |arguments: &[&str]| {
         let mut command = linted(arguments);
         command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+        // From here on a machine whose device is not found fails.
+        command.envs(vulkan::is_there().then_some((vulkan::VARIABLE, "wgpu")));
         succeed(&mut command)
     };
     if !has_nextest() {

@@ -97,11 +97,11 @@ fn a_source_is_bounded_before_it_is_read() {
 fn a_stream_is_bounded_and_goes_on_once_it_is_waited_for() {
     const MAX: u64 = 50;
     for session in with(SessionLimits { launches_queued_max: MAX, ..SessionLimits::default() }) {
-        let count = session.allocate(DType::U32, 1 << 16).expect("there is room");
+        let count = session.allocate(DType::U32, 1 << 12).expect("there is room");
         let stream = session.stream();
         let mut accepted = 0;
-        for _ in 0..20 * MAX {
-            match stream.binary(Binary::Add, &count, 1.0, &count, 1 << 16) {
+        for _ in 0..8 * MAX {
+            match stream.binary(Binary::Add, &count, 1.0, &count, 1 << 12) {
                 Ok(()) => accepted += 1,
                 Err(error) => {
                     assert_eq!(error.code(), Code::LimitExceeded);

@@ -1,3 +1,0 @@
-//! Compares the crate with the drivers beneath it, in one run.
-
-fn main() {}
