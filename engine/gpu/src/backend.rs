@@ -57,14 +57,23 @@ impl<'a> KernelSource<'a> {
 /// What a compiled kernel says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KernelShape {
-    /// Of each buffer that it takes, whether it may write to it; none where the source does not say (CUDA).
-    pub(crate) bindings: Option<Vec<bool>>,
+    /// Of each buffer that it takes; none where the source does not say (CUDA).
+    pub(crate) bindings: Option<Vec<BindingShape>>,
     /// Of its scalars; none where the source does not say.
     pub(crate) scalars: Option<ScalarRoom>,
     /// Threads of a block, where the source says them.
     pub(crate) block: Option<[u32; 3]>,
     /// Threads that a block may have, where the compiler says it: registers are few.
     pub(crate) block_threads_max: u32,
+}
+
+/// What a source says of a buffer that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BindingShape {
+    /// It may write to it.
+    pub(crate) writes: bool,
+    /// Bytes that it has at least.
+    pub(crate) bytes_min: u64,
 }
 
 /// Where a kernel's scalars go: a struct, as C and WGSL lay them out.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::backend::{Bound, KernelKey, KernelShape, KernelSource, Launch};
+use crate::backend::{BindingShape, Bound, KernelKey, KernelShape, KernelSource, Launch};
 use crate::dtype::Scalar;
 use crate::error::{Code, Error, Result, exceeded, invalid};
 use crate::session::buffer::Buffer;
@@ -168,16 +168,16 @@ impl Kernel {
                 declared.len()
             ));
         }
-        for (index, (binding, writes)) in bindings.iter().zip(declared).enumerate() {
-            if *writes && binding.access == Access::Read {
+        for (index, (binding, shape)) in bindings.iter().zip(declared).enumerate() {
+            if shape.writes && binding.access == Access::Read {
                 return invalid(format!(
                     "{what}: buffer {index} is given to read, but the source writes to it"
                 ));
             }
-            let same = |(other, (_, writes_too)): &(usize, (&Binding<'_>, &bool))| {
+            let same = |(other, (_, others)): &(usize, (&Binding<'_>, &BindingShape))| {
                 *other != index
                     && bindings[*other].buffer.key == binding.buffer.key
-                    && (*writes || **writes_too)
+                    && (shape.writes || others.writes)
             };
             if let Some((other, _)) = bindings.iter().zip(declared).enumerate().find(same) {
                 return invalid(format!(
@@ -234,9 +234,18 @@ impl Stream {
         kernel.check_bindings(bindings, what)?;
         let mut bounds = Vec::with_capacity(bindings.len());
         for (index, binding) in bindings.iter().enumerate() {
-            bounds.push(self.bound(binding, index, what)?);
+            let bound = self.bound(binding, index, what)?;
+            let least = kernel.shape.bindings.as_ref().map_or(0, |shapes| shapes[index].bytes_min);
+            // A range ends with a word.
+            if bound.size.next_multiple_of(4) < least {
+                return invalid(format!(
+                    "{what}: buffer {index} has {} bytes, and what the source says it is has {least}",
+                    bound.size
+                ));
+            }
+            bounds.push(bound);
         }
-        let max = self.shared.state.lock().limits.scalars_bytes_max;
+        let max = self.shared.limits.scalars_bytes_max;
         let bytes = scalar_bytes(scalars);
         if bytes > max as u64 {
             return exceeded(format!(

@@ -36,13 +36,15 @@ pub struct Session {
 
 pub(crate) struct Shared {
     description: DeviceDescription,
+    limits: SessionLimits,
     pub(crate) state: Mutex<State>,
 }
 
 impl Session {
     pub(crate) fn new(backend: Box<dyn Backend>, limits: SessionLimits) -> Self {
         let description = backend.description().clone();
-        Self { shared: Arc::new(Shared { description, state: Mutex::new(State::new(backend, limits)) }) }
+        let state = Mutex::new(State::new(backend, limits));
+        Self { shared: Arc::new(Shared { description, limits, state }) }
     }
 
     /// The device.
@@ -52,7 +54,7 @@ impl Session {
 
     /// What it may use.
     pub fn limits(&self) -> SessionLimits {
-        self.shared.state.lock().limits
+        self.shared.limits
     }
 
     /// What it uses.

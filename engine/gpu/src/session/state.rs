@@ -165,11 +165,15 @@ impl State {
         };
         let max = self.limits.device_memory_bytes_max;
         let fits = |state: &Self| state.memory_bytes.checked_add(charged).is_some_and(|bytes| bytes <= max);
-        if !fits(self) && self.dropped > 0 {
+        if !fits(self) {
             self.collect()?;
-            if !fits(self) && charged <= max {
-                self.drain()?;
+        }
+        if !fits(self) && charged <= max {
+            // What was kept for the next library call is worth less than what is asked for.
+            for (key, _) in std::mem::take(&mut self.scratch).into_values() {
+                self.drop_memory(key);
             }
+            self.drain()?;
         }
         if !fits(self) {
             return exceeded(format!(

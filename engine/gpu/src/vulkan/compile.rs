@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wgpu::naga;
 
-use crate::backend::ScalarRoom;
+use crate::backend::{BindingShape, ScalarRoom};
 use crate::error::{Code, Error, Result, internal};
 use crate::vulkan::at_once;
 use crate::vulkan::source::{COMPILE_STACK_BYTES, check_depth, reflect};
@@ -17,8 +17,8 @@ pub(super) struct Pipeline {
     pub(super) id: u64,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
-    /// Of each buffer, whether it is written to.
-    pub(super) bindings: Vec<bool>,
+    /// Of each buffer.
+    pub(super) bindings: Vec<BindingShape>,
     /// Of the scalars, where it takes any.
     pub(super) scalars: Option<ScalarRoom>,
     pub(super) block: [u32; 3],
@@ -65,7 +65,7 @@ fn build(
     device: &wgpu::Device,
     module: naga::Module,
     entry: &str,
-    bindings: Vec<bool>,
+    bindings: Vec<BindingShape>,
     scalars: Option<ScalarRoom>,
     block: [u32; 3],
 ) -> Result<Pipeline> {
@@ -81,9 +81,9 @@ fn build(
         ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset, min_binding_size: None },
         count: None,
     };
-    let storage = |writes: &bool| wgpu::BufferBindingType::Storage { read_only: !*writes };
+    let storage = |shape: &BindingShape| wgpu::BufferBindingType::Storage { read_only: !shape.writes };
     let mut entries: Vec<_> =
-        bindings.iter().zip(0..).map(|(writes, at)| entry_of(at, storage(writes), false)).collect();
+        bindings.iter().zip(0..).map(|(shape, at)| entry_of(at, storage(shape), false)).collect();
     if scalars.is_some() {
         entries.push(entry_of(entries.len() as u32, wgpu::BufferBindingType::Uniform, true));
     }

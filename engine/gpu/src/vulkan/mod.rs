@@ -54,7 +54,7 @@ impl Found {
     /// A device of its own: what is allocated on it nobody else reaches.
     pub(crate) fn open(&self) -> Result<Vulkan> {
         let options = wgpu::DeviceDescriptor {
-            required_features: self.adapter.features() & TIMESTAMPS,
+            required_features: self.adapter.features() & (TIMESTAMPS | Features::SHADER_F16),
             required_limits: self.adapter.limits(),
             ..wgpu::DeviceDescriptor::default()
         };

@@ -6,7 +6,7 @@
 
 use wgpu::naga;
 
-use crate::backend::ScalarRoom;
+use crate::backend::{BindingShape, ScalarRoom};
 use crate::error::{Code, Error, Result, exceeded, invalid, unsupported};
 
 /// Operators, and things that nest, in one statement: as deep as an expression can be.
@@ -22,8 +22,8 @@ pub(super) const COMPILE_STACK_BYTES: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Reflection {
     pub(super) module: naga::Module,
-    /// Of each buffer, whether it is written to.
-    pub(super) bindings: Vec<bool>,
+    /// Of each buffer.
+    pub(super) bindings: Vec<BindingShape>,
     /// Of the scalars, where there are any.
     pub(super) scalars: Option<ScalarRoom>,
     pub(super) block: [u32; 3],
@@ -124,7 +124,9 @@ pub(super) fn reflect(source: &str, entry: &str, shared_bytes_max: u32) -> Resul
         match variable.space {
             naga::AddressSpace::Storage { access } => {
                 let writes = access.contains(naga::StorageAccess::STORE);
-                storage.push((slot(variable, name, entry)?, writes));
+                // Of what has no end, one element.
+                let bytes_min = size(variable.ty).unwrap_or(u64::MAX);
+                storage.push((slot(variable, name, entry)?, BindingShape { writes, bytes_min }));
             }
             naga::AddressSpace::Uniform if uniform.is_none() => {
                 let layout = layouts[variable.ty];
@@ -174,7 +176,7 @@ pub(super) fn reflect(source: &str, entry: &str, shared_bytes_max: u32) -> Resul
     }
     let block = point.workgroup_size;
     let scalars = uniform.map(|(_, room)| room);
-    let bindings = storage.into_iter().map(|(_, writes)| writes).collect();
+    let bindings = storage.into_iter().map(|(_, shape)| shape).collect();
     Ok(Reflection { module, bindings, scalars, block })
 }
 
@@ -206,13 +208,14 @@ mod tests {
                 if id.x < s.n { out[id.x] = s.a * input[id.x]; }
             }
             @compute @workgroup_size(1) fn other() { of_another[0] = 1.0; }";
+        let shape = |writes| BindingShape { writes, bytes_min: 4 };
         let found = reflect(source, "main", 16 << 10).expect("it is right");
         assert_eq!(
             (found.bindings, found.scalars, found.block),
-            (vec![false, true], Some(ScalarRoom { bytes: 8, alignment: 4 }), [8, 2, 1])
+            (vec![shape(false), shape(true)], Some(ScalarRoom { bytes: 8, alignment: 4 }), [8, 2, 1])
         );
         let found = reflect(source, "other", 16 << 10).expect("it is right");
-        assert_eq!((found.bindings, found.scalars), (vec![true], None));
+        assert_eq!((found.bindings, found.scalars), (vec![shape(true)], None));
     }
 
     #[test]

@@ -143,6 +143,24 @@ fn launches_that_do_not_fit_the_kernel_are_refused() {
 }
 
 #[test]
+fn a_buffer_that_is_too_short_for_the_source_is_refused() {
+    for session in judged().iter().filter(|session| session.description().backend == BackendKind::Wgpu) {
+        let source = "
+            struct Big { first: u32, many: array<u32, 100> }
+            @group(0) @binding(0) var<storage, read_write> big: Big;
+            @compute @workgroup_size(1) fn main() { big.first = big.many[99]; }";
+        let kernel = session.compile(KernelSource::Wgsl(source), "main").expect("it is right");
+        for (count, is_enough) in [(100, false), (101, true)] {
+            let buffer = session.allocate(DType::U32, count).expect("there is room");
+            let outcome =
+                session.stream().launch(&kernel, Grid::of([1, 1, 1]), &[Binding::read_write(&buffer)], &[]);
+            assert_eq!(outcome.is_ok(), is_enough, "{outcome:?}");
+        }
+        session.synchronize().expect("the device is well");
+    }
+}
+
+#[test]
 fn kernels_of_another_session_are_refused() {
     for (one, other) in judged().into_iter().zip(judged()) {
         let theirs = saxpy(&other);
