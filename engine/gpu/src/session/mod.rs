@@ -57,11 +57,8 @@ impl Session {
         self.shared.limits
     }
 
-    /// What it uses.
-    ///
-    /// # Errors
-    /// GPU_DEVICE_LOST.
-    pub fn usage(&self) -> Result<Usage> {
+    /// What it uses; of a lost device, what was used.
+    pub fn usage(&self) -> Usage {
         self.shared.state.lock().usage()
     }
 

@@ -233,3 +233,64 @@ impl Backend for Vulkan {
         self.batch.submissions()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::FIRST_QUEUE;
+    use crate::dtype::DType;
+    use crate::ops::Unary;
+    use crate::session::{Session, SessionLimits};
+    use crate::vulkan::find;
+
+    /// Every kind of request ends with an error that says so, whatever was queued before.
+    #[test]
+    fn a_device_that_is_lost_is_said_to_be_by_every_call() {
+        let Some(found) = find().into_iter().next() else {
+            eprintln!("no device of Vulkan's: nothing was tested");
+            return;
+        };
+        let vulkan = found.open().expect("it opens");
+        let device = vulkan.device.clone();
+        let session = Session::new(Box::new(vulkan), SessionLimits::default());
+        let [a, b] = [(); 2].map(|()| session.allocate(DType::F32, 64).expect("there is room"));
+        let source = KernelSource::Wgsl("@compute @workgroup_size(1) fn f() {}");
+        let kernel = session.compile(source, "f").expect("it is right");
+        let stream = session.stream();
+        stream.unary(Unary::Exp, &a, &b, 64).expect("it is right");
+        device.destroy();
+        let grid = crate::session::Grid::of([1, 1, 1]);
+        // The first to hear of it may be told of the call that the loss has spoilt; after that it is known.
+        let _ = stream.synchronize();
+        let outcomes = [
+            stream.synchronize().err(),
+            session.allocate(DType::F32, 64).err(),
+            session.compile(source, "f").err(),
+            session.open_stream().err(),
+            stream.upload(&a, 0, &[1.0_f32; 64]).err(),
+            stream.download(&a, 0, &mut [0.0_f32; 64]).err(),
+            stream.fill(&a, 0, 64, 1.0_f32).err(),
+            stream.copy(&a, 0, &b, 0, 64).err(),
+            stream.launch(&kernel, grid, &[], &[]).err(),
+            stream.unary(Unary::Exp, &a, &b, 64).err(),
+            stream.record().err(),
+        ];
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            assert_eq!(outcome.map(|error| error.code()), Some(Code::DeviceLost), "{index}");
+        }
+    }
+
+    #[test]
+    fn memory_that_the_device_does_not_have_is_an_error() {
+        let Some(found) = find().into_iter().next() else {
+            eprintln!("no device of Vulkan's: nothing was tested");
+            return;
+        };
+        let mut vulkan = found.open().expect("it opens");
+        let bound = Bound { memory: MemoryKey(7), offset: 0, size: 4 };
+        assert_eq!(
+            vulkan.upload(FIRST_QUEUE, bound, &[0; 4]).map_err(|error| error.code()),
+            Err(Code::Internal)
+        );
+    }
+}

@@ -8,6 +8,7 @@ mod faults;
 mod library;
 mod rows;
 mod shaders;
+mod sizes;
 mod source;
 mod transfer;
 

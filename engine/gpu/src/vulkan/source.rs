@@ -8,12 +8,13 @@ use wgpu::naga;
 
 use crate::backend::{BindingShape, ScalarRoom};
 use crate::error::{Code, Error, Result, exceeded, invalid, unsupported};
+use crate::vulkan::sizes::check_sizes;
 
 /// Operators, and things that nest, in one statement: as deep as an expression can be.
 const STATEMENT_OPERATORS_MAX: usize = 4_096;
 /// `else`s in a source: as deep as a chain of them is to the compiler.
 const ELSES_MAX: usize = 1_024;
-/// Bytes of variables that are each thread's own.
+/// Bytes of variables that are each thread's own, and of any value that is not taken apart.
 const PRIVATE_BYTES_MAX: u64 = 64 << 10;
 /// The stack of the thread that compiles. Only what is used of it is taken.
 pub(super) const COMPILE_STACK_BYTES: usize = 256 << 20;
@@ -29,9 +30,10 @@ pub(super) struct Reflection {
     pub(super) block: [u32; 3],
 }
 
-/// LIMIT_EXCEEDED for a source that would take the compiler too deep.
+/// LIMIT_EXCEEDED for a source that would take the compiler too deep, or too much memory.
 pub(super) fn check_depth(source: &str) -> Result<()> {
     let bytes = without_comments(source);
+    check_sizes(&bytes)?;
     let (mut operators, mut elses, mut line) = (0, 0, 1);
     let mut word = Vec::new();
     for byte in bytes.bytes().chain([b' ']) {
@@ -62,6 +64,11 @@ pub(super) fn check_depth(source: &str) -> Result<()> {
     Ok(())
 }
 
+/// What ends a line of WGSL, and so a comment.
+const LINE_ENDS: [char; 7] = ['\n', '\x0b', '\x0c', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+/// Blanks of WGSL that are no white space to Rust.
+const BLANKS: [char; 2] = ['\u{200e}', '\u{200f}'];
+
 /// The source with spaces for comments, which nest in WGSL; line ends stay.
 fn without_comments(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
@@ -80,8 +87,9 @@ fn without_comments(source: &str) -> String {
                     out.push(' ');
                 }
             }
-            ('/', Some('/')) if depth == 0 => while chars.next_if(|c| *c != '\n').is_some() {},
+            ('/', Some('/')) if depth == 0 => while chars.next_if(|c| !LINE_ENDS.contains(c)).is_some() {},
             ('\n', _) => out.push('\n'),
+            (c, _) if BLANKS.contains(&c) => out.push(' '),
             _ if depth == 0 => out.push(c),
             _ => {}
         }
@@ -158,6 +166,7 @@ pub(super) fn reflect(source: &str, entry: &str, shared_bytes_max: u32) -> Resul
              use a buffer"
         ));
     }
+    check_values(&module, &info, entry)?;
     if shared > u64::from(shared_bytes_max) {
         return invalid(format!(
             "{entry}: {shared} bytes of var<workgroup>, and a block of this device has {shared_bytes_max}"
@@ -178,6 +187,32 @@ pub(super) fn reflect(source: &str, entry: &str, shared_bytes_max: u32) -> Resul
     let scalars = uniform.map(|(_, room)| room);
     let bindings = storage.into_iter().map(|(_, shape)| shape).collect();
     Ok(Reflection { module, bindings, scalars, block })
+}
+
+/// LIMIT_EXCEEDED for a value that is too large to be one: compilers write such out, element by element.
+fn check_values(module: &naga::Module, info: &naga::valid::ModuleInfo, entry: &str) -> Result<()> {
+    let functions = module.functions.iter().map(|(handle, function)| (function, &info[handle]));
+    let points = module.entry_points.iter().enumerate();
+    let points = points.map(|(index, point)| (&point.function, info.get_entry_point(index)));
+    let largest = functions.chain(points).flat_map(|(function, info)| {
+        let size = |handle: naga::Handle<naga::Expression>| {
+            info[handle].ty.inner_with(&module.types).try_size(module.to_ctx())
+        };
+        function.expressions.iter().map(move |(handle, _)| size(handle).map_or(0, u64::from))
+    });
+    let constants = module.global_expressions.iter().map(|(_, expression)| match expression {
+        naga::Expression::ZeroValue(ty) | naga::Expression::Compose { ty, .. } => {
+            module.types[*ty].inner.try_size(module.to_ctx()).map_or(u64::MAX, u64::from)
+        }
+        _ => 0,
+    });
+    match largest.chain(constants).max() {
+        Some(bytes) if bytes > PRIVATE_BYTES_MAX => exceeded(format!(
+            "{entry}: a value of {bytes} bytes, and there are at most {PRIVATE_BYTES_MAX}: take its elements \
+             one by one, from a buffer"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn slot(variable: &naga::GlobalVariable, name: &str, entry: &str) -> Result<u32> {
@@ -223,6 +258,8 @@ mod tests {
         let sum = "+1".repeat(STATEMENT_OPERATORS_MAX);
         assert_eq!(code(&format!("const a = 1{}", sum.replace("+1", "+1/*;*/"))), Some(Code::LimitExceeded));
         assert_eq!(code(&format!("const a = 1{}", sum.replace("+1", "+1//;\n"))), Some(Code::LimitExceeded));
+        assert_eq!(code(&format!("//\u{2028}const a = 1{sum}")), Some(Code::LimitExceeded));
+        assert_eq!(code("const a = array\u{200e}<i32, 1000000000>();"), Some(Code::LimitExceeded));
         assert_eq!(without_comments("a/*b/*c*/;d*/e//;\nf"), "a e\nf");
     }
 

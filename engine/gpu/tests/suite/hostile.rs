@@ -112,6 +112,41 @@ fn deep_sources_are_compiled_or_refused_and_nothing_breaks() {
     }
 }
 
+/// WGSL whose constants and values a compiler would write out, element by element.
+const HUGE: [&str; 7] = [
+    "const a = array<i32, 100000000>(); const b = a[5]; @compute @workgroup_size(1) fn main() { _ = b; }",
+    "const a = array<i32, 100000000>();
+     @group(0) @binding(0) var<storage, read_write> o: array<i32>;
+     @compute @workgroup_size(1) fn main() { o[0] = a[o[1]]; }",
+    "alias T = array<array<array<i32, 1000>, 1000>, 100>;
+     const a = T();
+     @group(0) @binding(0) var<storage, read_write> o: array<i32>;
+     @compute @workgroup_size(1) fn main() { o[0] = a[1][o[1]][2]; }",
+    "const b = array<vec4<i32>, 1000000>(); const c = b[1]; @compute @workgroup_size(1) fn main() { _ = c; }",
+    "@group(0) @binding(0) var<storage, read_write> o: array<array<i32, 1000000>>;
+     @compute @workgroup_size(1) fn main() { o[0] = o[1]; }",
+    "@group(0) @binding(0) var<storage, read_write> o: array<array<i32, 1000000>>;
+     @compute @workgroup_size(1) fn main() { let x = o[0]; o[1] = x; }",
+    "struct S { a: array<i32, 10000000> }
+     fn f(s: S) -> i32 { return s.a[3]; }
+     @group(0) @binding(0) var<storage, read_write> o: array<i32>;
+     @compute @workgroup_size(1) fn main() { o[0] = f(S()); }",
+];
+
+#[test]
+fn values_that_fill_the_machine_are_refused() {
+    for session in judged().iter().filter(|session| session.description().backend == BackendKind::Wgpu) {
+        for text in HUGE {
+            assert_eq!(
+                code(session.compile(KernelSource::Wgsl(text), "main")),
+                Code::LimitExceeded,
+                "{text}"
+            );
+        }
+        is_well(session);
+    }
+}
+
 #[test]
 fn random_text_never_breaks_the_compiler() {
     let words = proptest::sample::select(vec![

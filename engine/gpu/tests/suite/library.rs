@@ -4,6 +4,9 @@ use engine_gpu::{
     Binary, Buffer, DType, Distribution, Element, Matmul, Reduction, Session, Stream, Unary, bf16, f16,
 };
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use crate::{buffer_of, judged, reference, values_of};
 
 /// How far a result may be from the reference's: of the number's size, and at least.
@@ -370,5 +373,40 @@ fn a_product_with_no_beta_reads_nothing_of_what_was_there() {
         let output = buffer_of(&session, &[f32::NAN; 4]);
         session.stream().matmul(Matmul::new(2, 2, 2), &a, &b, &output).expect("it is right");
         assert_eq!(values_of::<f32>(&session, &output), [2.0; 4]);
+    }
+}
+
+#[test]
+fn random_shapes_give_what_the_reference_gives() {
+    let extents = (1..40_u64, 1..40_u64, 1..40_u64, 1..4_u64);
+    let choices =
+        (any::<(bool, bool, bool)>(), 0..3_usize, proptest::sample::select(Reduction::ALL.to_vec()));
+    for session in judged() {
+        let dtypes = floats_of(&session);
+        let mut runner =
+            TestRunner::new(Config { cases: 40, failure_persistence: None, ..Config::default() });
+        let cases = (extents.clone(), choices.clone(), proptest::sample::select(dtypes));
+        let outcome = runner.run(&cases, |((m, n, k, batch), (turns, axis, op), dtype)| {
+            let (transpose_left, transpose_right, adds) = turns;
+            let beta = if adds { 0.5 } else { 0.0 };
+            let shape = Matmul { batch, m, n, k, transpose_left, transpose_right, alpha: 1.5, beta };
+            let inputs = [
+                (dtype, numbers(dtype, (batch * m * k) as usize, m)),
+                (dtype, numbers(dtype, (batch * k * n) as usize, n)),
+            ];
+            let out = (dtype, (batch * m * n) as usize);
+            compare(&session, &format!("{shape:?}"), &inputs, out, 8.0, |stream, inputs, output| {
+                stream.matmul(shape, &inputs[0], &inputs[1], output)
+            });
+            let sizes = [m, n, k];
+            let small = numbers(DType::U8, (m * n * k) as usize, k).iter().map(|value| value % 2.0).collect();
+            let out = (op.result(dtype), (m * n * k / sizes[axis]) as usize);
+            let what = format!("{op:?} of {sizes:?} over {axis}");
+            compare(&session, &what, &[(dtype, small)], out, 1.0, |stream, inputs, output| {
+                stream.reduce(op, &inputs[0], &sizes, Some(axis), output)
+            });
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("on {session:?}: {error}"));
     }
 }
