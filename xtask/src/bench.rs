@@ -8,16 +8,22 @@ use std::process::Command;
 
 /// The store alone, and its values' way into sandboxes: they measure crates, not the engine.
 const OBJECTS: &str = "objects";
+/// What the crate for GPUs costs beside the drivers beneath it, and they alone.
+const GPU: &str = "gpu";
 /// The comparison with Ray, which it installs: only where it is asked for.
 const PYTHON: &str = "python";
 /// Of both sides: Ray has wheels for it.
 const PYTHON_VERSION: &str = "3.13";
 
-/// Runs them all but the comparison with Ray, or those that are named.
+/// Runs them all but the comparison with Ray and the devices, or those that are named.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if arguments.iter().any(|name| name == PYTHON) {
         ensure!(arguments.len() == 1, "`{PYTHON}` is run on its own: cargo xtask bench {PYTHON}");
         return beside_ray();
+    }
+    if arguments.iter().any(|name| name == GPU) {
+        ensure!(arguments.len() == 1, "`{GPU}` is run on its own: cargo xtask bench {GPU}");
+        return succeed(&mut cargo(&["bench", "--package", "engine-gpu", "--bench", "gpu"]));
     }
     crate::guests::run()?;
     let (objects, others): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|name| *name == OBJECTS);

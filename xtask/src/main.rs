@@ -16,6 +16,7 @@ mod supply;
 mod test_servers;
 mod tidy;
 mod venv;
+mod vulkan;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -40,7 +41,11 @@ enum Verb {
         running: bool,
     },
     /// Runs every check that a change must pass: format, lints, house rules, guests, tests.
-    Test,
+    Test {
+        /// Those of the crate for GPUs alone, on a machine with an NVIDIA device; nothing is installed.
+        #[arg(long)]
+        gpu: bool,
+    },
     /// Checks the house rules.
     Tidy,
     /// Builds the guest examples into components under target/guests.
@@ -111,7 +116,8 @@ enum Verb {
     Deny,
     /// Puts the servers that the tests of spilling to S3 and of logins need into the cache, and prints where they are.
     TestServers,
-    /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and runs alone.
+    /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and
+    /// `gpu` that of devices with their drivers: each runs alone.
     Bench {
         /// Passed on to the benchmark program.
         arguments: Vec<String>,
@@ -121,7 +127,8 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Demo { dir, running } => demo::run(dir, running),
-        Verb::Test => suite::run(),
+        Verb::Test { gpu: false } => suite::run(),
+        Verb::Test { gpu: true } => vulkan::test_with_cuda(),
         Verb::Tidy => tidy::run(),
         Verb::Guests => guests::run(),
         Verb::PythonRunner => python::runner().map(|path| println!("{}", path.display())),

@@ -2,6 +2,7 @@
 
 use crate::debian;
 use crate::test_servers;
+use crate::vulkan;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -16,13 +17,14 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
     Step { name: "test servers", run: test_servers, required: false },
     Step { name: "network tools", run: network_tools, required: false },
+    Step { name: "Vulkan", run: vulkan::provide, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "three nodes", run: tests_on_three_nodes, required: false },
     Step { name: "worker process", run: tests_in_workers, required: false },
@@ -129,6 +131,8 @@ fn tests() -> Result<()> {
     let test = |arguments: &[&str]| {
         let mut command = linted(arguments);
         command.envs(servers.iter().map(|(variable, program)| (variable, program)));
+        // From here on a machine whose device is not found fails.
+        command.envs(vulkan::is_there().then_some((vulkan::VARIABLE, "wgpu")));
         succeed(&mut command)
     };
     if !has_nextest() {
