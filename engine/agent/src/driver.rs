@@ -11,6 +11,7 @@ use engine_core::tenant::Isolation;
 use engine_core::work::{CallReport, GoneReport, Start};
 use engine_core::{Error, InstanceId, Time};
 use engine_head::Head;
+use engine_net::TenantPlaces;
 use engine_objects::Store;
 use engine_runtime::{JobContext, Runtime};
 use parking_lot::{Mutex, MutexGuard};
@@ -50,12 +51,15 @@ pub(crate) struct Driver {
     /// Those of them that are elsewhere.
     pub(crate) lines: Lines,
     pub(crate) timer: Arc<Timer>,
-    /// Held while a component is loaded on demand.
-    pub(crate) loading: tokio::sync::Mutex<()>,
+    /// Components that are compiled here; further ones of a tenant wait.
+    pub(crate) compilations: TenantPlaces,
     /// What goes to disk and comes back does so on threads of this.
     pub(crate) background: tokio::runtime::Handle,
     this: Weak<Self>,
 }
+
+/// Components of one tenant that a node compiles at once; further ones wait, so that those of others need not.
+const COMPILATIONS_OF_TENANT_MAX: usize = 4;
 
 /// The right to carry effects out, one event's after the other's. Whoever has it must not wait for the
 /// core: the next event holds the core while it waits for its turn. Debug builds check that.
@@ -115,7 +119,7 @@ impl Driver {
             attached: Attached::default(),
             lines,
             timer: Arc::default(),
-            loading: tokio::sync::Mutex::default(),
+            compilations: TenantPlaces::new(COMPILATIONS_OF_TENANT_MAX),
             background: tokio::runtime::Handle::current(),
             this: this.clone(),
         })

@@ -8,7 +8,7 @@ use engine_core::options::{ActorOptions, CallOptions, Function, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
-    Place, TaskId, Value,
+    Place, TaskId, TenantName, Value,
 };
 use engine_objects::Draft;
 use engine_runtime::host::{
@@ -17,7 +17,7 @@ use engine_runtime::host::{
 };
 use engine_runtime::{ComponentWorld, JobComponent};
 
-use crate::backend::{load_on_demand, world_for};
+use crate::backend::{load_here, world_for};
 use crate::check;
 use crate::client::ClientWait;
 use crate::cluster;
@@ -116,9 +116,10 @@ impl Host for GuestHost {
         self.driver()?.store.write(parts)
     }
 
-    fn load(&self, component: ComponentId) -> Later<()> {
+    fn load(&self, tenant: &TenantName, component: ComponentId) -> Later<()> {
+        let tenant = tenant.clone();
         match self.driver() {
-            Ok(driver) => Box::pin(async move { load_on_demand(&driver, component).await.map(drop) }),
+            Ok(driver) => Box::pin(async move { load_here(&driver, &tenant, component).await.map(drop) }),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }

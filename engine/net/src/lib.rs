@@ -16,6 +16,7 @@ mod connection;
 pub mod faults;
 pub mod limits;
 pub mod listen;
+mod places;
 mod policy;
 mod server;
 mod services;
@@ -28,6 +29,7 @@ pub use engine_access::{ComponentPolicy, Gate, Owner, PolicyChange, Requirement,
 pub use backend::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, UsageRead, WatchQuery};
 pub use check::{job_spec as check_job_spec, secret_name as check_secret_name, variable as check_variable};
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};
+pub use places::TenantPlaces;
 pub use policy::{check_components, policy, policy_from};
 pub use server::{Server, ServerError, Services};
 pub use services::access::{For, RULES, Rule};

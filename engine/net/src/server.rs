@@ -166,7 +166,7 @@ impl Server {
         Box::pin(async move {
             let Services { routes, gate, audit, stopping } = services;
             let serve = tonic::transport::Server::builder()
-                .layer(AccessLayer { gate, audit: audit.clone() })
+                .layer(AccessLayer::new(gate, audit.clone()))
                 .layer(FaultLayer(faults::installed()))
                 .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

@@ -12,7 +12,7 @@ use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
-    Place, TaskId, Value,
+    Place, TaskId, TenantName, Value,
 };
 use engine_objects::Draft;
 
@@ -132,8 +132,8 @@ pub trait Host: Send + Sync + 'static {
         self.place(parts.concat())
     }
 
-    /// Loads a component that a job brought to be loaded on demand. NOT_FOUND when nobody has it.
-    fn load(&self, component: ComponentId) -> Later<()> {
+    /// Loads a component that a job of this tenant brought to be loaded on demand. NOT_FOUND when nobody has it.
+    fn load(&self, _tenant: &TenantName, component: ComponentId) -> Later<()> {
         let error = Error::internal(format!("component {component} was started before it was loaded"));
         Box::pin(std::future::ready(Err(error)))
     }

@@ -133,7 +133,7 @@ async fn serve(
     let Start { instance, component, env, memory_bytes_max, assigned, life, call, job: _ } = start;
     let loaded = match runtime.component(component) {
         Some(loaded) => Ok(loaded),
-        None => host.load(component).await.and_then(|()| {
+        None => host.load(&job.tenant, component).await.and_then(|()| {
             let missing = || Error::internal(format!("component {component} was loaded, and is not there"));
             runtime.component(component).ok_or_else(missing)
         }),

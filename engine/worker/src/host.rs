@@ -8,7 +8,7 @@ use engine_core::options::{ActorOptions, CallOptions, TaskOptions};
 use engine_core::work::{CallReport, GoneReport};
 use engine_core::{
     ActorId, Argument, ComponentId, Error, Handle, InstanceId, LaneId, ObjectId, Outcome, Place, Residence,
-    TaskId, Value,
+    TaskId, TenantName, Value,
 };
 use engine_objects::Draft;
 use engine_proto::convert::client::{actor_options, bundle, call_options, handle, task_options};
@@ -212,7 +212,7 @@ impl Host for NodeHost {
         }
     }
 
-    fn load(&self, needed: ComponentId) -> Later<()> {
+    fn load(&self, _: &TenantName, needed: ComponentId) -> Later<()> {
         let (line, runtime, loading) = (self.line.clone(), self.runtime.clone(), self.loading.clone());
         Box::pin(async move {
             let _one = loading.lock().await;

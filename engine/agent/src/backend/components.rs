@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine_core::tenant::{Isolation, Tenancy};
-use engine_core::{ComponentId, Error, ErrorCode, JobId};
+use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName};
 use engine_net::{Scope, check_components, policy_from};
 use engine_proto::v1;
 use engine_runtime::{ComponentInfo, ComponentWorld};
@@ -32,8 +32,11 @@ pub(super) async fn upload(
     }
     let runtime = driver.runtime()?.clone();
     let keeping = driver.clone();
+    let place = driver.compilations.one(&scope.submitter()).await;
     // What cannot be run is not kept.
     let info = blocking(Kind::Compile, move || {
+        // It goes on when nobody waits for it any more, and counts as long.
+        let _place = place;
         let info = runtime.load(&bytes)?;
         keeping.head.components().insert(id, &bytes)?;
         Ok::<_, Error>(info)
@@ -56,16 +59,26 @@ pub(crate) async fn load(
         let bytes = bytes(driver, id).await?;
         return driver.workers.load(driver, &tenancy.tenant, id, bytes).await;
     }
-    load_here(driver, id).await.map(|info| info.world)
+    load_here(driver, &tenancy.tenant, id).await.map(|info| info.world)
 }
 
-async fn load_here(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
+/// The same where guests run on threads of the node. `tenant`: for whom, if it is compiled.
+pub(crate) async fn load_here(
+    driver: &Arc<Driver>,
+    tenant: &TenantName,
+    id: ComponentId,
+) -> Result<ComponentInfo, Error> {
     let runtime = driver.runtime()?.clone();
     if let Some(info) = runtime.component(id) {
         return Ok(info);
     }
     let bytes = bytes(driver, id).await?;
-    blocking(Kind::Compile, move || runtime.load(&bytes)).await?
+    let place = driver.compilations.one(tenant).await;
+    blocking(Kind::Compile, move || {
+        let _place = place;
+        runtime.load(&bytes)
+    })
+    .await?
 }
 
 /// The bytes of a component that was uploaded: here, or to the cluster's head.
@@ -110,28 +123,18 @@ pub(super) fn check_brought(driver: &Driver, scope: &Scope, id: ComponentId) -> 
     }
 }
 
-/// The same for one that a job brought to be loaded on demand: whoever comes while it is compiled waits for that.
-pub(crate) async fn load_on_demand(driver: &Arc<Driver>, id: ComponentId) -> Result<ComponentInfo, Error> {
-    if let Some(info) = driver.runtime()?.component(id) {
-        return Ok(info);
-    }
-    let _one = driver.loading.lock().await;
-    load_here(driver, id).await
-}
-
 /// How calls go into a component of a job, which is loaded where its guests run if it is not yet.
 pub(crate) async fn world_for(
     driver: &Arc<Driver>,
     job: JobId,
     id: ComponentId,
 ) -> Result<ComponentWorld, Error> {
-    let context = driver.jobs.context(job).filter(|context| context.isolation == Isolation::Process);
-    match context {
-        None => load_on_demand(driver, id).await.map(|info| info.world),
+    match driver.jobs.context(job) {
         Some(context) => {
             let tenancy = Tenancy { tenant: context.tenant.clone(), isolation: context.isolation };
             load(driver, &tenancy, id).await
         }
+        None => load_here(driver, &TenantName::default(), id).await.map(|info| info.world),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::client;
 use crate::driver::Driver;
 
 pub(crate) use components::{
-    bytes as component_bytes, check_again, load as load_component, load_on_demand, world_for,
+    bytes as component_bytes, check_again, load as load_component, load_here, world_for,
 };
 pub(crate) use jobs::{known as known_jobs, live as job_progress};
 pub(crate) use submit::{start_job, submit as submit_job};

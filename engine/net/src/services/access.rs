@@ -6,6 +6,7 @@
 //! connection.
 
 mod audited;
+mod bodies;
 pub(crate) mod layer;
 mod rules;
 

@@ -18,7 +18,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::access::asker;
 use super::answer;
 use crate::backend::Backend;
-use crate::limits::{UPLOAD_IDLE_MAX, UPLOADS_MAX};
+use crate::limits::{UPLOAD_IDLE_MAX, UPLOAD_TIME_MAX, UPLOADS_MAX, UPLOADS_OF_TENANT_MAX};
+use crate::places::TenantPlaces;
 use crate::policy::policy_from;
 
 /// Takes components in.
@@ -26,11 +27,13 @@ pub(crate) struct ComponentsService {
     backend: Arc<dyn Backend>,
     /// Each permit stands for up to COMPONENT_BYTES_MAX of memory.
     uploads: Semaphore,
+    of_tenants: TenantPlaces,
 }
 
 impl ComponentsService {
     pub(crate) fn new(backend: Arc<dyn Backend>) -> Self {
-        Self { backend, uploads: Semaphore::new(UPLOADS_MAX) }
+        let of_tenants = TenantPlaces::new(UPLOADS_OF_TENANT_MAX);
+        Self { backend, uploads: Semaphore::new(UPLOADS_MAX), of_tenants }
     }
 
     async fn missing(&self, scope: &Scope, request: HasRequest) -> Result<HasResponse, Error> {
@@ -58,17 +61,27 @@ impl Components for ComponentsService {
         request: Request<Streaming<UploadRequest>>,
     ) -> Result<Response<ComponentInfo>, Status> {
         let asks = asker(&request).map_err(|error| status_from_error(&error))?;
+        // Its own first: what waits for its tenant's keeps nobody else waiting.
+        let own = self.of_tenants.one(&asks.scope().submitter()).await;
         let permit = self.uploads.acquire().await;
-        let Received { id, bytes, header } = receive(request.into_inner()).await?;
+        let received = tokio::time::timeout(UPLOAD_TIME_MAX, receive(request.into_inner()));
+        let Received { id, bytes, header } = received.await.unwrap_or_else(|_| Err(too_slow()))?;
         asks.about("component", digest(id));
         check_again(id, &bytes, &header).map_err(|error| status_from_error(&error))?;
         let kept = match header.on_demand {
             true => self.backend.keep(asks.scope(), id, bytes, &header.signature).await,
             false => self.backend.upload(asks.scope(), id, bytes, &header.signature).await,
         };
-        drop(permit);
+        drop((permit, own));
         answer(kept)
     }
+}
+
+fn too_slow() -> Status {
+    status_from_error(&Error::new(
+        ErrorCode::DeadlineExceeded,
+        format!("the upload was not whole after {} seconds (upload_time_max)", UPLOAD_TIME_MAX.as_secs()),
+    ))
 }
 
 /// An upload that is whole.

@@ -1,15 +1,23 @@
 //! Kind 7: messages that are none, and tokens that were changed, to every method.
 
-use bytes::{Buf, BufMut};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
 use engine_proto::methods::METHODS;
-use engine_proto::version;
+use engine_proto::prost::Message as _;
+use engine_proto::{v1, version};
 use engine_tests::{Up, until};
 use futures::stream;
+use http_body::Frame;
 use serde_json::json;
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
+use tower::{Service as _, ServiceExt as _};
 
 use super::client_lines::{channel, stamped};
 use super::floods::{open_files, resident_bytes};
@@ -66,7 +74,7 @@ async fn said(channel: &Channel, token: &str, path: &'static str, messages: Vec<
         // One that answers by a stream says at its end what it thinks; nobody waits for one without an end.
         Ok(answer) => {
             let mut answers = answer.into_inner();
-            let next = tokio::time::timeout(std::time::Duration::from_millis(200), answers.message());
+            let next = tokio::time::timeout(Duration::from_millis(200), answers.message());
             next.await.ok().and_then(Result::err)
         }
     }
@@ -249,6 +257,147 @@ fn one_tenant_does_not_have_all_connections() {
         now => Err(format!("{now} open files instead of {before}")),
     });
     red.json(&["job", "list"]);
+    unharmed(up);
+}
+
+/// The answer to a request with this body.
+fn asked(
+    mut channel: Channel,
+    token: &str,
+    path: &str,
+    body: tonic::body::Body,
+) -> impl Future<Output = Result<http::Response<tonic::body::Body>, tonic::transport::Error>> + use<> {
+    let mut request = http::Request::new(body);
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = format!("http://localhost{path}").parse().expect("a path");
+    *request.headers_mut() = stamped(token, ()).into_parts().0.into_headers();
+    request.headers_mut().insert("content-type", http::HeaderValue::from_static("application/grpc"));
+    request.headers_mut().insert("te", http::HeaderValue::from_static("trailers"));
+    async move { channel.ready().await?.call(request).await }
+}
+
+/// A message of the largest size, of which so many bytes come, and then nothing.
+struct Begun {
+    bytes_left: usize,
+    has_header: bool,
+}
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !std::mem::replace(&mut self.has_header, true) {
+            let header = [&[0], (64_u32 << 20).to_be_bytes().as_slice()].concat();
+            return Poll::Ready(Some(Ok(Frame::data(header.into()))));
+        }
+        let next = self.bytes_left.min(64 << 10);
+        self.bytes_left -= next;
+        match next {
+            0 => Poll::Pending,
+            next => Poll::Ready(Some(Ok(Frame::data(vec![0; next].into())))),
+        }
+    }
+}
+
+/// A body of these parts.
+struct Parts(Pin<Box<dyn stream::Stream<Item = Bytes> + Send>>);
+
+impl http_body::Body for Parts {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.as_mut().poll_next(cx).map(|next| Some(Ok(Frame::data(next?))))
+    }
+}
+
+// contract: L1
+#[test]
+fn messages_that_are_begun_and_never_ended_are_bounded() {
+    let up = Up::start();
+    let [red, blue] = two(up.place());
+    let before = resident_bytes(up.process_id());
+    let runtime = runtime();
+    runtime.block_on(async {
+        let begun = |channel: Channel, token: &str| {
+            let body = Begun { bytes_left: 60 << 20, has_header: false };
+            Box::pin(asked(channel, token, "/engine.v1.Jobs/Submit", tonic::body::Body::new(body)))
+        };
+        let mut requests = Vec::new();
+        for _ in 0..8 {
+            requests.push(begun(channel(up.place()).await, &red.token));
+        }
+        let (answer, _, others) = futures::future::select_all(requests).await;
+        let answer = answer.expect("an answer");
+        let refused = Status::from_header_map(answer.headers()).expect("a status");
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
+        assert!(refused.message().contains("unfinished_bytes_of_tenant_max"), "{refused:?}");
+        // Its own bound is not the others'.
+        let mut honest = begun(channel(up.place()).await, &blue.token);
+        assert!(futures::poll!(&mut honest).is_pending());
+        blue.json(&["job", "list"]);
+        let grown = resident_bytes(up.process_id()).saturating_sub(before);
+        assert!(grown < 1 << 30, "the engine took {grown} bytes");
+        drop((others, honest));
+    });
+    // What was given up counts no more: one that is large and whole is read, and found to be none.
+    until("there is room again", || {
+        let whole = vec![vec![0xff; 60 << 20]];
+        let read = runtime.block_on(async {
+            said(&channel(up.place()).await, &red.token, "/engine.v1.Jobs/Submit", whole).await
+        });
+        match read {
+            Some(status) if status.code() == tonic::Code::ResourceExhausted => Err(format!("{status:?}")),
+            _ => Ok(()),
+        }
+    });
+    unharmed(up);
+}
+
+// contract: L1
+#[test]
+fn uploads_that_take_for_ever_keep_nobody_else_waiting() {
+    let up = Up::start();
+    let [red, blue] = two(up.place());
+    let part = |part| v1::UploadRequest { part: Some(part) };
+    let framed = |message: v1::UploadRequest| {
+        let bytes = message.encode_to_vec();
+        let length = u32::try_from(bytes.len()).expect("a small one").to_be_bytes();
+        Bytes::from([&[0], length.as_slice(), &bytes].concat())
+    };
+    let digest = engine_proto::convert::digest(engine_core::ComponentId([7; 32]));
+    let header = v1::UploadHeader { digest, size_bytes: 1 << 20, ..Default::default() };
+    let header = framed(part(v1::upload_request::Part::Header(header)));
+    let chunk = framed(part(v1::upload_request::Part::Chunk(vec![0].into())));
+    let runtime = runtime();
+    let slow: Vec<_> = runtime.block_on(async {
+        let mut slow = Vec::new();
+        for _ in 0..32 {
+            // A byte now and then: each comes in time.
+            let (header, chunk) = (header.clone(), chunk.clone());
+            let parts = stream::unfold(0, move |turn| {
+                let part = if turn == 0 { header.clone() } else { chunk.clone() };
+                async move {
+                    tokio::time::sleep(Duration::from_secs(turn)).await;
+                    Some((part, 1))
+                }
+            });
+            let body = tonic::body::Body::new(Parts(Box::pin(parts)));
+            let channel = channel(up.place()).await;
+            slow.push(tokio::spawn(asked(channel, &red.token, "/engine.v1.Components/Upload", body)));
+        }
+        slow
+    });
+    assert_eq!(blue.attacks("honest", &[json!(10)])["right"], 10);
+    assert!(slow.iter().all(|upload| !upload.is_finished()), "they go on");
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
     unharmed(up);
 }
 

@@ -15,6 +15,7 @@ use tonic::codegen::{Service, http};
 use tower::Layer;
 
 use super::audited::Audited;
+use super::bodies::{Sender, Unfinished};
 use super::{Asker, BEARER, RULES, Rule, SCOPE_KEY, Shows, TOKEN_KEY, check, principal};
 use crate::connection::Caller;
 
@@ -24,6 +25,8 @@ pub(crate) struct AccessLayer {
     pub(crate) gate: Arc<Gate>,
     /// None: none is kept.
     pub(crate) audit: Option<Arc<AuditLog>>,
+    /// What is here of requests that have not come in whole.
+    unfinished: Unfinished,
 }
 
 impl<S> Layer<S> for AccessLayer {
@@ -58,26 +61,30 @@ where
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let (asks, audited) = self.access.look(&request);
         let asks = asks.map(|mut asker| {
+            let sender = sender(&asker, &request);
             // Nobody needs the secret from here on.
             request.headers_mut().remove(TOKEN_KEY);
             if let Some(audited) = &audited {
                 asker.subject = audited.subject();
             }
             request.extensions_mut().insert(asker);
+            sender
         });
         let refusal = |error: &Error| status_from_error(error).into_http();
-        if let (Ok(()), Some(Err(error))) = (&asks, audited.as_ref().map(Audited::check)) {
+        if let (Ok(_), Some(Err(error))) = (&asks, audited.as_ref().map(Audited::check)) {
             if let Some(audited) = audited {
                 audited.refused(&error);
             }
             return Box::pin(std::future::ready(Ok(refusal(&error))));
         }
+        let unfinished = self.access.unfinished.clone();
         // The one that was asked whether it is ready, not its clone.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let response = match asks {
-                Ok(()) => inner.call(request).await?,
+                Ok(None) => inner.call(request).await?,
+                Ok(Some(sender)) => inner.call(request.map(|body| unfinished.bounded(sender, body))).await?,
                 Err(error) => refusal(&error),
             };
             if let Some(audited) = audited {
@@ -89,6 +96,10 @@ where
 }
 
 impl AccessLayer {
+    pub(crate) fn new(gate: Arc<Gate>, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { gate, audit, unfinished: Unfinished::default() }
+    }
+
     /// Who makes a request, when it may, and what the audit log is to tell of it.
     fn look(&self, request: &http::Request<Body>) -> (Result<Asker, Error>, Option<Audited>) {
         let path = request.uri().path();
@@ -124,6 +135,17 @@ fn let_in(rule: &Rule, principal: Principal, request: &http::Request<Body>) -> R
         caller.admission.let_in(principal.scope.tenant.as_ref())?;
     }
     Ok(principal)
+}
+
+/// Who sends a request that is let in; none: who is trusted.
+fn sender(asker: &Asker, request: &http::Request<Body>) -> Option<Sender> {
+    let is_unproven =
+        || request.extensions().get::<Caller>().is_some_and(|caller| caller.peer == Peer::Unproven);
+    match &asker.principal.scope.tenant {
+        Some(tenant) => Some(Sender::Tenant(tenant.clone())),
+        None if request.headers().contains_key(TOKEN_KEY) => None,
+        None => is_unproven().then_some(Sender::Stranger),
+    }
 }
 
 fn unknown(path: &str) -> Error {
