@@ -47,11 +47,11 @@ impl Engine {
         let bytes = std::fs::read(component).with_context(|| format!("reading {}", component.display()))?;
         let id = engine_head::Components::id_of(&bytes);
         let backend = self.node.backend();
-        backend.upload(scope, id, bytes.into()).await?;
+        backend.upload(scope, id, bytes.into(), &[]).await?;
         let digest = engine_proto::convert::digest(id);
         let arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         let spec = v1::JobSpec {
-            components: vec![v1::JobComponent { name: "main".into(), digest, on_demand: false }],
+            components: vec![v1::JobComponent { name: "main".into(), digest, ..v1::JobComponent::default() }],
             main: "main".into(),
             entry: Some(job_spec::Entry::Run(v1::MainEntry { arguments })),
             ..v1::JobSpec::default()

@@ -6,6 +6,7 @@ mod calls;
 mod cluster;
 mod harness;
 mod interruption;
+mod isolation;
 mod memory;
 mod neighbour;
 mod process;
@@ -25,7 +26,8 @@ use crate::report::Report;
 /// Measures the engine against the limits that the machine and wasmtime set.
 #[derive(Parser)]
 struct Args {
-    /// Which benches; all when none is named: tasks, calls, memory, interruption, cluster, neighbour.
+    /// Which benches; all when none is named: tasks, calls, memory, interruption, cluster,
+    /// neighbour, isolation.
     names: Vec<String>,
     /// Where the guests are: a folder with bench.wasm.
     #[arg(long, env = "ENGINE_GUESTS_DIR", default_value = "target/guests")]
@@ -49,10 +51,17 @@ pub(crate) struct Plan {
     pub(crate) scale: u64,
 }
 
-const NAMES: [&str; 6] = ["tasks", "calls", "memory", "interruption", "cluster", "neighbour"];
+const NAMES: [&str; 7] = ["tasks", "calls", "memory", "interruption", "cluster", "neighbour", "isolation"];
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
+    // Before there is any other thread.
+    if std::env::args().nth(1).as_deref() == Some("worker") {
+        return engine_worker::run().map_err(anyhow::Error::msg);
+    }
+    tokio::runtime::Runtime::new()?.block_on(measure())
+}
+
+async fn measure() -> Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).init();
     let args = Args::parse();
     if args.names == ["tcp-server"] {
@@ -80,6 +89,7 @@ async fn main() -> Result<()> {
             "calls" => calls::run(&plan, &mut report).await?,
             "memory" => memory::run(&plan, &mut report).await?,
             "neighbour" => neighbour::run(&plan, &mut report).await?,
+            "isolation" => isolation::run(&plan, &mut report).await?,
             "interruption" => interruption::run(&plan, &mut report)?,
             "cluster" => tokio::task::block_in_place(|| cluster::run(&plan, &mut report))?,
             other => bail!("there is no bench {other:?}: use one of {}", NAMES.join(", ")),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "audit",
     "clients",
     "cluster",
@@ -19,6 +19,7 @@ const FILES: [&str; 16] = [
     "peer",
     "secrets",
     "tenants",
+    "worker",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -33,6 +34,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".engine.v1.Parcel.inline")
         .bytes(".engine.v1.Piece.bytes")
         .bytes(".engine.v1.ClientValue.inline")
+        .bytes(".engine.v1.WorkerValue.inline")
+        .bytes(".engine.v1.FromWorker.need")
+        .bytes(".engine.v1.ToWorker.Start.component")
         .bytes(".engine.v1.Function.component")
         .bytes(".engine.v1.RemoteCall.component")
         .boxed(".engine.v1.PeerMessage.message.run")
@@ -42,6 +46,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .boxed(".engine.v1.PeerMessage.Ended.result.failure")
         .boxed(".engine.v1.PeerMessage.Outcome.result.failure")
         .boxed(".engine.v1.MetaRecord.record.job")
+        .enum_attribute(".engine.v1.ToWorker.message", "#[allow(clippy::large_enum_variant)]")
+        .enum_attribute(".engine.v1.FromWorker.message", "#[allow(clippy::large_enum_variant)]")
         .enum_attribute(".engine.v1.View.view", "#[allow(clippy::large_enum_variant)]")
         .enum_attribute(".engine.v1.JobEvent.event", "#[allow(clippy::large_enum_variant)]")
         .compile_fds(descriptors)?;

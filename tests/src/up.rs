@@ -27,6 +27,12 @@ pub fn nodes() -> usize {
     if named.is_empty() { 1 } else { named.parse().expect("ENGINE_TEST_NODES is a number") }
 }
 
+/// Whether guests run in processes of their tenant's own where a test does not say: when
+/// `$ENGINE_TEST_ISOLATION` is `process`.
+fn is_isolated() -> bool {
+    std::env::var("ENGINE_TEST_ISOLATION").is_ok_and(|isolation| isolation == "process")
+}
+
 impl Up {
     /// Starts one with 2 CPUs and 4 GiB for guests, and waits until it listens. Memory is only a number
     /// in its ledger, and no test takes as much.
@@ -57,12 +63,39 @@ impl Up {
         }
         let mut running = place.engine(words).start();
         running.wait_for_stderr("listening on ");
-        Self { running, place }
+        let up = Self { running, place };
+        if is_isolated() {
+            up.isolate("default");
+        }
+        up
     }
 
     /// A head of a cluster that listens already, in this place.
     pub fn around(running: Running, place: Place) -> Self {
         Self { running, place }
+    }
+
+    /// Has the guests of this tenant's next jobs run in a process of its own.
+    #[track_caller]
+    pub fn isolate(&self, tenant: &str) {
+        self.engine(&["tenant", "set", tenant, "--isolation", "process"]).exits(0);
+    }
+
+    /// The processes of nodes that run guests: of which tenant, and their ids, by tenant.
+    ///
+    /// # Panics
+    /// When a listing is not as it is documented.
+    #[track_caller]
+    pub fn workers(&self) -> Vec<(String, u32)> {
+        let nodes = self.list("nodes", &[]);
+        let workers = nodes.iter().flat_map(|node| node["workers"].as_array().expect("a list"));
+        let worker = |worker: &Value| {
+            let process = worker["process_id"].as_u64().and_then(|id| u32::try_from(id).ok());
+            (worker["tenant"].as_str().expect("a name").to_owned(), process.expect("an id"))
+        };
+        let mut workers: Vec<_> = workers.map(worker).collect();
+        workers.sort();
+        workers
     }
 
     /// Where it runs.

@@ -8,11 +8,12 @@ mod demo;
 mod fuzz;
 mod guests;
 mod python;
-mod s3_server;
 mod scaling;
 mod sim;
 mod soak;
 mod suite;
+mod supply;
+mod test_servers;
 mod tidy;
 mod venv;
 mod vulkan;
@@ -111,8 +112,10 @@ enum Verb {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Puts the server that the tests of spilling to S3 need into the cache, and prints where it is.
-    S3Server,
+    /// Checks what comes into a build from others against deny.toml; compiles cargo-deny first, once.
+    Deny,
+    /// Puts the servers that the tests of spilling to S3 and of logins need into the cache, and prints where they are.
+    TestServers,
     /// Runs the benchmarks, or those whose names are given; `python` is the comparison with Ray, and
     /// `gpu` that of devices with their drivers: each runs alone.
     Bench {
@@ -137,7 +140,8 @@ fn main() -> ExitCode {
         Verb::Sim { seeds, seed } => sim::run(seeds, seed),
         Verb::Scaling { nodes, tasks, seed, draw } => scaling::run(&nodes, tasks, seed, draw),
         Verb::Chaos { minutes, seed } => chaos::run(minutes, seed),
-        Verb::S3Server => suite::s3_server(),
+        Verb::Deny => supply::deny(),
+        Verb::TestServers => suite::test_servers(),
         Verb::Bench { arguments } => bench::run(&arguments),
     };
     match outcome {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check that a change must pass, in order, each with its time.
 
 use crate::debian;
-use crate::s3_server;
+use crate::test_servers;
 use crate::vulkan;
 use crate::workspace::{cargo, root, succeed};
 use anyhow::{Context, Result, bail, ensure};
@@ -17,16 +17,17 @@ struct Step {
     required: bool,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "format", run: format, required: false },
     Step { name: "house rules", run: crate::tidy::run, required: false },
     Step { name: "build and lints", run: build_and_lint, required: false },
     Step { name: "guests", run: crate::guests::run, required: true },
-    Step { name: "S3 server", run: s3_server, required: false },
+    Step { name: "test servers", run: test_servers, required: false },
     Step { name: "network tools", run: network_tools, required: false },
     Step { name: "Vulkan", run: vulkan::provide, required: false },
     Step { name: "tests", run: tests, required: false },
     Step { name: "three nodes", run: tests_on_three_nodes, required: false },
+    Step { name: "worker process", run: tests_in_workers, required: false },
     Step { name: "guest tests", run: guest_tests, required: false },
     Step { name: "Python", run: crate::python::test, required: false },
 ];
@@ -106,9 +107,10 @@ fn warnings_of(mut build: Command) -> Result<usize> {
     Ok(warnings)
 }
 
-/// Provides the server for the tests of spilling to S3, and prints where it is.
-pub(crate) fn s3_server() -> Result<()> {
-    s3_server::provide().map(|program| println!("{}", program.display()))
+/// Provides the servers that tests run against, and prints where they are.
+pub(crate) fn test_servers() -> Result<()> {
+    test_servers::provide()
+        .map(|programs| programs.iter().for_each(|program| println!("{}", program.display())))
 }
 
 /// Provides `ip`, for the tests whose network drops packets. Only root may have such a network.
@@ -125,10 +127,10 @@ pub(crate) fn network_tools() -> Result<()> {
 /// The engine's binary, which many of them run, is built with them: its package has tests of its own.
 fn tests() -> Result<()> {
     // Where there is none, the step before has failed, and the tests that need it are ignored.
-    let server = s3_server::installed();
+    let servers = test_servers::installed();
     let test = |arguments: &[&str]| {
         let mut command = linted(arguments);
-        command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
+        command.envs(servers.iter().map(|(variable, program)| (variable, program)));
         // From here on a machine whose device is not found fails.
         command.envs(vulkan::is_there().then_some((vulkan::VARIABLE, "wgpu")));
         succeed(&mut command)
@@ -158,29 +160,38 @@ const OF_ANY_CLUSTER: [&str; 9] = [
 /// Among them, what is about the line of one node.
 const OF_ONE_NODE: &str = "a_million_tasks_at_once_are_taken";
 
+/// Modules of `processes` that hold too when all guests run in a process of their own (`isolation = process`).
+const OF_ANY_ISOLATION: [&str; 4] = ["actors::", "concurrent::", "errors::", "scenarios::"];
+
 /// Runs them once more, with three nodes where they had one.
 fn tests_on_three_nodes() -> Result<()> {
-    let server = s3_server::installed();
+    again(&OF_ANY_CLUSTER, "ENGINE_TEST_NODES", "3")
+}
+
+/// Runs them once more, with guests in workers where they had threads of the node.
+fn tests_in_workers() -> Result<()> {
+    again(&OF_ANY_ISOLATION, "ENGINE_TEST_ISOLATION", "process")
+}
+
+/// Runs these modules of `processes` once more, with this variable.
+fn again(modules: &[&str], variable: &str, value: &str) -> Result<()> {
+    let servers = test_servers::installed();
     let mut command = match has_nextest() {
         true => {
-            let tests = OF_ANY_CLUSTER.map(|module| format!("test(/^{module}/)")).join(" | ");
+            let tests: Vec<String> = modules.iter().map(|module| format!("test(/^{module}/)")).collect();
+            let tests = format!("binary(processes) & ({}) & !test({OF_ONE_NODE})", tests.join(" | "));
             let mut run = linted(&["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"]);
-            run.args([
-                "--status-level",
-                "fail",
-                "-E",
-                &format!("binary(processes) & ({tests}) & !test({OF_ONE_NODE})"),
-            ]);
+            run.args(["--status-level", "fail", "-E", &tests]);
             run
         }
         false => {
             let mut run = linted(&["test", "--workspace", "--all-features", "--test", "processes", "--"]);
-            run.args(OF_ANY_CLUSTER).args(["--skip", OF_ONE_NODE]);
+            run.args(modules).args(["--skip", OF_ONE_NODE]);
             run
         }
     };
-    command.envs(server.iter().map(|program| (s3_server::VARIABLE, program)));
-    succeed(command.env("ENGINE_TEST_NODES", "3"))
+    command.envs(servers.iter().map(|(variable, program)| (variable, program)));
+    succeed(command.env(variable, value))
 }
 
 fn has_nextest() -> bool {

@@ -38,6 +38,21 @@ pub enum OpenError {
     },
 }
 
+impl From<engine_private::Error> for OpenError {
+    fn from(error: engine_private::Error) -> Self {
+        use engine_private::Error as Private;
+        match error {
+            Private::File { action, path, source } => Self::File { action, path, source },
+            Private::Open { path, mode, is_folder, .. } => {
+                Self::Open { path, mode, wanted: if is_folder { "700" } else { "600" } }
+            }
+            Private::TooLarge { path, bytes_max } => {
+                Self::Damaged { path, what: format!("it has more than {bytes_max} bytes") }
+            }
+        }
+    }
+}
+
 /// A token that is none, or is not good here. It never shows the token.
 pub(crate) fn refused(why: impl std::fmt::Display) -> Error {
     Error::new(ErrorCode::Unauthenticated, format!("the token was refused: {why}"))

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 use biscuit_auth::builder::Algorithm;
 use biscuit_auth::{KeyPair, PrivateKey, PublicKey};
 use engine_core::{Error, ErrorCode, JobId};
+use engine_private as private;
 use parking_lot::{Mutex, RwLock};
 
 use crate::error::{OpenError, refused};
 use crate::known::{Known, digest};
-use crate::limits::{TICKET_LIFETIME, TOKEN_LIFETIME_MAX};
+use crate::limits::{FILE_BYTES_MAX, TICKET_LIFETIME, TOKEN_LIFETIME_MAX};
 use crate::principal::Principal;
-use crate::private;
 use crate::revoked::{Revoked, TokenId};
 use crate::scope::Scope;
 use crate::token::{self, Grant};
@@ -58,7 +58,7 @@ impl Gate {
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         private::folder(folder)?;
         let path = folder.join("token-key");
-        let key = match private::read(&path)? {
+        let key = match private::read_text(&path, FILE_BYTES_MAX)? {
             Some(text) => PrivateKey::from_bytes_hex(text.trim(), Algorithm::Ed25519).map_err(|_| {
                 let what = "it is no key; remove it, and all tokens are taken back".to_owned();
                 OpenError::Damaged { path: path.clone(), what }

@@ -24,3 +24,11 @@ pub const TOKENS_KNOWN_MAX: usize = 1_024;
 pub const TOKEN_KNOWN_TIME_MAX: Duration = Duration::from_secs(10);
 /// Tokens that are revoked and have not expired.
 pub const REVOKED_MAX: usize = 10_000;
+/// Bytes of a file of the engine's own that is read.
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Keys by which the components of one tenant may be signed.
+pub const SIGNERS_MAX: usize = 16;
+/// Components of one tenant that need no signature.
+pub const ALLOWED_COMPONENTS_MAX: usize = 1_000;
+/// Bytes of one signature.
+pub const SIGNATURE_BYTES_MAX: usize = 1 << 10;

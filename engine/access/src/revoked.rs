@@ -7,11 +7,11 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine_core::{Error, ErrorCode, TenantName};
+use engine_private as private;
 use sha2::{Digest, Sha256};
 
 use crate::error::OpenError;
-use crate::limits::{REVOKED_MAX, TOKEN_LIFETIME_MAX};
-use crate::private;
+use crate::limits::{FILE_BYTES_MAX, REVOKED_MAX, TOKEN_LIFETIME_MAX};
 
 /// What a token is known by where it is not to be shown: `tok-EXPIRY-DIGEST`, in hexadecimal. Each narrowing of
 /// a token has an id of its own.
@@ -80,7 +80,7 @@ impl Revoked {
     /// Those that a file keeps.
     pub(crate) fn open(path: PathBuf) -> Result<Self, OpenError> {
         let mut entries = HashMap::new();
-        let text = private::read(&path)?.unwrap_or_default();
+        let text = private::read_text(&path, FILE_BYTES_MAX)?.unwrap_or_default();
         for (number, line) in text.lines().enumerate() {
             let (id, by) = line.split_once(' ').unwrap_or((line, ""));
             let by = (!by.is_empty()).then(|| by.parse::<TenantName>()).transpose();
@@ -142,7 +142,7 @@ impl Revoked {
             })
             .collect();
         lines.sort();
-        private::write(path, lines.concat().as_bytes())
+        Ok(private::write(path, lines.concat().as_bytes())?)
     }
 }
 

@@ -41,6 +41,15 @@ pub(crate) enum Kind {
     /// Asks the head to let a node go that drains. Ends with its answer; after a panic the node stays until
     /// whoever drains it ends its process.
     Leave,
+    /// Waits for something on behalf of a guest in a worker. Ends with that, or with the worker; after a panic that
+    /// guest waits until its worker ends.
+    Worker,
+    /// Tells a worker what it is to do, or hears it, on a thread of its own. Ends with the worker; a panic ends that
+    /// worker.
+    WorkerLine,
+    /// Passes on what a worker writes to its standard error, on a thread of its own. Ends with the worker; after a
+    /// panic nothing of it is logged any more.
+    WorkerErrors,
     /// Reads objects from disk or from another node. Ends by itself; a panic fails what was to be read.
     Restore,
 }
@@ -61,6 +70,9 @@ impl Kind {
             | Self::Prepare
             | Self::Renewal
             | Self::Spill
+            | Self::Worker
+            | Self::WorkerErrors
+            | Self::WorkerLine
             | Self::Restore => false,
         }
     }
@@ -118,6 +130,17 @@ pub(crate) fn on_thread(
     };
     std::thread::Builder::new().name(format!("{kind:?}")).spawn(work).map_err(failed)?;
     Ok(alive)
+}
+
+/// Runs what waits for long, and is no task, on a thread of its own.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn thread(
+    kind: Kind,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("{kind:?}")).spawn(work)
 }
 
 /// Runs what takes long and does not wait, on a thread for that.

@@ -1,12 +1,10 @@
 //! What guests and clients may name: checked where both come by, before it is kept or shown.
 
-use engine_core::options::{ActorOptions, CallOptions, Placement, TaskOptions};
+use engine_core::options::{ActorOptions, CallOptions, NAME_BYTES_MAX, Placement, TaskOptions};
 use engine_core::resources::Resources;
 use engine_core::{Error, ErrorCode};
 use engine_runtime::host::Bundle;
 
-/// Bytes of a name: of a task, an actor, a namespace, a resource, a label.
-const NAME_BYTES_MAX: usize = 512;
 /// Bytes of the environment and the options of one task, call or actor.
 const OPTION_BYTES_MAX: usize = 1 << 20;
 /// What a resource of its own cannot be named, as there are options for it.
@@ -101,13 +99,7 @@ fn labels(selectors: &[engine_core::options::LabelSelector]) -> Result<(), Error
 
 fn variables<'a>(env: impl Iterator<Item = (&'a str, &'a str)>, mut bytes: usize) -> Result<(), Error> {
     for (name, value) in env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            let name: String = name.chars().take(NAME_BYTES_MAX).collect();
-            return Err(Error::invalid_argument(format!(
-                "{name:?} is not an environment variable: its name must not be empty or contain '=', and neither \
-                 its name nor its value may contain a zero byte"
-            )));
-        }
+        engine_net::check_variable(name, value)?;
         bytes = bytes.saturating_add(name.len() + value.len());
     }
     bounded(bytes)

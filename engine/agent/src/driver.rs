@@ -7,11 +7,12 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use engine_core::node::{Effect, Effects, Load, Node, Standstill};
-use engine_core::work::{CallReport, GoneReport};
-use engine_core::{Error, Time};
+use engine_core::tenant::Isolation;
+use engine_core::work::{CallReport, GoneReport, Start};
+use engine_core::{Error, InstanceId, Time};
 use engine_head::Head;
 use engine_objects::Store;
-use engine_runtime::Runtime;
+use engine_runtime::{JobContext, Runtime};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
@@ -25,6 +26,7 @@ use crate::log_rates::LogRates;
 use crate::storage;
 use crate::timer::Timer;
 use crate::waits::Waits;
+use crate::workers::{WorkerOptions, Workers};
 
 /// A node's state machine and what its effects reach.
 pub(crate) struct Driver {
@@ -41,6 +43,8 @@ pub(crate) struct Driver {
     pub(crate) starts: Starts,
     pub(crate) groups: Groups,
     pub(crate) waits: Arc<Waits>,
+    /// Processes that run guests apart from this one.
+    pub(crate) workers: Workers,
     /// Clients outside that are roots of their jobs.
     pub(crate) attached: Attached,
     /// Those of them that are elsewhere.
@@ -85,7 +89,14 @@ impl Drop for Turn<'_> {
 
 impl Driver {
     /// Must be called inside a tokio runtime.
-    pub(crate) fn new(node: Node, clock: Clock, store: Store, head: Arc<Head>, jobs: Jobs) -> Arc<Self> {
+    pub(crate) fn new(
+        node: Node,
+        clock: Clock,
+        store: Store,
+        head: Arc<Head>,
+        jobs: Jobs,
+        workers: WorkerOptions,
+    ) -> Arc<Self> {
         let lines = Lines::new(node.limits().store_bytes_max);
         Arc::new_cyclic(|this| Self {
             node: Mutex::new(node),
@@ -100,6 +111,7 @@ impl Driver {
             starts: Starts::default(),
             groups: Groups::default(),
             waits: Arc::default(),
+            workers: Workers::new(workers),
             attached: Attached::default(),
             lines,
             timer: Arc::default(),
@@ -206,6 +218,24 @@ impl Driver {
         self.node.try_lock().map(|mut node| (node.load(), node.standstill()))
     }
 
+    /// Starts a sandbox where its job's guests run.
+    pub(crate) fn start(&self, runtime: &Runtime, start: Start, context: Arc<JobContext>) {
+        match (context.isolation, self.this.upgrade()) {
+            (Isolation::Process, Some(this)) => self.workers.start(&this, start, context),
+            (Isolation::Process, None) => {}
+            (Isolation::Thread, _) => runtime.start(start, context),
+        }
+    }
+
+    /// Has a sandbox stand still, or go on, where it runs.
+    pub(crate) fn pause(&self, runtime: &Runtime, instance: InstanceId, pauses: bool) {
+        match (self.workers.pause(instance, pauses), pauses) {
+            (true, _) => {}
+            (false, true) => runtime.pause(instance),
+            (false, false) => runtime.go_on(instance),
+        }
+    }
+
     /// Brings an event from which nothing follows; none while another is under way.
     pub(crate) fn try_event<R>(&self, event: impl FnOnce(&mut Node, Time) -> R) -> Option<R> {
         self.node.try_lock().map(|mut node| event(&mut node, self.clock.now()))
@@ -215,30 +245,39 @@ impl Driver {
         let Some(runtime) = self.runtime.get() else { return };
         match effect {
             Effect::Start(start) => match self.jobs.context(start.job) {
-                Some(context) => runtime.start(*start, context),
+                Some(context) => self.start(runtime, *start, context),
                 None => match self.this.upgrade() {
                     Some(this) if self.network.get().is_some() => self.starts.prepare(&this, *start),
                     _ => tracing::error!(job = %start.job, "a sandbox of an unknown job is not started"),
                 },
             },
-            Effect::Deliver(instance, call) => runtime.deliver(instance, *call),
+            Effect::Deliver(instance, call) => {
+                if let Some(call) = self.workers.deliver(instance, call) {
+                    runtime.deliver(instance, *call);
+                }
+            }
             Effect::Stop(instance, reason) => {
                 let this = self.network.get().and_then(|_| self.this.upgrade());
-                if !this.is_some_and(|this| self.starts.stop(&this, instance)) {
+                let was_waiting = this.is_some_and(|this| self.starts.stop(&this, instance));
+                if !was_waiting && !self.workers.stop(instance, reason) {
                     runtime.stop(instance, reason);
                 }
             }
             Effect::Pause(instance) => {
                 if !self.starts.pause(instance, true) {
-                    runtime.pause(instance);
+                    self.pause(runtime, instance, true);
                 }
             }
             Effect::GoOn(instance) => {
                 if !self.starts.pause(instance, false) {
-                    runtime.go_on(instance);
+                    self.pause(runtime, instance, false);
                 }
             }
-            Effect::Interrupt(instance, task) => runtime.interrupt(instance, task),
+            Effect::Interrupt(instance, task) => {
+                if !self.workers.interrupt(instance, task) {
+                    runtime.interrupt(instance, task);
+                }
+            }
             Effect::Wake(wait) => self.waits.wake(wait),
             Effect::ArmTimer(at) => self.timer.arm(at),
             Effect::JobEnded(job, end) => {
@@ -254,6 +293,7 @@ impl Driver {
                 self.say_dropped(Some(job));
                 self.jobs.close(job);
                 runtime.close_directories(job);
+                self.workers.close_job(job);
             }
             Effect::ReleaseName(_) => {}
             Effect::Spill(batch) => storage::spill(self.this.clone(), &self.background, batch),

@@ -10,13 +10,14 @@ use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
     Place, TaskId, Value,
 };
-use engine_objects::{Draft, SpillDraft};
+use engine_objects::Draft;
 use engine_runtime::host::{
-    Bundle, Caller, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo, PlacementGroupId, Wait,
+    Bundle, Caller, DiskDraft, FunctionName, GroupStrategy, Host, Later, LogLine, Lost, NodeInfo,
+    PlacementGroupId, Wait,
 };
 use engine_runtime::{ComponentWorld, JobComponent};
 
-use crate::backend::load_on_demand;
+use crate::backend::{load_on_demand, world_for};
 use crate::check;
 use crate::client::ClientWait;
 use crate::cluster;
@@ -134,14 +135,14 @@ impl Host for GuestHost {
         self.driver().is_ok_and(|driver| driver.store.can_spill())
     }
 
-    fn append_on_disk(&self, draft: Option<SpillDraft>, bytes: Vec<u8>) -> Later<SpillDraft> {
+    fn append_on_disk(&self, draft: Option<DiskDraft>, bytes: Vec<u8>) -> Later<DiskDraft> {
         match self.driver() {
             Ok(driver) => Box::pin(storage::append(driver, draft, bytes)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
-    fn seal_on_disk(&self, draft: SpillDraft) -> Later<Place> {
+    fn seal_on_disk(&self, draft: DiskDraft) -> Later<Place> {
         match self.driver() {
             Ok(driver) => Box::pin(storage::seal(driver, draft)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
@@ -288,7 +289,7 @@ impl Host for GuestHost {
         });
         match prepared {
             Ok((driver, class, namespace)) => Box::pin(async move {
-                check_concurrency(&driver, class.component, &options).await?;
+                check_concurrency(&driver, from.job, class.component, &options).await?;
                 cluster::create_actor(driver, from, namespace, (class, arguments, options)).await
             }),
             Err(error) => Box::pin(std::future::ready(Err(error))),
@@ -403,13 +404,14 @@ impl Host for GuestHost {
 /// Calls can only interleave inside a component that was built for it (contract A7).
 async fn check_concurrency(
     driver: &Arc<Driver>,
+    job: JobId,
     component: ComponentId,
     options: &ActorOptions,
 ) -> Result<(), Error> {
     if options.max_concurrency <= 1 && options.concurrency_groups.is_empty() {
         return Ok(());
     }
-    if load_on_demand(driver, component).await?.world == ComponentWorld::Concurrent {
+    if world_for(driver, job, component).await? == ComponentWorld::Concurrent {
         return Ok(());
     }
     Err(Error::new(

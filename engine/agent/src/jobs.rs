@@ -1,10 +1,10 @@
 //! What the node keeps of a job beside the core: its grants, its log, and who watches it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use engine_core::ids::IdMap;
-use engine_core::{JobId, NodeId, TaskId};
+use engine_core::{JobId, NodeId, TaskId, TenantName};
 use engine_net::{Owner, Scope};
 use engine_proto::limits::LOG_LINES_PER_RUN_MAX;
 use engine_proto::v1;
@@ -31,6 +31,8 @@ pub(crate) struct Jobs {
     /// What is granted to the sandboxes of jobs of which the core may yet start one: an actor that
     /// outlives its job may be restarted when the job is not listed any more.
     contexts: Mutex<IdMap<JobId, Arc<JobContext>>>,
+    /// What the components of these jobs have been found to be, for the nodes that are granted something of them.
+    vouched: Mutex<IdMap<JobId, Arc<Vouched>>>,
     /// Jobs whose root tasks are on other nodes: which.
     foreign: Mutex<IdMap<JobId, NodeId>>,
     owners: Mutex<Owners>,
@@ -58,6 +60,13 @@ pub(crate) struct Entry {
     pub(crate) ended: watch::Sender<bool>,
 }
 
+/// What the components of a job have been found to be when it began.
+pub(crate) struct Vouched {
+    pub(crate) policy: v1::ComponentPolicy,
+    /// By their digests.
+    pub(crate) signatures: HashMap<String, Vec<u8>>,
+}
+
 /// What is kept of a job beside what its guests are granted.
 pub(crate) struct NewEntry {
     pub(crate) components: Vec<v1::JobComponent>,
@@ -82,6 +91,7 @@ impl Jobs {
         Self {
             entries: Mutex::default(),
             contexts: Mutex::default(),
+            vouched: Mutex::default(),
             foreign: Mutex::default(),
             owners: Mutex::default(),
             ended: Mutex::default(),
@@ -138,6 +148,11 @@ impl Jobs {
         scope.is_all() || scope.sees(job, self.owners.lock().by_job.get(&job.job()))
     }
 
+    /// Whether a job is known to be this tenant's.
+    pub(crate) fn is_of(&self, tenant: &TenantName, job: JobId) -> bool {
+        self.owners.lock().by_job.get(&job.job()).is_some_and(|owner| owner.tenant == *tenant)
+    }
+
     /// The node of a job's root task, when it is another one.
     pub(crate) fn foreign_home(&self, job: JobId) -> Option<NodeId> {
         self.foreign.lock().get(&job).copied()
@@ -155,6 +170,20 @@ impl Jobs {
     pub(crate) fn close(&self, job: JobId) {
         self.contexts.lock().remove(&job);
         self.foreign.lock().remove(&job);
+        self.vouched.lock().remove(&job);
+    }
+
+    /// Keeps what a job's components have been found to be, as long as a sandbox of it may be started.
+    pub(crate) fn vouch(&self, job: JobId, policy: v1::ComponentPolicy, components: &[v1::JobComponent]) {
+        let signature =
+            |component: &v1::JobComponent| (component.digest.clone(), component.signature.clone());
+        let signatures = components.iter().map(signature).collect();
+        self.vouched.lock().insert(job, Arc::new(Vouched { policy, signatures }));
+    }
+
+    /// What a job's components have been found to be; none: they may be any.
+    pub(crate) fn vouched(&self, job: JobId) -> Option<Arc<Vouched>> {
+        self.vouched.lock().get(&job).cloned()
     }
 
     /// A job has ended: whoever watches it is told, and the logs of those that ended long ago go

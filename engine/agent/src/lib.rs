@@ -21,6 +21,7 @@ mod storage;
 mod timer;
 mod usage;
 mod waits;
+mod workers;
 
 pub use backend::NodeBackend;
 pub use client::{ActorRef, Call, Client, Held};

@@ -25,6 +25,7 @@ use crate::groups;
 use crate::host::GuestHost;
 use crate::jobs::Jobs;
 use crate::options::Options;
+use crate::workers::WorkerOptions;
 
 /// A running node: with a head of its own in the same process, or one of a cluster.
 pub struct Node {
@@ -83,7 +84,8 @@ impl Node {
         let head = Arc::new(Head::new(random_key()?, options.head_limits.clone(), components));
         let jobs = Jobs::new(options.log_bytes_per_job_max, options.ended_job_log_bytes_max);
         let id = node.id();
-        let driver = Driver::new(node, clock, store, head, jobs);
+        let workers = WorkerOptions::of(&options, runtime.instances_max(), store.can_spill());
+        let driver = Driver::new(node, clock, store, head, jobs, workers);
         if let Some(cluster) = options.cluster.clone() {
             driver.join(Arc::new(Network::new(cluster, id, Arc::downgrade(&driver)).await?));
         } else {
@@ -163,6 +165,11 @@ impl Node {
         self.driver.network().is_ok_and(|network| network.is_unheard())
     }
 
+    #[cfg(test)]
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
     /// What is left on a node whose jobs have all ended; none when nothing is. Tests and soaks ask.
     pub fn leftover(&self) -> Option<String> {
         self.driver
@@ -178,6 +185,7 @@ impl Node {
         for task in self.port.iter().chain(&self.own_head).chain(&self.renewal) {
             task.abort();
         }
+        self.driver.workers.shutdown();
         let runtime = self.runtime;
         if background::blocking(Kind::Compile, move || runtime.shutdown()).await.is_err() {
             tracing::warn!("the runtime did not shut down in order");

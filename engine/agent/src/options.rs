@@ -38,6 +38,11 @@ pub struct Options {
     pub ended_job_log_bytes_max: usize,
     /// Between two reports of a job's progress to whoever watches it.
     pub progress_interval: Duration,
+    /// Whether this program, started with the argument `worker`, runs [`engine_worker::run`]: else no tenant's guests
+    /// can be run in a process of their own.
+    pub is_worker_program: bool,
+    /// How long the process of a tenant's guests is kept that has none.
+    pub worker_idle_max: Duration,
     /// Where its cluster is; none: it is one of its own.
     pub cluster: Option<ClusterOptions>,
     /// The limits of the node's state machine.
@@ -73,6 +78,8 @@ impl Options {
             log_bytes_per_job_max: 16 << 20,
             ended_job_log_bytes_max: 64 << 20,
             progress_interval: Duration::from_millis(100),
+            is_worker_program: false,
+            worker_idle_max: Duration::from_secs(300),
             cluster: None,
             limits: engine_core::node::Limits::default(),
             head_limits: engine_core::head::Limits::default(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use engine_core::node::{RemotePlace, Room, RoomTicket};
 use engine_core::{Error, ErrorCode, ObjectId, Place};
 use engine_objects::SpillDraft;
-use engine_runtime::host::Caller;
+use engine_runtime::host::{Caller, DiskDraft};
 use tokio::runtime::Handle;
 
 use crate::background::{self, Kind};
@@ -77,23 +77,25 @@ pub(crate) async fn store_when_room(driver: Arc<Driver>, from: Caller, place: Pl
 /// Writes bytes at the end of an object on disk, which is begun when there is none yet.
 pub(crate) async fn append(
     driver: Arc<Driver>,
-    draft: Option<SpillDraft>,
+    draft: Option<DiskDraft>,
     bytes: Vec<u8>,
-) -> Result<SpillDraft, Error> {
+) -> Result<DiskDraft, Error> {
     let store = driver.store.clone();
+    let draft = draft.map(DiskDraft::into_inner::<SpillDraft>).transpose()?;
     let append = move || {
         let mut draft = match draft {
             Some(draft) => draft,
             None => store.allocate_through()?,
         };
         draft.append(&bytes)?;
-        Ok(draft)
+        Ok(DiskDraft::new(draft))
     };
     in_background(driver, Kind::Spill, append).await
 }
 
 /// Ends an object on disk.
-pub(crate) async fn seal(driver: Arc<Driver>, draft: SpillDraft) -> Result<Place, Error> {
+pub(crate) async fn seal(driver: Arc<Driver>, draft: DiskDraft) -> Result<Place, Error> {
+    let draft = draft.into_inner::<SpillDraft>()?;
     in_background(driver, Kind::Spill, move || draft.seal()).await
 }
 

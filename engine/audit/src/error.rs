@@ -46,6 +46,20 @@ pub enum AuditError {
     None(PathBuf),
 }
 
+impl From<engine_private::Error> for AuditError {
+    fn from(error: engine_private::Error) -> Self {
+        use engine_private::Error as Private;
+        match error {
+            Private::File { action, path, source } => Self::File { action, path, source },
+            Private::Open { path, mode, .. } => Self::Open { path, mode },
+            Private::TooLarge { path, bytes_max } => {
+                let source = io::Error::other(format!("it has more than {bytes_max} bytes"));
+                Self::File { action: "read", path, source }
+            }
+        }
+    }
+}
+
 /// A closure that says what was tried with what.
 pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AuditError {
     let path = path.to_owned();

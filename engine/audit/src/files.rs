@@ -1,25 +1,13 @@
 //! The folder and its files, each named by the number of its first line.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::entry::{Line, hash};
 use crate::error::{AuditError, at};
 use crate::limits::Limits;
-
-/// Makes the folder where there is none, and refuses one that others can reach.
-pub(crate) fn private_folder(folder: &Path) -> Result<(), AuditError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at("make the folder", folder))?;
-    let metadata = fs::metadata(folder).map_err(at("look at", folder))?;
-    let mode = metadata.mode() & 0o7777;
-    let (owner, me) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    match (owner != me && owner != 0) || mode & 0o077 != 0 {
-        true => Err(AuditError::Open { path: folder.to_owned(), mode }),
-        false => Ok(()),
-    }
-}
 
 /// Keeps other engines from the folder as long as it lives.
 pub(crate) fn lock(folder: &Path) -> Result<File, AuditError> {

@@ -53,7 +53,7 @@ impl AuditLog {
     /// # Errors
     /// When the folder is open to others, another engine's, or what is in it cannot be gone on with.
     pub fn open(folder: &Path, limits: Limits) -> Result<Self, AuditError> {
-        files::private_folder(folder)?;
+        engine_private::folder(folder)?;
         let lock = files::lock(folder)?;
         let end = End::open(folder, limits)?;
         let shared = Arc::new(Shared { written: AtomicU64::new(end.next), ..Shared::default() });

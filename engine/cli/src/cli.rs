@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use engine_client::Address;
 
 use crate::commands::{
-    agent, audit, build, drain, error, explain, get, head, inspect, job, list, logs, memory, secret, status,
-    submit, tenant, token, up, version,
+    agent, audit, build, drain, error, explain, get, head, inspect, job, list, login, logs, memory, secret,
+    status, submit, tenant, token, up, version, worker,
 };
 
 const EXAMPLES: &str = "\
@@ -63,6 +63,7 @@ pub(crate) enum Command {
     Memory(memory::Memory),
     Get(get::Get),
     Explain(explain::Explain),
+    Login(login::Login),
     Logs(logs::Logs),
     Audit(audit::Audit),
     Secret(secret::Secret),
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Token(token::Token),
     Error(error::Explained),
     Version(version::Version),
+    #[command(hide = true)]
+    Worker(worker::Worker),
 }
 
 #[cfg(test)]

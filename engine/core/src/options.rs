@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::ids::{ComponentId, NodeId, PlacementGroupId};
 use crate::resources::Quantity;
 
+/// Bytes of a name: of a task, an actor, a namespace, a resource, a label.
+pub const NAME_BYTES_MAX: usize = 512;
+
 /// What is run: a function, class or method of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {

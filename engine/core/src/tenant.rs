@@ -88,6 +88,41 @@ impl fmt::Debug for TenantName {
     }
 }
 
+/// Where the guests of a tenant run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Isolation {
+    /// On threads of the node's own process, each in its sandbox.
+    #[default]
+    Thread,
+    /// The same, in a process that is the tenant's alone on each node.
+    Process,
+}
+
+impl Isolation {
+    /// As it is said and printed: `thread`, `process`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Thread => "thread",
+            Self::Process => "process",
+        }
+    }
+}
+
+impl fmt::Display for Isolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// To whom a job belongs, and where its guests run: that is settled when it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenancy {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// Where the guests run.
+    pub isolation: Isolation,
+}
+
 /// What a tenant may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantSpec {
@@ -101,6 +136,8 @@ pub struct TenantSpec {
     pub guaranteed_percent: u32,
     /// What it may have at once, over all nodes.
     pub quotas: Quotas,
+    /// Where the guests of its next jobs run.
+    pub isolation: Isolation,
     /// What else bounds it.
     pub bounds: TenantBounds,
 }
@@ -135,6 +172,7 @@ impl TenantSpec {
             weight: 1,
             guaranteed_percent: 0,
             quotas: Quotas::default(),
+            isolation: Isolation::default(),
             bounds: TenantBounds::default(),
         }
     }

@@ -84,10 +84,10 @@ impl Embedded {
         let id = Components::id_of(&bytes);
         let backend = self.node.backend();
         if !backend.missing(&Scope::ALL, vec![id]).await?.is_empty() {
-            backend.upload(&Scope::ALL, id, Bytes::from(bytes)).await?;
+            backend.upload(&Scope::ALL, id, Bytes::from(bytes), &[]).await?;
         }
         let digest = engine_proto::convert::digest(id);
-        Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: false })
+        Ok(v1::JobComponent { name: name.to_owned(), digest, ..v1::JobComponent::default() })
     }
 
     /// The same for a component that few jobs use: it is looked at, and compiled, when something of it is to start.
@@ -100,7 +100,7 @@ impl Embedded {
         bytes: &[u8],
     ) -> Result<v1::JobComponent, engine_core::Error> {
         let digest = engine_proto::convert::digest(self.node.keep_component(bytes)?);
-        Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: true })
+        Ok(v1::JobComponent { name: name.to_owned(), digest, on_demand: true, ..v1::JobComponent::default() })
     }
 
     /// Starts a job whose root is this program.

@@ -3,11 +3,14 @@
 use engine_proto::v1;
 use sha2::{Digest, Sha256};
 
-/// A digest of all that a job asks for, but its submission id and whether its client stays.
+/// A digest of all that a job asks for, but its submission id, whether its client stays, and the signatures of its
+/// components.
 pub fn spec_digest(spec: &v1::JobSpec) -> [u8; 32] {
     let mut spec = spec.clone();
     spec.submission_id.clear();
     spec.attached = false;
+    // Signed again, it is the same component.
+    spec.components.iter_mut().for_each(|component| component.signature.clear());
     // A map has no order, and a digest needs one.
     let mut env: Vec<(String, String)> = std::mem::take(&mut spec.env).into_iter().collect();
     env.sort();

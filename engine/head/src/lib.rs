@@ -8,10 +8,12 @@ pub mod cluster;
 mod components;
 mod digest;
 pub mod meta;
+mod policies;
 mod secrets;
 mod service;
 
 pub use components::Components;
 pub use digest::spec_digest;
+pub use policies::{Policies, PoliciesError};
 pub use secrets::{Secrets, SecretsError};
 pub use service::{Head, node_for, owner_of};

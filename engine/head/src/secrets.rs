@@ -56,13 +56,29 @@ pub enum SecretsError {
         what: &'static str,
     },
     /// Others can reach it.
-    #[error("the secrets: {} is open to others (mode {mode:o}): say chmod 600 {}", path.display(), path.display())]
+    #[error("the secrets: {} is open to others (mode {mode:o}): say chmod {} {}", path.display(), if *is_folder { "700" } else { "600" }, path.display())]
     Open {
-        /// Which file.
+        /// Which file or folder.
         path: PathBuf,
         /// Its mode.
         mode: u32,
+        /// Whether it is a folder.
+        is_folder: bool,
     },
+}
+
+impl From<engine_private::Error> for SecretsError {
+    fn from(error: engine_private::Error) -> Self {
+        use engine_private::Error as Private;
+        match error {
+            Private::File { action, path, source } => Self::File { action, path, source },
+            Private::Open { path, mode, is_folder, .. } => Self::Open { path, mode, is_folder },
+            Private::TooLarge { path, .. } => Self::Damaged {
+                path,
+                what: "it is larger than what an engine writes: put back a copy of it, or remove it with all secrets",
+            },
+        }
+    }
 }
 
 impl Secrets {

@@ -1,18 +1,20 @@
 //! The head's state machine behind a lock.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use engine_core::head::{self, Claim, JobRecord, Submission, Submitted, unknown_job, unknown_submission};
 use engine_core::node::JobEnd;
-use engine_core::tenant::unscoped;
+use engine_core::tenant::{Tenancy, TenantSpec, unscoped};
 use engine_core::usage::UsageRecord;
-use engine_core::{ActorId, Error, JobId, NodeId, TenantName, Time};
-use engine_net::{JobKey, Owner, Scope, UsageRead};
+use engine_core::{ActorId, ComponentId, Error, JobId, NodeId, TenantName, Time};
+use engine_net::{JobKey, Offered, Owner, Scope, UsageRead, policy};
 use engine_proto::limits::USAGE_READ_RECORDS_MAX;
 use engine_proto::v1;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::components::Components;
+use crate::policies::Policies;
 use crate::secrets::Secrets;
 
 /// The control service. Shared by whoever talks to it.
@@ -20,17 +22,22 @@ pub struct Head {
     state: Mutex<head::Head>,
     components: Components,
     secrets: Secrets,
+    policies: Policies,
 }
 
 impl Head {
     /// A head whose ids follow from `id_key`, fresh random bits.
     pub fn new(id_key: [u8; 16], limits: head::Limits, components: Components) -> Self {
-        Self::of(head::Head::new(id_key, limits), components, Secrets::default())
+        Self::of(head::Head::new(id_key, limits), components, (Secrets::default(), Policies::default()))
     }
 
     /// A head that comes back with what it remembers.
-    pub(crate) fn of(state: head::Head, components: Components, secrets: Secrets) -> Self {
-        Self { state: Mutex::new(state), components, secrets }
+    pub(crate) fn of(
+        state: head::Head,
+        components: Components,
+        (secrets, policies): (Secrets, Policies),
+    ) -> Self {
+        Self { state: Mutex::new(state), components, secrets, policies }
     }
 
     /// The state machine.
@@ -56,6 +63,60 @@ impl Head {
     /// The secrets of tenants.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// To whom a job of this tenant belongs that begins now.
+    pub fn tenancy(&self, tenant: &TenantName) -> Tenancy {
+        self.state.lock().tenancy(tenant)
+    }
+
+    /// Which components tenants' jobs may bring.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// Checks that somebody may bring a component, before anything is done with it.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED when its tenant takes only what is signed or allowed, and this is neither.
+    pub fn check_upload(
+        &self,
+        scope: &Scope,
+        id: ComponentId,
+        bytes: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        let tenant = scope.submitter();
+        self.policies.of(&tenant).check(&tenant, Offered { name: "", id, signature, bytes })
+    }
+
+    /// Checks the components of a tenant's job; see [`Policies::check_job`].
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED for one that the tenant may not bring.
+    pub fn check_job(
+        &self,
+        tenant: &TenantName,
+        spec: &v1::JobSpec,
+    ) -> Result<Option<v1::ComponentPolicy>, Error> {
+        self.policies.check_job(tenant, spec, &self.components)
+    }
+
+    /// What tenants may have and use, with which components they may bring.
+    pub fn tenant_views(&self) -> Vec<v1::TenantView> {
+        let of_core = self.state.lock().tenants();
+        let mut views: BTreeMap<String, v1::TenantView> = of_core
+            .iter()
+            .map(|view| (view.spec.name.to_string(), engine_proto::convert::tenant_view(view)))
+            .collect();
+        for (tenant, own) in self.policies.all() {
+            let view = views.entry(tenant.to_string()).or_insert_with(|| v1::TenantView {
+                spec: Some(engine_proto::convert::tenant_spec(&TenantSpec::new(tenant.clone()))),
+                ..v1::TenantView::default()
+            });
+            view.policy = Some(policy(&tenant, &own));
+        }
+        views.into_values().collect()
     }
 
     /// The names of a tenant's secrets, as listings have them.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use engine_access::Scope;
+use engine_access::{PolicyChange, Scope};
 use engine_core::ids::PlacementGroupId;
 use engine_core::tenant::TenantSpec;
 use engine_core::{
@@ -97,12 +97,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Which of these components are not here, in the order asked.
     async fn missing(&self, scope: &Scope, components: Vec<ComponentId>) -> Result<Vec<ComponentId>, Error>;
 
-    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none.
+    /// Keeps a component, whose bytes are those of the id. INVALID_COMPONENT when it is none; PERMISSION_DENIED,
+    /// before it is compiled, when whoever brings it may bring only what is signed or allowed. `signature`: empty
+    /// when it has none.
     async fn upload(
         &self,
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error>;
 
     /// The same for one that jobs bring to be loaded on demand: it is kept without a look.
@@ -111,8 +114,9 @@ pub trait Backend: Send + Sync + 'static {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
-        self.upload(scope, component, bytes).await
+        self.upload(scope, component, bytes, signature).await
     }
 
     /// Starts a job, or gives the one that has this submission id. The name and the submission id
@@ -162,9 +166,15 @@ pub trait Backend: Send + Sync + 'static {
     /// The cluster at a glance.
     async fn status(&self, scope: &Scope) -> Result<v1::StatusResponse, Error>;
 
-    /// Has a node of the cluster leave in order; how far it is. Only the head of a cluster can.
-    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
-        let _ = (node, deadline);
+    /// Has a node of the cluster leave in order; how far it is. With `revoke` one that is dead counts as having
+    /// left. Only the head of a cluster can.
+    async fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+        revoke: bool,
+    ) -> Result<v1::DrainResponse, Error> {
+        let _ = (node, deadline, revoke);
         let message = "there is no cluster here that a node could leave: ask its head (`engine head`, or `engine up --nodes N`)";
         Err(Error::new(ErrorCode::Unsupported, message))
     }
@@ -172,6 +182,16 @@ pub trait Backend: Send + Sync + 'static {
     /// Creates a tenant, or changes what it may have; `is_new`: ALREADY_EXISTS when it is there.
     async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
         let _ = (spec, is_new);
+        Err(no_tenants())
+    }
+
+    /// Says which components a tenant's jobs may bring; what it is then.
+    async fn set_policy(
+        &self,
+        tenant: TenantName,
+        change: PolicyChange,
+    ) -> Result<v1::ComponentPolicy, Error> {
+        drop((tenant, change));
         Err(no_tenants())
     }
 

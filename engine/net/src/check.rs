@@ -128,6 +128,7 @@ fn components(spec: &v1::JobSpec) -> Result<(), Error> {
         }
         name("component's name", &component.name)?;
         component_id(&component.digest)?;
+        engine_access::signed::check_signature(&component.signature)?;
         if !names.insert(component.name.as_str()) {
             return Err(Error::invalid_argument(format!(
                 "two components of the job are named {:?}: name them apart",
@@ -153,13 +154,20 @@ fn components(spec: &v1::JobSpec) -> Result<(), Error> {
 
 fn environment(spec: &v1::JobSpec) -> Result<(), Error> {
     at_most("environment variables", spec.env.len(), JOB_ENV_MAX)?;
-    for (key, value) in &spec.env {
-        if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
-            return Err(Error::invalid_argument(format!(
-                "{key:?} is not an environment variable: its name must not be empty or contain '=', and \
-                 neither its name nor its value may contain a zero byte"
-            )));
-        }
+    spec.env.iter().try_for_each(|(name, value)| variable(name, value))
+}
+
+/// Checks a variable of a guest's environment.
+///
+/// # Errors
+/// INVALID_ARGUMENT for what the system cannot have as one.
+pub fn variable(name: &str, value: &str) -> Result<(), Error> {
+    if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        let name: String = name.chars().take(NAME_BYTES_MAX).collect();
+        return Err(Error::invalid_argument(format!(
+            "{name:?} is not an environment variable: its name must not be empty or contain '=', and neither \
+             its name nor its value may contain a zero byte"
+        )));
     }
     Ok(())
 }
@@ -259,7 +267,7 @@ mod tests {
             components: vec![JobComponent {
                 name: "main".into(),
                 digest: format!("sha256:{:064}", 0),
-                on_demand: false,
+                ..JobComponent::default()
             }],
             main: "main".into(),
             entry: Some(job_spec::Entry::Run(MainEntry::default())),

@@ -16,15 +16,18 @@ mod connection;
 pub mod faults;
 pub mod limits;
 pub mod listen;
+mod policy;
 mod server;
 mod services;
 #[cfg(test)]
 mod testing;
 
-pub use engine_access::{Gate, Owner, Scope};
+pub use engine_access::signed::Offered;
+pub use engine_access::{ComponentPolicy, Gate, Owner, PolicyChange, Requirement, Scope, Signer};
 
 pub use backend::{Backend, ClientMessages, JobKey, LogsQuery, Replies, StateKey, UsageRead, WatchQuery};
-pub use check::{job_spec as check_job_spec, secret_name as check_secret_name};
+pub use check::{job_spec as check_job_spec, secret_name as check_secret_name, variable as check_variable};
 pub use listen::{BindError, Security, TcpSocket, UnixSocket};
+pub use policy::{check_components, policy, policy_from};
 pub use server::{Server, ServerError, Services};
 pub use services::access::{For, RULES, Rule};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine_access::Gate;
 use engine_audit::AuditLog;
+use engine_oidc::Oidc;
 use engine_proto::limits::MESSAGE_BYTES_MAX;
 use engine_proto::v1::audit_server::AuditServer;
 use engine_proto::v1::clients_server::ClientsServer;
@@ -88,9 +89,9 @@ impl Services {
     }
 
     /// And how tokens are made. `authority`: by what clients that have nothing else know the cluster, when it
-    /// speaks TLS.
-    pub fn tokens(mut self, authority: Option<Fingerprint>) -> Self {
-        let tokens = TokensServer::new(TokensService { gate: self.gate.clone(), authority });
+    /// speaks TLS. `login`: who gets one for an ID token; none: nobody.
+    pub fn tokens(mut self, authority: Option<Fingerprint>, login: Option<Arc<Oidc>>) -> Self {
+        let tokens = TokensServer::new(TokensService { gate: self.gate.clone(), authority, login });
         self.routes = self.routes.add_service(InterceptedService::new(tokens, Checked));
         self
     }

@@ -15,6 +15,11 @@ pub(crate) enum Room {
 }
 
 impl Draft {
+    /// Room on the heap for an object of any size: for who has no arena, and passes on what was written.
+    pub fn on_heap(size: usize) -> Self {
+        Self(Room::Inline { bytes: Vec::new(), size })
+    }
+
     /// Bytes written so far.
     pub fn written(&self) -> usize {
         match &self.0 {

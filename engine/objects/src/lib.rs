@@ -22,7 +22,7 @@ mod store;
 pub use draft::Draft;
 pub use engine_core::Residence;
 pub use filling::{Filling, Piece};
-pub use place::{Mapping, bytes, mapping, on_heap, read_only_descriptor, residence, slice};
+pub use place::{Mapping, bytes, mapping, on_heap, read_only_descriptor, residence, size, slice};
 pub use spill::{LocalTarget, SpillDraft, SpillOptions, SpillTarget, SpillUsage, SpillWriter, open_target};
 #[cfg(feature = "s3")]
 pub use spill::{S3Options, S3Target};

@@ -57,6 +57,15 @@ pub fn slice(place: &Place) -> Option<&[u8]> {
     Blob::of(place)?.in_memory()
 }
 
+/// How many bytes a place has, wherever they lie; 0 when no [`Store`](crate::Store) made it.
+pub fn size(place: &Place) -> u64 {
+    match Blob::of(place) {
+        Some(Blob::Spilled(object)) => object.length(),
+        Some(memory) => memory.in_memory().map_or(0, |bytes| bytes.len() as u64),
+        None => 0,
+    }
+}
+
 /// The bytes of a value; empty where [`slice`] gives none.
 pub fn bytes(value: &Value) -> &[u8] {
     slice(&value.place).unwrap_or_default()

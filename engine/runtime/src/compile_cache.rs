@@ -13,13 +13,14 @@ use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::compiling::compile;
+use crate::compiling::Compiler;
 use crate::counters::Count;
 
 /// The cache of one node; without a directory it keeps nothing.
 pub(crate) struct CompileCache {
     directory: Option<PathBuf>,
     bytes_max: u64,
+    compiler: Compiler,
     pub(crate) hits: Count,
     pub(crate) compilations: Count,
 }
@@ -34,7 +35,8 @@ impl CompileCache {
                 false
             }
         });
-        Self { directory, bytes_max, hits: Count::default(), compilations: Count::default() }
+        let compiler = Compiler::default();
+        Self { directory, bytes_max, compiler, hits: Count::default(), compilations: Count::default() }
     }
 
     /// The component, out of the cache or compiled.
@@ -46,7 +48,7 @@ impl CompileCache {
     ) -> wasmtime::Result<Component> {
         let Some(directory) = &self.directory else {
             self.compilations.up();
-            return compile(engine, bytes);
+            return self.compiler.compile(engine, bytes);
         };
         let path = directory.join(file_name(engine, id));
         if let Some(component) = read(engine, &path) {
@@ -54,7 +56,7 @@ impl CompileCache {
             return Ok(component);
         }
         self.compilations.up();
-        let component = compile(engine, bytes)?;
+        let component = self.compiler.compile(engine, bytes)?;
         let code = component.serialize()?;
         match write(directory, &path, &code) {
             Ok(()) => self.evict(directory, &path),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use engine_core::ComponentId;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rayon::ThreadPoolBuilder;
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -35,10 +35,50 @@ impl Compiling {
     }
 }
 
-/// Compiles a component on threads of its own.
-pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
-    let pool = ThreadPoolBuilder::new().thread_name(|number| format!("compile-{number}")).build()?;
-    pool.install(|| Component::new(engine, bytes))
+/// Components that are compiled at once; further ones wait. Each takes memory, and as many threads as there are
+/// processors.
+const COMPILATIONS_MAX: usize = 16;
+
+/// Compiles so many components at once at most.
+pub(crate) struct Compiler {
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+/// A place among those that compile, until it is dropped.
+struct Place<'a>(&'a Compiler);
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self::of(COMPILATIONS_MAX)
+    }
+}
+
+impl Compiler {
+    fn of(compilations_max: usize) -> Self {
+        Self { free: Mutex::new(compilations_max), freed: Condvar::new() }
+    }
+
+    /// Compiles a component on threads of its own.
+    pub(crate) fn compile(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let _place = self.place();
+        let pool = ThreadPoolBuilder::new().thread_name(|number| format!("compile-{number}")).build()?;
+        pool.install(|| Component::new(engine, bytes))
+    }
+
+    fn place(&self) -> Place<'_> {
+        let mut free = self.free.lock();
+        self.freed.wait_while(&mut free, |free| *free == 0);
+        *free -= 1;
+        Place(self)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock() += 1;
+        self.0.freed.notify_one();
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +111,24 @@ mod tests {
     }
 
     #[test]
+    fn so_many_are_compiled_at_once_at_most() {
+        let compiler = Compiler::of(2);
+        let (inside, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let _place = compiler.place();
+                    assert!(inside.fetch_add(1, Ordering::SeqCst) < 2);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        });
+        assert_eq!((done.into_inner(), *compiler.free.lock()), (8, 2));
+    }
+
+    #[test]
     fn each_component_is_compiled_on_threads_of_its_own() {
         let engine = Engine::default();
         let small = wat::parse_str("(component (core module (func (export \"f\"))))").expect("a component");
@@ -79,7 +137,7 @@ mod tests {
         let receiver = Mutex::new(receiver);
         std::thread::scope(|scope| {
             let busy = scope.spawn(|| rayon::broadcast(|_| receiver.lock().recv().is_err()));
-            compile(&engine, &small).expect("it does not wait for them");
+            Compiler::default().compile(&engine, &small).expect("it does not wait for them");
             drop(sender);
             busy.join().expect("they were let go");
         });

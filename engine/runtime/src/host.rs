@@ -1,5 +1,6 @@
 //! What the runtime asks of the node it runs in. The agent implements it over the core.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use engine_core::{
     ActorId, Argument, ComponentId, Error, ErrorCode, Handle, InstanceId, JobId, LaneId, ObjectId, Outcome,
     Place, TaskId, Value,
 };
-use engine_objects::{Draft, SpillDraft};
+use engine_objects::Draft;
 
 /// Who asks: the sandbox, and the call that it is serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,25 @@ pub enum Wait {
 
 /// What becomes of something that takes its time.
 pub type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send>>;
+
+/// An object on disk that is being written: whatever its host makes of it. Dropped, it is given up.
+pub struct DiskDraft(Box<dyn Any + Send>);
+
+impl DiskDraft {
+    /// One that is this to its host.
+    pub fn new<T: Any + Send>(draft: T) -> Self {
+        Self(Box::new(draft))
+    }
+
+    /// What it was made of.
+    ///
+    /// # Errors
+    /// INTERNAL when another host has made it.
+    pub fn into_inner<T: Any>(self) -> Result<T, Error> {
+        let other = |_| Error::internal("an object on disk is another host's");
+        self.0.downcast().map(|draft| *draft).map_err(other)
+    }
+}
 
 /// Something whose bytes are not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,12 +154,12 @@ pub trait Host: Send + Sync + 'static {
     }
     /// Writes bytes at the end of an object on disk, which is begun when there is none yet. OUT_OF_DISK
     /// when there is no room.
-    fn append_on_disk(&self, draft: Option<SpillDraft>, bytes: Vec<u8>) -> Later<SpillDraft> {
+    fn append_on_disk(&self, draft: Option<DiskDraft>, bytes: Vec<u8>) -> Later<DiskDraft> {
         let _ = (draft, bytes);
         Box::pin(std::future::ready(Err(Error::internal("there is no disk here"))))
     }
     /// Ends an object on disk.
-    fn seal_on_disk(&self, draft: SpillDraft) -> Later<Place> {
+    fn seal_on_disk(&self, draft: DiskDraft) -> Later<Place> {
         let _ = draft;
         Box::pin(std::future::ready(Err(Error::internal("there is no disk here"))))
     }

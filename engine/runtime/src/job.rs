@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use engine_core::tenant::Isolation;
 use engine_core::{ComponentId, JobId, NodeId, TenantName};
 
 /// The job of an instance: fixed for the instance's life.
@@ -22,6 +23,8 @@ pub struct JobContext {
     pub env: Vec<(String, String)>,
     /// Directories that every guest may open.
     pub directories: Vec<DirectoryGrant>,
+    /// Where its guests run.
+    pub isolation: Isolation,
 }
 
 /// A component that a job brought.

@@ -4,6 +4,7 @@
 //! tells how it went to the [`host::Host`] that it runs in. Every sandbox is one store and one future
 //! on the guest threads: a guest that waits is a suspended fiber and costs no thread.
 
+pub mod apart;
 mod bindings;
 mod compile_cache;
 mod compiling;

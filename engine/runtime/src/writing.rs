@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use engine_core::resources::bytes as text;
 use engine_core::{Codec, Error, ErrorCode, Place};
-use engine_objects::{Draft, SpillDraft};
+use engine_objects::Draft;
 
-use crate::host::Host;
+use crate::host::{DiskDraft, Host};
 use crate::values::too_large;
 
 /// Bytes that the first room in the arena has; when they are written, the next has four times as many.
@@ -35,7 +35,7 @@ pub(crate) struct Bounds {
 enum Room {
     Memory(Memory),
     Disk {
-        draft: SpillDraft,
+        draft: DiskDraft,
         gathered: Vec<u8>,
     },
     /// A piece could not be written, and the object can never be complete.
@@ -171,7 +171,7 @@ fn in_arena(host: &dyn Host, written: &Memory, bytes: &[u8], size: u64, max: u64
 
 async fn on_disk(
     host: &Arc<dyn Host>,
-    draft: SpillDraft,
+    draft: DiskDraft,
     mut gathered: Vec<u8>,
     bytes: &[u8],
 ) -> Result<Room, Error> {

@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::io::Io;
 use crate::limits::HANDSHAKE_TIME_MAX;
 use crate::name::{Name, Peer};
+use crate::revoked::Watched;
 
 /// What a TLS connection begins with: a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 22;
@@ -43,7 +44,7 @@ pub async fn accept(mut stream: TcpStream, identity: &Identity, callers: Callers
         };
         let accepted = TlsAcceptor::from(config).accept(stream).await.map_err(said)?;
         let peer = proven(accepted.get_ref().1.peer_certificates())?;
-        Ok((Io::server(accepted), peer))
+        Ok((Io::server(accepted, Watched::of(peer, identity.revoked())), peer))
     };
     tokio::time::timeout(HANDSHAKE_TIME_MAX, accept)
         .await

@@ -54,14 +54,14 @@ impl Authority {
     /// # Errors
     /// When the folder is open to others, or what is in it cannot be used.
     pub fn open_or_make(folder: &Path) -> Result<Arc<Self>, TlsError> {
-        folder::private(folder)?;
+        engine_private::folder(folder)?;
         let _lock = folder::lock(folder)?;
         let path = folder.join("ca.pem");
         let text = match folder::read(&path)? {
             Some(text) => text,
             None => {
                 let text = make()?;
-                folder::write(&path, text.as_bytes())?;
+                engine_private::write(&path, text.as_bytes())?;
                 text
             }
         };
@@ -133,7 +133,7 @@ impl Authority {
     /// When it cannot be written.
     pub fn keep_join_command(&self, command: &str) -> Result<PathBuf, TlsError> {
         let path = self.folder.join("join-command");
-        folder::write(&path, format!("{command}\n").as_bytes())?;
+        engine_private::write(&path, format!("{command}\n").as_bytes())?;
         Ok(path)
     }
 
@@ -177,7 +177,7 @@ impl Authority {
         let certificate = self.sign(Name::Client, &key, CREDENTIALS_LIFETIME)?;
         let path = self.folder.join("credentials.pem");
         let text = format!("{}{}{}", certificate.pem(), self.certificate_pem, key.serialize_pem());
-        folder::write(&path, text.as_bytes())?;
+        engine_private::write(&path, text.as_bytes())?;
         Ok(path)
     }
 

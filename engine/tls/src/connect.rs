@@ -15,7 +15,8 @@ use crate::explain;
 use crate::identity::{Identity, provider};
 use crate::io::Io;
 use crate::limits::HANDSHAKE_TIME_MAX;
-use crate::name::Name;
+use crate::name::{Name, Peer};
+use crate::revoked::Watched;
 use crate::token::{Fingerprint, JoinToken};
 use crate::verify::{ANY_SERVER, FingerprintVerifier};
 
@@ -52,7 +53,14 @@ pub async fn connect(at: SocketAddr, identity: Option<&Identity>, who: Expected)
     stream.set_nodelay(true)?;
     match identity {
         None => Ok(Io::plain(stream)),
-        Some(identity) => handshake(at, stream, identity.client(), who).await,
+        Some(identity) => {
+            let io = handshake(at, stream, identity.client(), who).await?;
+            let peer = match who {
+                Expected::Node(node) => Peer::Proven(Name::Node(node)),
+                Expected::Head | Expected::Server => Peer::Unproven,
+            };
+            Ok(io.watched(Watched::of(peer, identity.revoked())))
+        }
     }
 }
 

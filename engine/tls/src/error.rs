@@ -63,6 +63,19 @@ pub enum TlsError {
     Certificate(String),
 }
 
+impl From<engine_private::Error> for TlsError {
+    fn from(error: engine_private::Error) -> Self {
+        use engine_private::Error as Private;
+        match error {
+            Private::File { action, path, source } => Self::File { action, path, source },
+            Private::Open { path, owner, mode, is_folder } => Self::Open { path, owner, mode, is_folder },
+            Private::TooLarge { path, bytes_max } => {
+                Self::Damaged { path, what: format!("it has more than {bytes_max} bytes") }
+            }
+        }
+    }
+}
+
 impl From<rcgen::Error> for TlsError {
     fn from(error: rcgen::Error) -> Self {
         Self::Certificate(format!("a certificate or key cannot be made or read: {error}"))

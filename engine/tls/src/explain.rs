@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use rustls::{AlertDescription, CertificateError};
 
+use crate::revoked::REVOKED;
+
 /// What a connection without TLS is told by a port that wants it, after where that is.
 pub const SPEAKS_TLS: &str = "speaks TLS";
 
@@ -55,6 +57,9 @@ pub(crate) fn said_of(error: &rustls::Error) -> String {
              an agent a new join token; look at both clocks too"
                 .to_owned()
         }
+        rustls::Error::AlertReceived(Alert::CertificateRevoked) => {
+            format!("{REVOKED}: it has left the cluster, and joins again with a new join token alone")
+        }
         rustls::Error::AlertReceived(Alert::CertificateRequired) => {
             "the other side wants a certificate, and none was shown: use the credentials, or a join token, of its head"
                 .to_owned()
@@ -79,6 +84,7 @@ fn said_of_certificate(error: &CertificateError) -> String {
              clock_skew_max, 5 min"
                 .to_owned()
         }
+        Revoked => "what listens there is a node whose certificate was revoked: it has left the cluster".to_owned(),
         NotValidForName | NotValidForNameContext { .. } => {
             "somebody else of the cluster listens there than the one that is meant".to_owned()
         }

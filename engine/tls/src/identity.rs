@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine_core::NodeId;
 use parking_lot::RwLock;
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::CryptoProvider;
@@ -13,10 +14,11 @@ use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
 
 use crate::error::TlsError;
-use crate::limits::RENEWAL_AFTER_PERCENT;
+use crate::limits::{FAREWELL_TIME_MAX, RENEWAL_AFTER_PERCENT};
 use crate::name::Name;
+use crate::revoked::Revoked;
 use crate::token::Fingerprint;
-use crate::verify::ServerVerifier;
+use crate::verify::{ClientVerifier, ServerVerifier};
 
 /// What somebody of the cluster shows: a certificate with its key, and the authority that it believes.
 /// Clones share them; a renewed certificate counts for each connection that is made from then on.
@@ -27,6 +29,7 @@ struct Inner {
     name: Name,
     authority: CertificateDer<'static>,
     keys: Arc<Keys>,
+    revoked: Revoked,
     client: Arc<ClientConfig>,
     /// Of a port where everybody shows a certificate.
     server: Arc<ServerConfig>,
@@ -137,7 +140,9 @@ impl Identity {
         let unusable = |error: rustls::client::VerifierBuilderError| {
             TlsError::Certificate(format!("the authority's certificate cannot be used: {error}"))
         };
-        let verifier = ServerVerifier::new(roots.clone(), provider.clone()).map_err(unusable)?;
+        let revoked = Revoked::default();
+        let verifier = ServerVerifier::new(roots.clone(), provider.clone(), revoked.clone());
+        let verifier = verifier.map_err(unusable)?;
         let mut client = ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
@@ -151,19 +156,49 @@ impl Identity {
             let callers = if may_join { callers.allow_unauthenticated() } else { callers };
             let mut server = ServerConfig::builder_with_provider(provider.clone())
                 .with_protocol_versions(&[&rustls::version::TLS13])?
-                .with_client_cert_verifier(callers.build().map_err(unusable)?)
+                .with_client_cert_verifier(Arc::new(ClientVerifier::new(
+                    callers.build().map_err(unusable)?,
+                    revoked.clone(),
+                )))
                 .with_cert_resolver(keys.clone());
             server.session_storage = Arc::new(NoServerSessionStorage {});
             server.send_tls13_tickets = 0;
             Ok::<_, TlsError>(Arc::new(server))
         };
         let (server, joining_server) = (server(false)?, server(true)?);
-        Ok(Self(Arc::new(Inner { name, authority, keys, client: Arc::new(client), server, joining_server })))
+        Ok(Self(Arc::new(Inner {
+            name,
+            authority,
+            keys,
+            revoked,
+            client: Arc::new(client),
+            server,
+            joining_server,
+        })))
     }
 
     /// Whom its certificate names.
     pub fn name(&self) -> Name {
         self.0.name
+    }
+
+    /// A node's certificate is good no more: whoever shows it, here or when it is called from here, is refused
+    /// from now on, and what is open is closed after [`FAREWELL_TIME_MAX`], with the next bytes that come.
+    pub fn revoke(&self, node: NodeId) {
+        self.revoke_after(node, FAREWELL_TIME_MAX);
+    }
+
+    pub(crate) fn revoke_after(&self, node: NodeId, after: Duration) {
+        self.0.revoked.add(node, after);
+    }
+
+    /// Whether a node's certificate is good no more.
+    pub fn is_revoked(&self, node: NodeId) -> bool {
+        self.0.revoked.has(node)
+    }
+
+    pub(crate) fn revoked(&self) -> &Revoked {
+        &self.0.revoked
     }
 
     /// The fingerprint of the authority that it believes.

@@ -12,12 +12,15 @@ use tokio::sync::Notify;
 use tokio_rustls::{client, server};
 
 use crate::explain;
+use crate::revoked::Watched;
 
 /// A TCP connection, with TLS or without.
 #[derive(Debug)]
 pub struct Io {
     stream: Stream,
     complaint: Option<Complaint>,
+    /// The node at the other end.
+    watched: Option<Watched>,
 }
 
 #[derive(Debug)]
@@ -73,15 +76,21 @@ struct Plain {
 impl Io {
     /// Without TLS.
     pub fn plain(stream: TcpStream) -> Self {
-        Self { stream: Stream::Plain(Plain { stream, has_read: false }), complaint: None }
+        Self { stream: Stream::Plain(Plain { stream, has_read: false }), complaint: None, watched: None }
     }
 
     pub(crate) fn client(stream: client::TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Client(Box::new(stream)), complaint: None }
+        Self { stream: Stream::Client(Box::new(stream)), complaint: None, watched: None }
     }
 
-    pub(crate) fn server(stream: server::TlsStream<TcpStream>) -> Self {
-        Self { stream: Stream::Server(Box::new(stream)), complaint: None }
+    pub(crate) fn server(stream: server::TlsStream<TcpStream>, watched: Option<Watched>) -> Self {
+        Self { stream: Stream::Server(Box::new(stream)), complaint: None, watched }
+    }
+
+    /// Closed when what is at the other end is believed no more.
+    pub(crate) fn watched(mut self, watched: Option<Watched>) -> Self {
+        self.watched = watched;
+        self
     }
 
     /// Leaves a complaint there too when it has one.
@@ -139,6 +148,9 @@ impl AsyncRead for Io {
             Stream::Client(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Server(stream) => Pin::new(stream).poll_read(cx, buf),
         };
+        if read.is_ready() {
+            Watched::check(this.watched.as_ref())?;
+        }
         read.map_err(|error| {
             let error = explain::explained(error);
             if let Some(complaint) = &this.complaint

@@ -23,6 +23,7 @@ mod join;
 pub mod limits;
 mod line;
 mod name;
+mod revoked;
 mod stored_tokens;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use io::{Complaint, Io};
 pub use join::KeyRequest;
 pub use line::Line;
 pub use name::{Name, Peer};
+pub use revoked::REVOKED;
 pub use stored_tokens::RefusedToken;
-pub use token::{Fingerprint, JoinToken, ParseJoinTokenError};
+pub use token::{Fingerprint, JoinToken, ParseFingerprintError, ParseJoinTokenError};
 pub use wire::Wire;

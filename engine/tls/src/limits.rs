@@ -36,3 +36,8 @@ pub const FILE_BYTES_MAX: u64 = 64 << 10;
 pub const SIGNING_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// Bytes that wait, encrypted, for a connection to take them.
 pub(crate) const UNSENT_BYTES_MAX: usize = 256 << 10;
+/// Certificates of nodes that are revoked; the oldest goes first. Each has expired after
+/// [`NODE_CERTIFICATE_LIFETIME`] anyway.
+pub const REVOKED_CERTIFICATES_MAX: usize = 10_000;
+/// How long a connection of a node that has left stays open, so that it hears that it may go.
+pub const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);

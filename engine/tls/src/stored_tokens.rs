@@ -66,7 +66,7 @@ pub(crate) fn add(
     let line =
         |stored: &Stored| format!("{} {} {}\n", hex(&stored.id), hex(&stored.hash), stored.expires_unix_s);
     let text: String = stored.iter().map(line).collect();
-    folder::write(&path(folder), text.as_bytes())?;
+    engine_private::write(&path(folder), text.as_bytes())?;
     Ok(token)
 }
 
@@ -169,7 +169,7 @@ mod tests {
     fn a_damaged_file_is_named() {
         let temp = folder();
         for text in ["nonsense\n", "00 00 x\n", "\n"] {
-            folder::write(&path(temp.path()), text.as_bytes()).unwrap();
+            engine_private::write(&path(temp.path()), text.as_bytes()).unwrap();
             let error = add(temp.path(), Fingerprint([1; 32]), HOUR, SystemTime::now()).unwrap_err();
             assert!(error.to_string().contains("line 1"), "{error}");
         }

@@ -6,9 +6,13 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
+};
 
 use crate::name::Name;
+use crate::revoked::Revoked;
 use crate::token::Fingerprint;
 
 /// Stands for whoever serves in the cluster: the head, or any node.
@@ -28,14 +32,15 @@ fn any_server(
 
 /// Believes servers of the cluster's authority that have the name that is meant.
 #[derive(Debug)]
-pub(crate) struct ServerVerifier(Arc<WebPkiServerVerifier>);
+pub(crate) struct ServerVerifier(Arc<WebPkiServerVerifier>, Revoked);
 
 impl ServerVerifier {
     pub(crate) fn new(
         roots: Arc<RootCertStore>,
         provider: Arc<CryptoProvider>,
+        revoked: Revoked,
     ) -> Result<Self, VerifierBuilderError> {
-        Ok(Self(WebPkiServerVerifier::builder_with_provider(roots, provider).build()?))
+        Ok(Self(WebPkiServerVerifier::builder_with_provider(roots, provider).build()?, revoked))
     }
 }
 
@@ -50,7 +55,64 @@ impl ServerCertVerifier for ServerVerifier {
     ) -> Result<ServerCertVerified, Error> {
         let own = any_server(end_entity, server_name)?;
         let meant = own.as_ref().unwrap_or(server_name);
-        self.0.verify_server_cert(end_entity, intermediates, meant, ocsp_response, now)
+        let verified = self.0.verify_server_cert(end_entity, intermediates, meant, ocsp_response, now)?;
+        self.1.check(end_entity).map(|()| verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// Believes callers of the cluster's authority whose certificates are not revoked.
+#[derive(Debug)]
+pub(crate) struct ClientVerifier(Arc<dyn ClientCertVerifier>, Revoked);
+
+impl ClientVerifier {
+    pub(crate) fn new(verifier: Arc<dyn ClientCertVerifier>, revoked: Revoked) -> Self {
+        Self(verifier, revoked)
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.0.verify_client_cert(end_entity, intermediates, now)?;
+        self.1.check(end_entity).map(|()| verified)
     }
 
     fn verify_tls12_signature(

@@ -11,7 +11,8 @@ use crate::accept::{alert, is_tls, proven};
 use crate::connect::Expected;
 use crate::explain;
 use crate::identity::Identity;
-use crate::name::Peer;
+use crate::name::{Name, Peer};
+use crate::revoked::Watched;
 
 /// A connection for threads that may block, with TLS or without. The handshake is done as the first bytes
 /// are read or written, within the connection's own times.
@@ -19,6 +20,7 @@ use crate::name::Peer;
 pub struct Wire {
     socket: Arc<TcpStream>,
     session: Session,
+    watched: Option<Watched>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ enum Session {
 impl Wire {
     /// Without TLS.
     pub fn plain(socket: Arc<TcpStream>) -> Self {
-        Self { socket, session: Session::None }
+        Self { socket, session: Session::None, watched: None }
     }
 
     /// Made from here, to this node; without an identity without TLS.
@@ -42,7 +44,8 @@ impl Wire {
         let Some(identity) = identity else { return Ok(Self::plain(socket)) };
         let name = Expected::Node(node).server_name()?;
         let session = ClientConnection::new(identity.client(), name).map_err(io::Error::other)?;
-        Ok(Self { socket, session: Session::Client(Box::new(session)) })
+        let watched = Watched::of(Peer::Proven(Name::Node(node)), identity.revoked());
+        Ok(Self { socket, session: Session::Client(Box::new(session)), watched })
     }
 
     /// Accepted here, with the handshake, and who is at the other end; without an identity without TLS.
@@ -61,7 +64,8 @@ impl Wire {
             session.complete_io(&mut &*socket)?;
         }
         let peer = proven(session.peer_certificates())?;
-        Ok((Self { socket, session: Session::Server(Box::new(session)) }, peer))
+        let watched = Watched::of(peer, identity.revoked());
+        Ok((Self { socket, session: Session::Server(Box::new(session)), watched }, peer))
     }
 
     /// The connection below.
@@ -73,13 +77,16 @@ impl Wire {
 impl Read for Wire {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut socket = &*self.socket;
-        match &mut self.session {
+        let read = match &mut self.session {
             Session::None => socket.read(bytes),
             Session::Client(session) => {
                 Stream::new(&mut **session, &mut socket).read(bytes).map_err(explain::explained)
             }
             Session::Server(session) => Stream::new(&mut **session, &mut socket).read(bytes),
-        }
+        };
+        // What came meanwhile is believed no more either.
+        Watched::check(self.watched.as_ref())?;
+        read
     }
 }
 

@@ -163,8 +163,15 @@ fn main(args: Vec<String>) -> Result<()> {
                 engine::ensure!(object.get()? == n, "another value came back");
             }
         }
+        Some("put-get-bytes") => {
+            let bytes = Bytes::from(vec![7_u8; number(2) as usize]);
+            for _ in 0..count {
+                let object = engine::put(&bytes)?;
+                engine::ensure!(object.get()?.len() == bytes.len(), "another value came back");
+            }
+        }
         _ => engine::bail!(
-            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, far-round-trip, far-warm, far-actors, far-bytes, broadcast, groups, sleeps, quiet, busy or hostile, and a count"
+            "use fresh, warm, queued, actor-calls, actor-calls-async, actors, put-get, put-get-bytes, far-round-trip, far-warm, far-actors, far-bytes, broadcast, groups, sleeps, quiet, busy or hostile, and a count"
         ),
     }
     println!("{}", json!({ "count": count, "seconds": start.elapsed().as_secs_f64() }));

@@ -34,7 +34,7 @@ const HELLO_TIME_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Stamp(Option<MetadataValue<Ascii>>);
 
 impl Stamp {
-    fn new(token: Option<&AccessToken>) -> Self {
+    pub(crate) fn new(token: Option<&AccessToken>) -> Self {
         // A token's text has no other characters.
         let bearer = token.and_then(|token| format!("Bearer {}", token.secret()).parse().ok());
         Self(bearer.map(|mut bearer: MetadataValue<Ascii>| {

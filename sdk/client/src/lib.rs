@@ -20,6 +20,7 @@ mod client;
 mod connect;
 mod error;
 mod job;
+mod login;
 mod nodes;
 mod secrets;
 pub mod session;
@@ -37,7 +38,8 @@ pub use engine_proto::fields;
 /// The messages of the engine's services, as they are documented in `proto/engine/v1`.
 pub use engine_proto::v1 as messages;
 /// What a client shows that has no certificate.
-pub use engine_tls::{AccessToken, ParseAccessTokenError};
+pub use engine_tls::{AccessToken, Fingerprint, ParseAccessTokenError};
 pub use error::{Error, Result};
 pub use job::{Event, Events, Job, LogOptions, Logs};
+pub use login::login;
 pub use session::Session;

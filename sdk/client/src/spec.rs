@@ -19,7 +19,11 @@ pub fn invoke(component: ComponentId, expression: impl Into<String>) -> JobSpec 
 
 fn of(component: ComponentId, entry: job_spec::Entry) -> JobSpec {
     JobSpec {
-        components: vec![JobComponent { name: MAIN.to_owned(), digest: digest(component), on_demand: false }],
+        components: vec![JobComponent {
+            name: MAIN.to_owned(),
+            digest: digest(component),
+            ..JobComponent::default()
+        }],
         main: MAIN.to_owned(),
         entry: Some(entry),
         ..JobSpec::default()

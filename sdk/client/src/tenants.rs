@@ -1,8 +1,8 @@
 //! Tenants and what they may have.
 
 use engine_proto::v1::{
-    DeleteTenantRequest, ListTenantsRequest, SetTenantRequest, TenantSpec, TenantView, UsageRequest,
-    UsageResponse,
+    ComponentPolicy, DeleteTenantRequest, ListTenantsRequest, SetPolicyRequest, SetTenantRequest, TenantSpec,
+    TenantView, UsageRequest, UsageResponse,
 };
 
 use crate::client::Client;
@@ -14,6 +14,11 @@ impl Client {
     pub async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<TenantView> {
         let request = SetTenantRequest { spec: Some(spec), is_new };
         Ok(self.tenants().set(request).await.map_err(self.failed())?.into_inner())
+    }
+
+    /// Says which components a tenant's jobs may bring: what of `change` is not said stays as it is. What holds then.
+    pub async fn set_policy(&self, change: SetPolicyRequest) -> Result<ComponentPolicy> {
+        Ok(self.tenants().set_policy(change).await.map_err(self.failed())?.into_inner())
     }
 
     /// Forgets what a tenant may have. INVALID_ARGUMENT while it has jobs that have not ended.

@@ -16,16 +16,28 @@ impl Client {
     /// what a job's specification names it by. LIMIT_EXCEEDED when it is too large,
     /// INVALID_COMPONENT when it is none.
     pub async fn upload(&self, component: impl Into<Bytes>) -> Result<ComponentId> {
-        self.send(component.into(), false).await
+        self.send(component.into(), &[], false).await
     }
 
     /// The same for one that jobs name as `on_demand`: it is looked at, and compiled, when something of it is
     /// to start.
     pub async fn upload_on_demand(&self, component: impl Into<Bytes>) -> Result<ComponentId> {
-        self.send(component.into(), true).await
+        self.send(component.into(), &[], true).await
     }
 
-    async fn send(&self, bytes: Bytes, on_demand: bool) -> Result<ComponentId> {
+    /// The same with a signature, which a tenant may have to show of each: of ECDSA P-256 with SHA-256, in DER, or
+    /// Ed25519, over the component's bytes. The job's specification has to name it too
+    /// (`JobComponent.signature`). PERMISSION_DENIED when it is not one that the tenant needs.
+    pub async fn upload_signed(
+        &self,
+        component: impl Into<Bytes>,
+        signature: &[u8],
+        on_demand: bool,
+    ) -> Result<ComponentId> {
+        self.send(component.into(), signature, on_demand).await
+    }
+
+    async fn send(&self, bytes: Bytes, signature: &[u8], on_demand: bool) -> Result<ComponentId> {
         let size_bytes = bytes.len() as u64;
         if size_bytes > COMPONENT_BYTES_MAX {
             return Err(EngineError::new(
@@ -40,7 +52,13 @@ impl Client {
         if missing.is_empty() {
             return Ok(id);
         }
-        let header = Part::Header(UploadHeader { digest: digest(id), size_bytes, on_demand });
+        let header = Part::Header(UploadHeader {
+            digest: digest(id),
+            size_bytes,
+            on_demand,
+            signature: signature.to_vec(),
+            policy: None,
+        });
         let parts = std::iter::once(header).chain(chunks(bytes).map(Part::Chunk));
         let messages = parts.map(|part| UploadRequest { part: Some(part) });
         self.components().upload(tokio_stream::iter(messages)).await.map_err(self.failed())?;

@@ -57,6 +57,7 @@ impl Backend for Small {
         _: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        _: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
         if !bytes.starts_with(b"\0asm") {
             return Err(Error::new(ErrorCode::InvalidComponent, "this is not Wasm"));

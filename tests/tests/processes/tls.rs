@@ -257,6 +257,45 @@ fn a_frozen_node_comes_back_with_another_id_and_certificate() {
 }
 
 #[test]
+fn the_certificate_of_a_node_that_has_left_is_good_no_more() {
+    let head = Head::start();
+    let (leaves, frozen, _stays) = (head.node(), head.node(), head.node());
+    let of_process = |process: u32| {
+        let nodes = nodes_of(&head);
+        nodes.into_iter().find(|view| view["process_id"] == process).expect("it is listed")
+    };
+    let id_of = |process: u32| of_process(process)["node_id"].as_str().expect("an id").to_owned();
+    // In order, over the connections that it has.
+    head.place.engine(["drain", &id_of(leaves.id())]).run().exits(0).prints(&["has left"]);
+    leaves.wait().exits(0).says(&["has left the cluster"]);
+
+    // One that was frozen would come back by its certificate.
+    let id = id_of(frozen.id());
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([name, &frozen.id().to_string()]).status();
+        assert!(sent.expect("kill runs").success());
+    };
+    signal("-STOP");
+    until("it is dead", || match of_process(frozen.id()) {
+        view if view["state"] == "DEAD" => Ok(()),
+        view => Err(view.to_string()),
+    });
+    head.place.engine(["drain", &id]).run().exits(2).says(&["is dead"]);
+    head.place.engine(["drain", &id, "--revoke"]).run().exits(0).prints(&["has left"]);
+    assert_eq!(of_process(frozen.id())["state"], "LEFT");
+    // The token that it has joined with is another matter.
+    fs::remove_file(head.folder().join("join-tokens")).expect("it is there");
+    signal("-CONT");
+    frozen.wait().exits(2).says(&["starting afresh", "does not know this join token"]);
+    let alive = nodes_of(&head).into_iter().filter(|view| view["state"] == "ALIVE").count();
+    assert_eq!(alive, 1, "the one that stays");
+
+    // A new token lets a node join again.
+    let token = head.new_token("1h").exits(0).stdout;
+    head.agent(token.trim()).wait_for_stderr("has joined the cluster");
+}
+
+#[test]
 fn beyond_loopback_there_is_tls_by_itself() {
     let place = Place::new();
     let head = Head::in_place(place, "0.0.0.0:0", &[]);

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use engine_core::tenant::TenantSpec;
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName};
 use engine_net::{
-    Backend, ClientMessages, JobKey, LogsQuery, Replies, Scope, StateKey, UsageRead, WatchQuery,
+    Backend, ClientMessages, JobKey, LogsQuery, PolicyChange, Replies, Scope, StateKey, UsageRead,
+    WatchQuery, policy,
 };
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -24,7 +25,9 @@ use engine_proto::v1;
 use crate::client;
 use crate::driver::Driver;
 
-pub(crate) use components::{load as load_component, load_on_demand};
+pub(crate) use components::{
+    bytes as component_bytes, check_again, load as load_component, load_on_demand, world_for,
+};
 pub(crate) use jobs::{known as known_jobs, live as job_progress};
 pub(crate) use submit::{start_job, submit as submit_job};
 pub(crate) use watch::logs as follow_logs;
@@ -69,7 +72,9 @@ impl Backend for NodeBackend {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
+        self.driver.head.check_upload(scope, component, &bytes, signature)?;
         components::upload(&self.driver, scope, component, bytes).await
     }
 
@@ -78,7 +83,9 @@ impl Backend for NodeBackend {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
+        self.driver.head.check_upload(scope, component, &bytes, signature)?;
         self.driver.head.components().insert(component, &bytes)?;
         self.driver.head.components().is_brought_by(scope, component);
         Ok(engine_proto::convert::kept(component, bytes.len() as u64))
@@ -156,12 +163,21 @@ impl Backend for NodeBackend {
 
     async fn delete_tenant(&self, name: TenantName) -> Result<(), Error> {
         self.head_here()?;
-        tenants::delete(&self.driver, &name)
+        self.driver.head.policies().deleted(&name, tenants::delete(&self.driver, &name))
+    }
+
+    async fn set_policy(
+        &self,
+        tenant: TenantName,
+        change: PolicyChange,
+    ) -> Result<v1::ComponentPolicy, Error> {
+        self.head_here()?;
+        self.driver.head.policies().change(&tenant, change).map(|own| policy(&tenant, &own))
     }
 
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
         self.head_here()?;
-        Ok(tenants::all(&self.driver))
+        Ok(self.driver.head.tenant_views())
     }
 
     async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {

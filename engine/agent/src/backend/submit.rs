@@ -7,7 +7,8 @@ use std::sync::Arc;
 use engine_core::head::{Submission, Submitted};
 use engine_core::node::{JobEnd, JobSpec, Progress, RootEntry};
 use engine_core::resources::Quantity;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName, Time};
+use engine_core::tenant::Tenancy;
+use engine_core::{ComponentId, Error, ErrorCode, JobId, Time};
 use engine_head::Head;
 use engine_net::Scope;
 use engine_proto::v1::{self, job_spec};
@@ -27,41 +28,50 @@ pub(crate) async fn submit(
         let id = engine_proto::convert::component_id(&component.digest)?;
         components::check_brought(driver, scope, id)?;
     }
+    // It was checked here just now: there is no other node that would have to.
+    driver.head.check_job(&scope.submitter(), &spec)?;
     let secrets = driver.head.secrets().environment(&scope.submitter(), &spec.secrets)?;
     let submit = |head: &Head, now, submission| head.submit(now, submission);
-    accept(driver, scope.submitter(), (spec, secrets), submit).await
+    let tenancy = driver.head.tenancy(&scope.submitter());
+    accept(driver, tenancy, (spec, secrets), None, submit).await
 }
 
 /// Starts a run of a job that the cluster's head has accepted. `secrets`: the variables of the environment that
-/// it names secrets for.
+/// it names secrets for; `policy`: what its components have been found to be, to be found again.
 pub(crate) async fn start_job(
     driver: &Arc<Driver>,
     job: JobId,
-    tenant: TenantName,
+    tenancy: Tenancy,
     spec: v1::JobSpec,
     secrets: HashMap<String, String>,
+    policy: Option<v1::ComponentPolicy>,
 ) -> Result<v1::JobView, Error> {
+    if let Some(policy) = &policy {
+        components::check_again(driver, policy, &spec.components).await?;
+    }
     let adopt = |head: &Head, now, submission| {
         Ok(match head.adopt_job(now, job, submission) {
             true => Submitted::New(job),
             false => Submitted::Known(job),
         })
     };
-    accept(driver, tenant, (spec, secrets), adopt).await
+    accept(driver, tenancy, (spec, secrets), policy, adopt).await
 }
 
 async fn accept(
     driver: &Arc<Driver>,
-    tenant: TenantName,
+    tenancy: Tenancy,
     (spec, secrets): (v1::JobSpec, HashMap<String, String>),
+    policy: Option<v1::ComponentPolicy>,
     enter: impl FnOnce(&Head, Time, Submission) -> Result<Submitted, Error>,
 ) -> Result<v1::JobView, Error> {
+    driver.workers.check(&tenancy, !spec.directories.is_empty())?;
     let mut by_name = BTreeMap::new();
     for component in &spec.components {
         let id = engine_proto::convert::component_id(&component.digest)?;
         let on_demand = component.on_demand && component.name != spec.main;
         if !on_demand {
-            components::load(driver, id).await?;
+            components::load(driver, &tenancy, id).await?;
         }
         by_name.insert(component.name.clone(), JobComponent { id, on_demand });
     }
@@ -80,7 +90,7 @@ async fn accept(
         digest: engine_head::spec_digest(&spec),
         name: spec.name.clone(),
         namespace: spec.namespace.clone(),
-        tenant: tenant.clone(),
+        tenant: tenancy.tenant.clone(),
         retries: spec.job_retries,
     };
     let now = driver.clock().now();
@@ -88,7 +98,10 @@ async fn accept(
         Submitted::Known(job) => return jobs::view(driver, job),
         Submitted::New(run) => run,
     };
-    let started = start(driver, (job, tenant), (spec, secrets), by_name, main, directories);
+    if let Some(policy) = policy {
+        driver.jobs.vouch(job, policy, &spec.components);
+    }
+    let started = start(driver, (job, tenancy), (spec, secrets), by_name, main, directories);
     if let Err(error) = started {
         let end =
             JobEnd { result: Err(Arc::new(error.clone())), stopped: false, progress: Progress::default() };
@@ -104,7 +117,7 @@ async fn accept(
 
 fn start(
     driver: &Arc<Driver>,
-    (job, tenant): (JobId, TenantName),
+    (job, tenancy): (JobId, Tenancy),
     (spec, secrets): (v1::JobSpec, HashMap<String, String>),
     components: BTreeMap<String, JobComponent>,
     component: ComponentId,
@@ -117,7 +130,8 @@ fn start(
     let context = JobContext {
         job,
         node: driver.read(|node| node.id()),
-        tenant: tenant.clone(),
+        tenant: tenancy.tenant.clone(),
+        isolation: tenancy.isolation,
         // As in Ray, a job that names no namespace has one of its own. All of its runs have the same.
         namespace: if spec.namespace.is_empty() { job.job().to_string() } else { spec.namespace },
         components,
@@ -156,7 +170,7 @@ fn start(
         task_memory_bytes: limits.task_memory_bytes,
         deadline,
         is_attached: spec.attached,
-        tenant,
+        tenant: tenancy.tenant,
     };
     driver.event(|node, now, fx| {
         let root = node.submit_job(now, node_spec, fx)?;

@@ -20,10 +20,6 @@ pub(super) fn delete(driver: &Arc<Driver>, name: &TenantName) -> Result<(), Erro
     event(driver, |head, fx| head.delete_tenant(name, fx))
 }
 
-pub(super) fn all(driver: &Arc<Driver>) -> Vec<v1::TenantView> {
-    event(driver, |head, _| head.tenants().iter().map(tenant_view).collect())
-}
-
 pub(super) fn usage(driver: &Arc<Driver>, read: UsageRead) -> v1::UsageResponse {
     driver.tell_own_usage(driver.usage_until_now());
     let clock = *driver.clock();

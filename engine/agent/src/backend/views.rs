@@ -124,7 +124,9 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
     let runtime = driver.runtime().map(engine_runtime::Runtime::counters).ok();
     let store = driver.store.usage();
     let counters = v1::NodeCounters {
-        instantiations: runtime.as_ref().map_or(view.counters.instances_started, |c| c.instantiations),
+        instantiations: runtime
+            .as_ref()
+            .map_or(view.counters.instances_started, |c| c.instantiations + driver.workers.started()),
         live_instances: view.instances as u64,
         queued_tasks: waiting.iter().map(|state| here(*state)).sum(),
         running_tasks: here(TaskState::Running),
@@ -157,6 +159,7 @@ pub(super) fn node(driver: &Driver) -> v1::NodeView {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         process_id: std::process::id(),
         drain: view.drain.map(|drain| left(driver, drain)),
+        workers: driver.workers.views(),
     }
 }
 

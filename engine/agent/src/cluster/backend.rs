@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine_core::{Error, ErrorCode, JobId, TaskId, TenantName};
+use engine_core::tenant::Tenancy;
+use engine_core::{Error, ErrorCode, JobId, TaskId};
 use engine_net::cluster::PeerBackend;
 use engine_proto::convert::peer;
 use engine_proto::v1;
@@ -64,7 +65,7 @@ impl PeerBackend for NodePeer {
         let context = self.driver.jobs.context(job).ok_or_else(|| {
             Error::new(ErrorCode::NotFound, format!("{job} is not known on this node any more"))
         })?;
-        Ok(starts::grants(&context))
+        Ok(starts::grants(&context, self.driver.jobs.vouched(job).as_deref()))
     }
 
     fn progress(&self, job: JobId) -> v1::JobProgress {
@@ -74,10 +75,11 @@ impl PeerBackend for NodePeer {
     async fn start_job(
         &self,
         job: JobId,
-        tenant: TenantName,
+        tenancy: Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
+        policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error> {
-        start_job(&self.driver, job, tenant, spec, secrets).await
+        start_job(&self.driver, job, tenancy, spec, secrets, policy).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine_core::Error;
+use engine_core::{Error, NodeId};
 use engine_proto::convert::duration;
 use engine_proto::v1::{self, node_request};
 
@@ -31,6 +31,13 @@ pub(crate) async fn leave(driver: Arc<Driver>, network: Arc<Network>, in_order: 
 }
 
 impl Network {
+    /// A node that has left is believed no more.
+    pub(super) fn revoke(&self, node: NodeId) {
+        if let Some(identity) = &self.options.identity {
+            identity.revoke(node);
+        }
+    }
+
     /// The head was asked to let this node go: that it knows the node no more is its answer.
     fn note_asked_to_leave(&self) {
         *self.asked_to_leave.lock() = true;

@@ -192,6 +192,11 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Welcome(welcome)) => {
             network.gate.learn(&welcome.ticket_key);
             *network.welcomed_by.lock() = welcome.head_id;
+            welcome
+                .revoked_node_ids
+                .iter()
+                .filter_map(|id| node_id(id).ok())
+                .for_each(|id| network.revoke(id));
             welcomed(driver, network, welcome.members, &welcome.departed_node_ids);
             driver.event(|node, now, fx| {
                 node.head_line_anew();
@@ -208,6 +213,9 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
         Some(head_message::Message::Dead(dead)) => match node_id(&dead.node_id) {
             Ok(id) => {
                 tracing::info!(node = %id, reason = dead.reason, "a node is dead");
+                if dead.is_revoked {
+                    network.revoke(id);
+                }
                 network.remove(driver, id, false);
             }
             Err(error) => nonsense(error),
@@ -218,6 +226,9 @@ fn heard(driver: &Arc<Driver>, network: &Network, message: v1::HeadMessage) {
             }
             Ok(id) => {
                 tracing::info!(node = %id, reason = left.reason, "a node has left");
+                if left.is_revoked {
+                    network.revoke(id);
+                }
                 network.remove(driver, id, true);
             }
             Err(error) => nonsense(error),

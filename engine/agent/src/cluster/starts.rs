@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine_core::ids::IdMap;
+use engine_core::tenant::Tenancy;
 use engine_core::work::{CallReport, GoneReport, Start, Usage};
 use engine_core::{Error, ErrorCode, InstanceId, JobId};
 use engine_proto::v1;
@@ -14,9 +15,10 @@ use engine_runtime::{DirectoryGrant, JobComponent, JobContext};
 use parking_lot::Mutex;
 use smallvec::smallvec;
 
-use crate::backend::load_component;
+use crate::backend::{check_again, load_component};
 use crate::background::{self, Kind};
 use crate::driver::Driver;
+use crate::jobs::Vouched;
 
 /// Between two asks of somebody who did not answer.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
@@ -74,9 +76,9 @@ impl Starts {
             Ok((context, runtime)) => {
                 for Waiting { start, is_paused } in starts {
                     let instance = start.instance;
-                    runtime.start(start, context.clone());
+                    driver.start(&runtime, start, context.clone());
                     if is_paused {
-                        runtime.pause(instance);
+                        driver.pause(&runtime, instance, true);
                     }
                 }
                 return;
@@ -134,13 +136,23 @@ async fn ask(driver: &Arc<Driver>, job: JobId) -> Result<Arc<JobContext>, Error>
     let (from, home) = driver.read(|node| (node.grants_from(job), node.home_of(job)));
     let from = from.ok_or_else(|| Error::new(ErrorCode::NodeDied, format!("{job} has ended")))?;
     let grants = network.peers.grants(from, job).await?;
+    // Before anything of it is compiled here.
+    let vouched = grants.policy.clone().map(|policy| (policy, grants.components.clone()));
+    if let Some((policy, components)) = &vouched {
+        check_again(driver, policy, components).await?;
+    }
     let context = context(driver, job, grants)?;
+    let tenancy = Tenancy { tenant: context.tenant.clone(), isolation: context.isolation };
+    driver.workers.check(&tenancy, !context.directories.is_empty())?;
     for component in context.components.values().filter(|component| !component.on_demand) {
-        load_component(driver, component.id).await?;
+        load_component(driver, &tenancy, component.id).await?;
     }
     driver.runtime()?.check_directories(&context)?;
     // A job of this node's own may come back, forgotten, with another node's detached actor.
     let home = home.filter(|home| *home != context.node);
+    if let Some((policy, components)) = vouched {
+        driver.jobs.vouch(job, policy, &components);
+    }
     driver.jobs.insert_foreign(home, context.clone());
     // The job may have ended meanwhile, and nobody would forget it.
     if driver.read(|node| node.grants_from(job)).is_none() {
@@ -170,21 +182,28 @@ fn context(driver: &Driver, job: JobId, grants: v1::JobGrants) -> Result<Arc<Job
         components: grants.components.into_iter().map(component).collect::<Result<_, Error>>()?,
         env,
         directories: grants.directories.into_iter().map(directory).collect(),
+        isolation: engine_proto::convert::isolation_from(grants.isolation, "JobGrants.isolation")?,
     }))
 }
 
-/// What a job's guests are granted, for another node.
-pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
+/// What a job's guests are granted, for another node; `vouched`: what its components have been found to be.
+pub(super) fn grants(context: &JobContext, vouched: Option<&Vouched>) -> v1::JobGrants {
+    let signature = |digest: &str| vouched.and_then(|vouched| vouched.signatures.get(digest)).cloned();
     v1::JobGrants {
+        isolation: engine_proto::convert::isolation(context.isolation).into(),
         tenant: context.tenant.to_string(),
         namespace: context.namespace.clone(),
         components: context
             .components
             .iter()
-            .map(|(name, component)| v1::JobComponent {
-                name: name.clone(),
-                digest: engine_proto::convert::digest(component.id),
-                on_demand: component.on_demand,
+            .map(|(name, component)| {
+                let digest = engine_proto::convert::digest(component.id);
+                v1::JobComponent {
+                    name: name.clone(),
+                    signature: signature(&digest).unwrap_or_default(),
+                    digest,
+                    on_demand: component.on_demand,
+                }
             })
             .collect(),
         env: context.env.iter().cloned().collect(),
@@ -197,5 +216,6 @@ pub(super) fn grants(context: &JobContext) -> v1::JobGrants {
                 read_only: directory.read_only,
             })
             .collect(),
+        policy: vouched.map(|vouched| vouched.policy.clone()),
     }
 }

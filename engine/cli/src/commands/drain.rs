@@ -20,11 +20,12 @@ Examples:
   engine drain node-0123456789abcdef01234567 --deadline 300
   engine drain node-0123456789abcdef01234567 --no-wait        … and look: engine list nodes
   engine list nodes --filter state=DRAINING
+  engine drain node-0123456789abcdef01234567 --revoke         … also when it is dead
 
 The node takes nothing new. What waits there goes to other nodes; tasks that run may end; actors that may
 be restarted are made anew elsewhere when no call is inside, which counts against their max_restarts;
 objects that it keeps for others are copied; bundles of placement groups are placed elsewhere. Then its
-process ends, and it is listed as LEFT.
+process ends, and it is listed as LEFT. Of a cluster with TLS its certificate is good no more from then on.
 
 What only the node itself owns cannot move, and is waited for: jobs whose root tasks run there, actors
 that its tasks have created or that may not be restarted, objects that its tasks have put and others
@@ -52,6 +53,10 @@ pub(crate) struct Drain {
     /// When what still runs there is ended, in seconds from now; default: it may take as long as it does
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=DEADLINE_SECONDS_MAX))]
     deadline: Option<u64>,
+    /// Also one that is dead, which may have been frozen or cut off: it does not come back by the certificate that
+    /// it has
+    #[arg(long)]
+    revoke: bool,
     /// Do not wait until it has left
     #[arg(long)]
     no_wait: bool,
@@ -61,7 +66,11 @@ pub(crate) struct Drain {
 
 pub(crate) async fn run(args: Drain, target: Target) -> Result<(), Failure> {
     let client = connect::running(target).await?;
-    let first = client.drain(&args.node, args.deadline.map(Duration::from_secs)).await?;
+    let deadline = args.deadline.map(Duration::from_secs);
+    let first = match args.revoke {
+        true => client.drain_or_revoke(&args.node, deadline).await?,
+        false => client.drain(&args.node, deadline).await?,
+    };
     if first.nodes_that_stay == 0 && first.state() == NodeState::Draining {
         eprintln!("warning: no other node takes work: until one joins, new work waits");
     }

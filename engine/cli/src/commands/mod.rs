@@ -12,9 +12,11 @@ pub(crate) mod head;
 pub(crate) mod inspect;
 pub(crate) mod job;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod memory;
 pub(crate) mod node_args;
+pub(crate) mod oidc;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod submit;
@@ -22,6 +24,7 @@ pub(crate) mod tenant;
 pub(crate) mod token;
 pub(crate) mod up;
 pub(crate) mod version;
+pub(crate) mod worker;
 
 use crate::cli::{Cli, Command};
 use crate::connect::Target;
@@ -32,7 +35,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let is_engine = matches!(cli.command, Command::Up(_) | Command::Head(_) | Command::Agent(_));
     let target = match is_engine {
         // These are engines, and show what they have themselves.
-        true => Target { address: cli.address, token: None },
+        true => Target::of_engine(cli.address),
         false => Target::new(cli.address, cli.credentials, cli.token_file.as_deref())?,
     };
     if is_engine {
@@ -56,6 +59,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Memory(args) => memory::run(args, target).await,
         Command::Get(args) => get::run(args, target).await,
         Command::Explain(args) => explain::run(args, target).await,
+        Command::Login(args) => login::run(args, target).await,
         Command::Logs(args) => logs::run(args, target).await,
         Command::Audit(args) => audit::run(args, target).await,
         Command::Secret(args) => secret::run(args, target).await,
@@ -63,5 +67,6 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(args) => token::run(args, target).await,
         Command::Error(args) => error::run(&args),
         Command::Version(args) => version::run(&args),
+        Command::Worker(args) => worker::run(&args),
     }
 }

@@ -36,12 +36,19 @@ pub(crate) struct NodeArgs {
     /// How long the client that a job is bound to may be away before the job is stopped; default: 30s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) client_grace: Option<Duration>,
+    /// How long the process of a tenant's guests is kept that has none; default: 5min
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) worker_idle: Option<Duration>,
 }
 
 impl NodeArgs {
     pub(crate) fn options(self) -> Options {
         let mut options = Options::detect();
         options.data_dir = embedded::data_dir();
+        options.is_worker_program = true;
+        if let Some(idle) = self.worker_idle {
+            options.worker_idle_max = idle;
+        }
         if let Some(cpus) = self.cpus {
             options.cpus = cpus;
         }
@@ -80,6 +87,9 @@ impl NodeArgs {
         if let Some(grace) = self.client_grace {
             say("--client-grace", humantime::format_duration(grace).to_string().into());
         }
+        if let Some(idle) = self.worker_idle {
+            say("--worker-idle", humantime::format_duration(idle).to_string().into());
+        }
         for (name, quantity) in &self.resources {
             say("--resources", format!("{name}={quantity}").into());
         }
@@ -112,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_passed_on_and_the_rest_is_shared_out() {
-        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a --client-grace 1500ms")
+        let words = parsed("engine up --cpus 1.5 --memory 64MiB --resources licence=0.5 --labels zone=a --client-grace 1500ms --worker-idle 7s")
             .shared_out(4);
         let line = ["engine".into(), "up".into()].into_iter().chain(words);
         let Command::Up(up) = Cli::try_parse_from(line).unwrap().command else { panic!("not up") };
@@ -120,6 +130,7 @@ mod tests {
         let options = up.node.options();
         assert_eq!((options.cpus, options.memory_bytes), (Quantity(15_000), 64 << 20));
         assert_eq!(options.limits.client_grace, Duration::from_millis(1_500));
+        assert_eq!(options.worker_idle_max, Duration::from_secs(7));
         assert_eq!(options.store_bytes_max, machine.store_bytes_max / 4);
         assert_eq!(options.resources, [("licence".to_owned(), Quantity(5_000))]);
         assert_eq!(options.labels, [("zone".to_owned(), "a".to_owned())]);

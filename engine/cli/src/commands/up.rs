@@ -12,12 +12,14 @@ use engine_core::head::UsageLimits;
 use engine_core::resources::bytes;
 use engine_head::cluster::ClusterHead;
 use engine_net::{Backend, Security, Server, Services, TcpSocket, UnixSocket};
+use engine_oidc::Oidc;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::gate;
 use crate::commands::head::RunningHead;
 use crate::commands::node_args::NodeArgs;
+use crate::commands::oidc::OidcArgs;
 use crate::embedded;
 use crate::failure::Failure;
 use crate::interrupt::Interrupts;
@@ -50,6 +52,8 @@ pub(crate) struct Up {
     #[arg(long, conflicts_with = "nodes")]
     require_token: bool,
     #[command(flatten)]
+    oidc: OidcArgs,
+    #[command(flatten)]
     audit: AuditArgs,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
@@ -76,15 +80,23 @@ pub(crate) async fn run(args: Up, address: Option<Address>) -> Result<(), Failur
     let folder = gate::folder_of_up(&address).filter(|_| args.require_token);
     let gate = gate::gate(folder.as_deref(), args.require_token, None)?;
     let audit = args.audit.open(folder.as_deref())?;
+    let edge = Edge { gate, login: args.oidc.open()?, audit };
     match args.nodes {
-        Some(nodes) => several(nodes, &args.node, (gate, audit), server, &address, interrupts).await,
-        None => one(args.node, (gate, audit), server, &address, interrupts).await,
+        Some(nodes) => several(nodes, &args.node, edge, server, &address, interrupts).await,
+        None => one(args.node, edge, server, &address, interrupts).await,
     }
+}
+
+/// What stands between clients and the engine.
+struct Edge {
+    gate: Arc<Gate>,
+    login: Option<Arc<Oidc>>,
+    audit: Option<Arc<AuditLog>>,
 }
 
 async fn one(
     args: NodeArgs,
-    (gate, audit): (Arc<Gate>, Option<Arc<AuditLog>>),
+    edge: Edge,
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
@@ -95,7 +107,7 @@ async fn one(
     let backend = node.backend();
     eprintln!("engine {} is running: {} with {has}", env!("CARGO_PKG_VERSION"), backend.node_id());
     usage(address);
-    let services = Services::new(backend, gate).tokens(None).audit(audit);
+    let services = Services::new(backend, edge.gate).tokens(None, edge.login).audit(edge.audit);
     let served = server.run(services, async { interrupts.next().await }).await;
     eprintln!("stopping; once more to leave at once");
     tokio::select! {
@@ -116,14 +128,15 @@ fn usage(address: &Address) {
 async fn several(
     count: u32,
     args: &NodeArgs,
-    (gate, audit): (Arc<Gate>, Option<Arc<AuditLog>>),
+    edge: Edge,
     server: Server,
     address: &Address,
     mut interrupts: Interrupts,
 ) -> Result<(), Failure> {
     let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let running =
-        RunningHead::start(server, gate, any_port, None, None, UsageLimits::default()).await?.audited(audit);
+    let limits = UsageLimits::default();
+    let running = RunningHead::start(server, edge.gate, any_port, None, None, limits).await?;
+    let running = running.audited(edge.audit).with_logins(edge.login);
     let (head, at) = (running.head.clone(), running.at);
     let mut nodes = Nodes::start(count, args, at)?;
     let until = async {

@@ -182,6 +182,17 @@ pub(crate) fn node(node: &v1::NodeView) -> Value {
         "start_time": rfc3339(node.start_time.as_ref()),
         "counters": node.counters.as_ref().map(counters),
         "drain": node.drain.as_ref().map(node_drain),
+        "workers": node.workers.iter().map(worker).collect::<Vec<_>>(),
+    })
+}
+
+/// A process of a node that runs the guests of one tenant.
+fn worker(worker: &v1::NodeWorker) -> Value {
+    json!({
+        "tenant": worker.tenant,
+        "process_id": worker.process_id,
+        "locks": worker.locks,
+        "missing": worker.missing,
     })
 }
 

@@ -40,6 +40,18 @@ pub(crate) fn render(status: &v1::StatusResponse) -> String {
         0 => text.push('\n'),
         spilled => drop(writeln!(text, ", {} spilled", bytes(spilled))),
     }
+    for node in &status.nodes {
+        for worker in &node.workers {
+            let _ = writeln!(
+                text,
+                "worker:    {} (process {} of {})",
+                worker.tenant, worker.process_id, node.node_id
+            );
+            for missing in &worker.missing {
+                let _ = writeln!(text, "           without {missing}");
+            }
+        }
+    }
     if !status.pending.is_empty() {
         text.push_str("\nwaiting for resources:\n");
         for demand in &status.pending {

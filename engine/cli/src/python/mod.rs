@@ -83,10 +83,14 @@ pub(crate) fn concurrent_runner(module: &Path) -> Result<Option<PathBuf>, Failur
     if !is_program(module) {
         return Ok(None);
     }
-    let runner = runner()?;
+    Ok(concurrent_beside(&runner()?))
+}
+
+/// The other form of the runner, where there is one beside it.
+pub(crate) fn concurrent_beside(runner: &Path) -> Option<PathBuf> {
     let stem = runner.file_stem().unwrap_or_default().to_string_lossy();
     let concurrent = runner.with_file_name(format!("{stem}-concurrent.wasm"));
-    Ok(concurrent.is_file().then_some(concurrent))
+    concurrent.is_file().then_some(concurrent)
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

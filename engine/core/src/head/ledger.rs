@@ -16,7 +16,7 @@ use crate::ids::NodeId;
 use crate::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, TenantNews};
 use crate::rate::Rate;
 use crate::tenant::{
-    ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, TenantBounds, TenantName, TenantSpec, WEIGHT_MAX,
+    ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, Tenancy, TenantBounds, TenantName, TenantSpec, WEIGHT_MAX,
 };
 use crate::time::Time;
 
@@ -458,6 +458,13 @@ impl Head {
                 ),
             )),
         }
+    }
+
+    /// To whom a job of this tenant belongs that begins now.
+    pub fn tenancy(&self, tenant: &TenantName) -> Tenancy {
+        let account = self.ledger.accounts.get(tenant);
+        let isolation = account.map(|account| account.spec.isolation).unwrap_or_default();
+        Tenancy { tenant: tenant.clone(), isolation }
     }
 
     /// All tenants that were created or have jobs, by name; `default` is always one.

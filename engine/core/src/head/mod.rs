@@ -68,7 +68,7 @@ impl Default for Limits {
             job_retries_max: 100,
             names_max: 1_000_000,
             tenants_max: 1_000,
-            name_bytes_max: 512,
+            name_bytes_max: crate::options::NAME_BYTES_MAX,
             events_max: 10_000,
             watch: Watch::default(),
             groups: GroupLimits::default(),

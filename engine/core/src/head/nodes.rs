@@ -104,6 +104,9 @@ impl Default for Watch {
     }
 }
 
+/// Why a node that was dead already is spoken of again.
+const REMOVED: &str = "it was dead, and is not to come back";
+
 /// So many of those that are members no more are told to a node that joins.
 const DEPARTED_TOLD_MAX: usize = 256;
 
@@ -450,6 +453,21 @@ impl Head {
         Some(if grave.has_left { NodeStanding::Left } else { NodeStanding::Dead })
     }
 
+    /// Nodes that were let go, or are to count as such, in no order.
+    pub fn nodes_left(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.nodes.dead.iter().filter(|(_, grave)| grave.has_left).map(|(id, _)| *id)
+    }
+
+    /// A node that is dead is to count as one that has left: it may not come back as what it was. Of one that
+    /// is not dead nothing is done.
+    pub fn revoke(&mut self, id: NodeId, fx: &mut Vec<Effect>) {
+        let Some(grave) = self.nodes.dead.get_mut(&id).filter(|grave| !grave.has_left) else { return };
+        grave.has_left = true;
+        self.nodes.changed.note(id);
+        let told = |other: &NodeId| Effect::Tell(*other, Notice::Dead(id, REMOVED.to_owned()));
+        fx.extend(self.nodes.alive.keys().map(told));
+    }
+
     /// Nodes that live.
     pub fn nodes(&self) -> impl Iterator<Item = (&NodeInfo, &Load)> {
         self.nodes.alive.values().map(|node| (&node.info, &node.load))
@@ -556,7 +574,7 @@ impl Alive {
 }
 
 fn gone(id: NodeId) -> Error {
-    Error::new(ErrorCode::NodeDied, format!("{id} was drained and has left: join with a new id"))
+    Error::new(ErrorCode::NodeDied, format!("{id} has left: join with a new id, and a join token"))
 }
 
 fn fenced(id: NodeId) -> Error {

@@ -331,6 +331,12 @@ impl Node {
         }
     }
 
+    /// Whether a sandbox holds all of these: for who does not trust what runs it.
+    pub fn holds(&self, instance: InstanceId, handles: &[crate::value::Handle]) -> bool {
+        let Some(holder) = self.instances.get(&instance) else { return false };
+        handles.iter().all(|handle| holder.handles.contains_key(handle))
+    }
+
     fn check_holds(&self, from: Caller, handle: crate::value::Handle) -> Result<(), Error> {
         let holds = self.instances.get(&from.instance).is_some_and(|i| i.handles.contains_key(&handle));
         if holds {

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use engine_core::events::Event;
 use engine_core::head::NodeStanding;
-use engine_core::tenant::TenantSpec;
+use engine_core::tenant::{Isolation, TenantSpec};
 use engine_core::{ComponentId, Error, ErrorCode, JobId, NodeId, TaskId, TenantName, Time};
 use engine_net::cluster::NodeClient;
-use engine_net::{Backend, JobKey, LogsQuery, Replies, Scope, StateKey, UsageRead, WatchQuery};
+use engine_net::{
+    Backend, JobKey, LogsQuery, PolicyChange, Replies, Scope, StateKey, UsageRead, WatchQuery, policy,
+};
 use engine_proto::convert::event_view;
 use engine_proto::filter::Filters;
 use engine_proto::v1;
@@ -47,7 +49,15 @@ impl Backend for ClusterBackend {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
+        self.0.head.check_upload(scope, component, &bytes, signature)?;
+        // What is wrong with it is heard when a job begins: it is compiled in processes of the tenant's alone.
+        if self.0.head.tenancy(&scope.submitter()).isolation == Isolation::Process {
+            return self.keep(scope, component, bytes, signature).await;
+        }
+        let (tenant, own) = (scope.submitter(), self.0.head.policies().of(&scope.submitter()));
+        let own = own.is_required.then(|| policy(&tenant, &own.for_components(&[component])));
         // What cannot be run is not kept: a node tries, and another one when that dies or does not answer.
         let (mut silent, mut died, mut rounds) = (Vec::new(), None, 0);
         loop {
@@ -63,7 +73,7 @@ impl Backend for ClusterBackend {
                 Err(error) => return Err(died.unwrap_or(error)),
             };
             let uploaded = match self.0.client(node) {
-                Ok(client) => client.upload(component, bytes.clone()).await,
+                Ok(client) => client.upload(component, bytes.clone(), signature, own.clone()).await,
                 Err(error) => Err(error),
             };
             match uploaded {
@@ -86,7 +96,9 @@ impl Backend for ClusterBackend {
         scope: &Scope,
         component: ComponentId,
         bytes: Bytes,
+        signature: &[u8],
     ) -> Result<v1::ComponentInfo, Error> {
+        self.0.head.check_upload(scope, component, &bytes, signature)?;
         self.0.head.components().insert(component, &bytes)?;
         self.0.head.components().is_brought_by(scope, component);
         Ok(engine_proto::convert::kept(component, bytes.len() as u64))
@@ -210,8 +222,13 @@ impl Backend for ClusterBackend {
         self.answer(Ok(status)).await
     }
 
-    async fn drain(&self, node: NodeId, deadline: Option<Duration>) -> Result<v1::DrainResponse, Error> {
-        self.answer(self.0.drain(node, deadline).await).await
+    async fn drain(
+        &self,
+        node: NodeId,
+        deadline: Option<Duration>,
+        revoke: bool,
+    ) -> Result<v1::DrainResponse, Error> {
+        self.answer(self.0.drain(node, deadline, revoke).await).await
     }
 
     async fn set_tenant(&self, spec: TenantSpec, is_new: bool) -> Result<v1::TenantView, Error> {
@@ -221,12 +238,20 @@ impl Backend for ClusterBackend {
     }
 
     async fn delete_tenant(&self, name: TenantName) -> Result<(), Error> {
-        self.answer(self.0.event(|core, _, fx| core.delete_tenant(&name, fx))).await
+        let deleted = self.answer(self.0.event(|core, _, fx| core.delete_tenant(&name, fx))).await;
+        self.0.head.policies().deleted(&name, deleted)
+    }
+
+    async fn set_policy(
+        &self,
+        tenant: TenantName,
+        change: PolicyChange,
+    ) -> Result<v1::ComponentPolicy, Error> {
+        self.0.head.policies().change(&tenant, change).map(|own| policy(&tenant, &own))
     }
 
     async fn tenants(&self) -> Result<Vec<v1::TenantView>, Error> {
-        let tenants = self.0.head.lock().tenants();
-        Ok(tenants.iter().map(engine_proto::convert::tenant_view).collect())
+        Ok(self.0.head.tenant_views())
     }
 
     async fn usage(&self, read: UsageRead) -> Result<v1::UsageResponse, Error> {

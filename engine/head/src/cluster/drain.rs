@@ -11,13 +11,17 @@ use engine_proto::v1::{self, view};
 use crate::cluster::ClusterHead;
 
 impl ClusterHead {
-    /// Has a node leave; how far it is.
+    /// Has a node leave; how far it is. With `revoke` one that is dead counts as having left.
     pub(super) async fn drain(
         &self,
         id: NodeId,
         deadline: Option<Duration>,
+        revoke: bool,
     ) -> Result<v1::DrainResponse, Error> {
         let (standing, nodes_that_stay) = self.event(|core, now, fx| {
+            if revoke {
+                core.revoke(id, fx);
+            }
             core.drain(now, id, deadline, fx)?;
             Ok::<_, Error>((core.standing(id), core.nodes_that_stay().count() as u64))
         })?;

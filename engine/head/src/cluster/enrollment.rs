@@ -47,6 +47,13 @@ impl Enrollment {
     /// Who asks: the node that it is, or has been; none when it shows a good token.
     fn check(&self, peer: Peer, join_token: &str) -> Result<Option<NodeId>, Error> {
         match peer {
+            // On a connection that was open before.
+            Peer::Proven(Name::Node(own)) if self.head.is_revoked(own) => {
+                return Err(Error::new(
+                    ErrorCode::PermissionDenied,
+                    format!("{own} has left, and its certificate is good no more: join with a join token"),
+                ));
+            }
             Peer::Proven(Name::Node(own)) => return Ok(Some(own)),
             Peer::Proven(other) => {
                 return Err(Error::new(

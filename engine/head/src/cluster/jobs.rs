@@ -34,6 +34,7 @@ impl ClusterHead {
                 ));
             }
         }
+        self.head.check_job(&scope.submitter(), &spec)?;
         // Before anything is promised; a run of it has those of the moment at which it begins.
         self.head.secrets().environment(&scope.submitter(), &spec.secrets)?;
         self.memory.check_room()?;
@@ -122,7 +123,10 @@ impl ClusterHead {
         let client = self.client(home)?;
         let tenant = self.head.job(run)?.submission.tenant;
         let secrets = self.head.secrets().environment(&tenant, &spec.secrets)?;
-        let view = client.start_job(run, &tenant, spec, secrets).await?;
+        let tenancy = self.head.tenancy(&tenant);
+        // A run is held to what is said when it begins.
+        let policy = self.head.check_job(&tenant, &spec)?;
+        let view = client.start_job(run, &tenancy, spec, secrets, policy).await?;
         self.event(|core, now, _| core.job_started(now, run));
         self.news.send_modify(|news| *news += 1);
         let record = self.head.job(run)?;

@@ -139,6 +139,10 @@ impl ClusterHead {
                 head_id: self.id.to_string(),
                 departed_node_ids: core.latest_departed().map(|id| id.to_string()).collect(),
                 ticket_key: self.ticket_key.clone(),
+                revoked_node_ids: match &self.identity {
+                    Some(_) => core.nodes_left().map(|id| id.to_string()).collect(),
+                    None => Vec::new(),
+                },
             };
             nodes.alive.insert(id, line);
             for known in std::mem::take(&mut join.peers) {

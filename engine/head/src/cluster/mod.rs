@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
-use engine_core::head::{Effect, JobRecord, Notice};
+use engine_core::head::{Effect, JobRecord, NodeStanding, Notice};
 use engine_core::{Error, ErrorCode, JobId, NodeId, Time};
 use engine_net::cluster::NodeClient;
 use engine_proto::convert::peer;
@@ -35,6 +35,7 @@ use crate::background::{self, Kind};
 use crate::cluster::memory::{Memory, Writer};
 use crate::cluster::records::{Restored, Starting};
 use crate::meta::{Embedded, MetaError, MetaStore, with_faults};
+use crate::policies::Policies;
 use crate::secrets::Secrets;
 use crate::service::Head;
 
@@ -163,7 +164,8 @@ impl ClusterHead {
             let components = crate::Components::new(folder, options.component_store_bytes_max);
             let mut core = engine_core::head::Head::new(id_key, options.limits.clone());
             core.started(Clock::new().now());
-            return Ok(Self::of(options, core, (components, Secrets::default()), None));
+            let kept = (components, (Secrets::default(), Policies::default()));
+            return Ok(Self::of(options, core, kept, None));
         };
         let mut store: Box<dyn MetaStore> = with_faults(Embedded::open(folder)?, folder);
         let restored = records::read(&mut *store, folder, options.identity.as_ref())?;
@@ -175,13 +177,18 @@ impl ClusterHead {
             path: folder.clone(),
             why: error.to_string(),
         })?;
-        Self::restore(id_key, options, (components, secrets), store, restored)
+        let policies = Policies::open(&folder.join("component-policies")).map_err(|error| MetaError::Io {
+            what: "use what is in",
+            path: folder.clone(),
+            why: error.to_string(),
+        })?;
+        Self::restore(id_key, options, (components, (secrets, policies)), store, restored)
     }
 
     fn restore(
         id_key: [u8; 16],
         options: &Options,
-        kept: (crate::Components, Secrets),
+        kept: (crate::Components, (Secrets, Policies)),
         mut store: Box<dyn MetaStore>,
         mut restored: Restored,
     ) -> Result<Arc<Self>, MetaError> {
@@ -221,7 +228,7 @@ impl ClusterHead {
     fn of(
         options: &Options,
         mut core: engine_core::head::Head,
-        (components, secrets): (crate::Components, Secrets),
+        (components, kept): (crate::Components, (Secrets, Policies)),
         restored: Option<Restored>,
     ) -> Arc<Self> {
         let known = restored.as_ref().and_then(|restored| restored.head);
@@ -232,9 +239,12 @@ impl ClusterHead {
             }
             None => Default::default(),
         };
+        if let Some(identity) = &options.identity {
+            core.nodes_left().for_each(|node| identity.revoke(node));
+        }
         let head = Arc::new_cyclic(|this| Self {
             id,
-            head: Head::of(core, components, secrets),
+            head: Head::of(core, components, kept),
             clock: Clock::new(),
             identity: options.identity.clone(),
             ticket_key: options.ticket_key.clone(),
@@ -326,12 +336,30 @@ impl ClusterHead {
             // What jobs were to run that ended with their nodes.
             self.starting.lock().retain(|job, _| core.job(*job).is_ok_and(JobRecord::may_start));
         }
+        for effect in &fx {
+            if let Effect::Died(id, _) | Effect::Tell(_, Notice::Dead(id, _)) = effect {
+                self.revoke_if_left(&core, *id);
+            }
+        }
         // In the order of the events: under the lock.
         for effect in fx {
             self.carry_out(after, effect);
         }
         drop(core);
         result
+    }
+
+    /// The certificate of a node that has left is good no more.
+    fn revoke_if_left(&self, core: &engine_core::head::Head, id: NodeId) {
+        if core.standing(id) == Some(NodeStanding::Left)
+            && let Some(identity) = &self.identity
+        {
+            identity.revoke(id);
+        }
+    }
+
+    fn is_revoked(&self, id: NodeId) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.is_revoked(id))
     }
 
     /// Does at once what concerns this head alone. What is said to nodes waits for the transaction.
@@ -366,14 +394,16 @@ impl ClusterHead {
                 head_message::Message::Joined(v1::Members { members })
             }
             Notice::Dead(id, reason) => {
-                head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason })
+                let is_revoked = self.is_revoked(id);
+                head_message::Message::Dead(v1::DeadNode { node_id: id.to_string(), reason, is_revoked })
             }
             Notice::Draining(id, deadline) => head_message::Message::Draining(v1::DrainingNode {
                 node_id: id.to_string(),
                 deadline: deadline.map(engine_proto::convert::duration),
             }),
             Notice::Left(id, reason) => {
-                head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason })
+                let is_revoked = self.is_revoked(id);
+                head_message::Message::Left(v1::DeadNode { node_id: id.to_string(), reason, is_revoked })
             }
             Notice::Group(notice) => head_message::Message::Group(peer::group_notice(&notice)),
             Notice::Tenant(news) => head_message::Message::Tenant(engine_proto::convert::tenant_news(&news)),

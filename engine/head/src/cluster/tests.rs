@@ -104,9 +104,8 @@ fn start_gated(folder: &Path, memory: MemoryLimits) -> (Arc<ClusterHead>, Arc<Ga
     let restored = records::read(&mut *store, folder, None).expect("its memory is whole");
     let components = Components::durable(folder.join("components"), 1 << 20);
     let options = Options { limits: limits(), memory, ..Options::default() };
-    let head =
-        ClusterHead::restore(key(), &options, (components, crate::Secrets::default()), store, restored)
-            .expect("it starts");
+    let kept = (crate::Secrets::default(), crate::Policies::default());
+    let head = ClusterHead::restore(key(), &options, (components, kept), store, restored).expect("it starts");
     gate.state.lock().transactions.clear();
     (head, gate)
 }
@@ -143,7 +142,7 @@ fn spec(submission: &str) -> v1::JobSpec {
     v1::JobSpec {
         submission_id: submission.to_owned(),
         name: "n".to_owned(),
-        components: vec![v1::JobComponent { name: "main".to_owned(), digest, on_demand: false }],
+        components: vec![v1::JobComponent { name: "main".to_owned(), digest, ..v1::JobComponent::default() }],
         main: "main".to_owned(),
         entry: Some(v1::job_spec::Entry::Run(v1::MainEntry::default())),
         ..v1::JobSpec::default()

@@ -1,8 +1,7 @@
 //! The files: one for each secret, sealed by ChaCha20-Poly1305.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,24 +36,16 @@ impl Sealer {
     /// `key_path`: made when it is not there and there are no secrets yet.
     pub(super) fn open(folder: &Path, key_path: &Path) -> Result<Self, SecretsError> {
         for folder in [Some(folder), key_path.parent()].into_iter().flatten() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(at("make the folder", folder))?;
+            engine_private::folder(folder)?;
         }
-        let key = match fs::read(key_path) {
-            Ok(bytes) => {
-                let mode = fs::metadata(key_path).map_err(at("look at", key_path))?.mode() & 0o7777;
-                if mode & 0o077 != 0 {
-                    return Err(SecretsError::Open { path: key_path.to_owned(), mode });
-                }
-                Zeroizing::new(bytes)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let key = match engine_private::read(key_path, KEY_BYTES as u64)? {
+            Some(bytes) => Zeroizing::new(bytes),
+            None => {
                 let mut bytes = Zeroizing::new(vec![0; KEY_BYTES]);
                 random(&mut bytes, key_path)?;
-                put(key_path, &bytes)?;
+                engine_private::write(key_path, &bytes)?;
                 bytes
             }
-            Err(error) => return Err(at("read", key_path)(error)),
         };
         let key = UnboundKey::new(&CHACHA20_POLY1305, &key).map_err(|_| SecretsError::Damaged {
             path: key_path.to_owned(),
@@ -90,7 +81,7 @@ impl Sealer {
             &mut *sealed,
         );
         done.map_err(|_| SecretsError::Damaged { path: path.clone(), what: "the value cannot be sealed" })?;
-        put(&path, &[MAGIC, &nonce, &sealed].concat())
+        Ok(engine_private::write(&path, &[MAGIC, &nonce, &sealed].concat())?)
     }
 
     pub(super) fn remove(&self, tenant: &TenantName, name: &str) -> Result<(), SecretsError> {
@@ -106,7 +97,7 @@ impl Sealer {
         for entry in entries {
             let path = entry.map_err(at("list", &self.folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with(NEW) {
+            if engine_private::is_unfinished(name) {
                 // Of a process that was killed while it wrote.
                 fs::remove_file(&path).map_err(at("remove", &path))?;
                 continue;
@@ -149,22 +140,6 @@ fn whose(tenant: &TenantName, name: &str) -> String {
 fn random(bytes: &mut [u8], of: &Path) -> Result<(), SecretsError> {
     let filled = SystemRandom::new().fill(bytes);
     filled.map_err(|_| at("make random bits for", of)(io::Error::other("the system gave none")))
-}
-
-/// What files are called that are not in place yet; no tenant's name begins so.
-const NEW: &str = ".new-";
-
-/// Puts a file of mode 600 in place, whole or not at all.
-fn put(path: &Path, bytes: &[u8]) -> Result<(), SecretsError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!("{NEW}{name}"));
-    let _ = fs::remove_file(&new);
-    let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new);
-    let mut file = file.map_err(at("make", &new))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at("write", &new))?;
-    fs::rename(&new, path).map_err(at("put in place", path))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("write", folder))
 }
 
 fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SecretsError {

@@ -81,7 +81,7 @@ fn a_file_that_was_changed_moved_or_sealed_by_another_key_is_refused() {
     kept.open().unwrap();
     let key = kept.path("tls/secret-key");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(matches!(kept.open(), Err(SecretsError::Open { mode: 0o640, .. })));
+    assert!(matches!(kept.open(), Err(SecretsError::Open { mode: 0o640, is_folder: false, .. })));
     fs::remove_file(&key).unwrap();
     assert!(matches!(kept.open(), Err(SecretsError::Damaged { .. })), "of another key");
 }

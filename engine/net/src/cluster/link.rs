@@ -9,7 +9,7 @@ use engine_proto::error_from_status;
 use engine_proto::limits::{COMPONENT_BYTES_MAX, MESSAGE_BYTES_MAX};
 use engine_proto::v1;
 use engine_proto::v1::cluster_client::ClusterClient;
-use engine_tls::{Expected, Identity, SPEAKS_TLS};
+use engine_tls::{Expected, Identity, REVOKED, SPEAKS_TLS};
 use futures::{Stream, StreamExt};
 use tonic::transport::Channel;
 
@@ -84,10 +84,13 @@ impl HeadLink {
     }
 }
 
-/// A head that wants TLS will not come to want none.
+/// A head that wants TLS will not come to want none, and one that has revoked a certificate believes it never again.
 fn not_reached(why: String, who: &str) -> NotConnected {
-    match why.contains(SPEAKS_TLS) {
-        true => NotConnected::Refused(Error::new(ErrorCode::Unauthenticated, format!("{who}: {why}"))),
-        false => NotConnected::Unreached(why),
+    let refused = |code| NotConnected::Refused(Error::new(code, format!("{who}: {why}")));
+    match &why {
+        why if why.contains(SPEAKS_TLS) => refused(ErrorCode::Unauthenticated),
+        // As when the head says that it has left.
+        why if why.contains(REVOKED) => refused(ErrorCode::NodeDied),
+        _ => NotConnected::Unreached(why),
     }
 }

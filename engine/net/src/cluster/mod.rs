@@ -18,7 +18,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use engine_access::Scope;
-use engine_core::{ComponentId, Error, ErrorCode, JobId, TenantName};
+use engine_core::tenant::Tenancy;
+use engine_core::{ComponentId, Error, ErrorCode, JobId};
 use engine_proto::v1;
 use engine_proto::{error_from_status, version};
 use engine_tls::{Expected, Identity, Peer};
@@ -51,13 +52,15 @@ pub trait PeerBackend: Send + Sync + 'static {
     fn progress(&self, job: JobId) -> v1::JobProgress;
 
     /// Starts a tenant's job with its root task on this node. The specification was checked. `secrets`: the
-    /// variables of the environment that it names secrets for.
+    /// variables of the environment that it names secrets for; `policy`: what its components have been found to be,
+    /// to be found again.
     async fn start_job(
         &self,
         job: JobId,
-        tenant: TenantName,
+        tenancy: Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
+        policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error>;
 }
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use engine_access::Scope;
-use engine_core::{ComponentId, Error, JobId, NodeId, TenantName};
-use engine_proto::convert::digest;
+use engine_core::tenant::Tenancy;
+use engine_core::{ComponentId, Error, JobId, NodeId};
+use engine_proto::convert::{digest, isolation};
 use engine_proto::limits::{MESSAGE_BYTES_MAX, UPLOAD_CHUNK_BYTES_MAX};
 use engine_proto::v1;
 use engine_proto::v1::components_client::ComponentsClient;
@@ -56,10 +57,21 @@ impl NodeClient {
         Ok(replies.map(move |reply| reply.map_err(|status| error_of(&status, &who))).boxed())
     }
 
-    /// Hands over a component.
-    pub async fn upload(&self, id: ComponentId, bytes: Bytes) -> Result<v1::ComponentInfo, Error> {
-        let header =
-            v1::UploadHeader { digest: digest(id), size_bytes: bytes.len() as u64, on_demand: false };
+    /// Hands over a component. `policy`: what it has been found to be, with its signature.
+    pub async fn upload(
+        &self,
+        id: ComponentId,
+        bytes: Bytes,
+        signature: &[u8],
+        policy: Option<v1::ComponentPolicy>,
+    ) -> Result<v1::ComponentInfo, Error> {
+        let header = v1::UploadHeader {
+            digest: digest(id),
+            size_bytes: bytes.len() as u64,
+            on_demand: false,
+            signature: signature.to_vec(),
+            policy,
+        };
         let chunks = (0..bytes.len())
             .step_by(UPLOAD_CHUNK_BYTES_MAX)
             .map(move |at| Part::Chunk(bytes.slice(at..(at + UPLOAD_CHUNK_BYTES_MAX).min(bytes.len()))));
@@ -70,20 +82,24 @@ impl NodeClient {
         self.answer(ComponentsClient::new(self.channel.clone()).upload(request(parts)).await)
     }
 
-    /// Starts a tenant's job there. `secrets`: the variables of the environment that it names secrets for.
+    /// Starts a tenant's job there. `secrets`: the variables of the environment that it names secrets for; `policy`: what its
+    /// components have been found to be.
     pub async fn start_job(
         &self,
         job: JobId,
-        tenant: &TenantName,
+        tenancy: &Tenancy,
         spec: v1::JobSpec,
         secrets: HashMap<String, String>,
+        policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error> {
         let mut client = PeerClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let start = v1::StartJobRequest {
             job_id: job.to_string(),
             spec: Some(spec),
-            tenant: tenant.to_string(),
+            tenant: tenancy.tenant.to_string(),
             secret_environment: secrets,
+            isolation: isolation(tenancy.isolation).into(),
+            policy,
         };
         self.answer(client.start(request(start)).await)
     }

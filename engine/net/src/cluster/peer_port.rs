@@ -168,9 +168,10 @@ mod tests {
         async fn start_job(
             &self,
             _job: JobId,
-            _tenant: engine_core::TenantName,
+            _tenancy: engine_core::tenant::Tenancy,
             _spec: v1::JobSpec,
             _secrets: std::collections::HashMap<String, String>,
+            _policy: Option<v1::ComponentPolicy>,
         ) -> Result<v1::JobView, Error> {
             Err(Error::internal("not asked"))
         }

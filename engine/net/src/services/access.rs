@@ -47,13 +47,15 @@ pub enum For {
     Nodes,
     /// Also who shows no certificate: the service itself looks at what is shown instead.
     Anybody,
+    /// The same, and on this machine where everybody has to show a token: who comes to get one.
+    Newcomers,
 }
 
 impl For {
     fn check(self, peer: Peer) -> Result<(), Error> {
         let name = match peer {
             Peer::Local => return Ok(()),
-            Peer::Unproven if self == Self::Anybody => return Ok(()),
+            Peer::Unproven if self.is_for_strangers() => return Ok(()),
             Peer::Unproven => {
                 return Err(Error::new(
                     ErrorCode::Unauthenticated,
@@ -64,7 +66,7 @@ impl For {
             Peer::Proven(name) => name,
         };
         let may = match self {
-            Self::Cluster | Self::Anybody => true,
+            Self::Cluster | Self::Anybody | Self::Newcomers => true,
             Self::HeadAndNodes => matches!(name, Name::Head | Name::Node(_)),
             Self::Nodes => matches!(name, Name::Node(_)),
         };
@@ -72,6 +74,11 @@ impl For {
             true => Ok(()),
             false => Err(self.refuses(format_args!("the certificate is that of {name}"))),
         }
+    }
+
+    /// Whether who shows nothing may ask.
+    pub(crate) fn is_for_strangers(self) -> bool {
+        matches!(self, Self::Anybody | Self::Newcomers)
     }
 
     fn refuses(self, what: std::fmt::Arguments<'_>) -> Error {
@@ -82,6 +89,7 @@ impl For {
     fn whom(self) -> &'static str {
         match self {
             Self::Cluster | Self::Anybody => "whoever is of the cluster",
+            Self::Newcomers => "who has no token yet",
             Self::HeadAndNodes => "the head and nodes",
             Self::Nodes => "nodes",
         }
@@ -105,7 +113,7 @@ pub(crate) fn principal(gate: &Gate, rule: &Rule, shows: Shows<'_>) -> Result<Pr
         Some(text) => gate.judge(text)?,
         None => {
             rule.whom.check(shows.peer)?;
-            if shows.peer == Peer::Local && gate.is_token_required() {
+            if shows.peer == Peer::Local && gate.is_token_required() && rule.whom != For::Newcomers {
                 return Err(Error::new(
                     ErrorCode::Unauthenticated,
                     "this engine wants a token of everybody (--require-token): show one in $ENGINE_TOKEN or by \
@@ -263,6 +271,7 @@ mod tests {
         assert_eq!(may(For::HeadAndNodes), [true, false, false, true, true]);
         assert_eq!(may(For::Nodes), [true, false, false, false, true]);
         assert_eq!(may(For::Anybody), [true; 5]);
+        assert_eq!(may(For::Newcomers), [true; 5]);
     }
 
     #[test]
@@ -290,7 +299,7 @@ mod tests {
             assert_eq!(asks.scope.tenant.map(|tenant| tenant.to_string()).as_deref(), Some("a"));
             let code = |whom, verb| check(&gate, &rule(whom, verb), shows).unwrap_err().code();
             assert_eq!(code(For::Cluster, Some(Verb::Submit)), ErrorCode::PermissionDenied);
-            for whom in [For::Nodes, For::HeadAndNodes, For::Anybody] {
+            for whom in [For::Nodes, For::HeadAndNodes, For::Anybody, For::Newcomers] {
                 assert_eq!(code(whom, None), ErrorCode::PermissionDenied);
             }
             let scoped = Shows { scope: Some("b/"), ..shows };
@@ -335,6 +344,7 @@ mod tests {
             let error = check(&gate, &rule(whom, None), shows(Peer::Local, None)).unwrap_err();
             assert_eq!(error.code(), ErrorCode::Unauthenticated);
         }
+        check(&gate, &rule(For::Newcomers, None), shows(Peer::Local, None)).unwrap();
         for (role, ..) in ROLES.iter().skip(1) {
             let token = token(&gate, "a", *role);
             check(&gate, &rule(For::Cluster, Some(Verb::View)), shows(Peer::Local, Some(&token))).unwrap();

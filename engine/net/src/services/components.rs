@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use engine_access::Scope;
+use engine_access::signed::{Offered, check_signature};
 use engine_core::{ComponentId, Error, ErrorCode};
 use engine_proto::convert::{component_id, digest};
 use engine_proto::limits::{COMPONENT_BYTES_MAX, DIGESTS_MAX, UPLOAD_CHUNK_BYTES_MAX};
@@ -18,6 +19,7 @@ use super::access::asker;
 use super::answer;
 use crate::backend::Backend;
 use crate::limits::{UPLOAD_IDLE_MAX, UPLOADS_MAX};
+use crate::policy::policy_from;
 
 /// Takes components in.
 pub(crate) struct ComponentsService {
@@ -57,11 +59,12 @@ impl Components for ComponentsService {
     ) -> Result<Response<ComponentInfo>, Status> {
         let asks = asker(&request).map_err(|error| status_from_error(&error))?;
         let permit = self.uploads.acquire().await;
-        let Received { id, bytes, on_demand } = receive(request.into_inner()).await?;
+        let Received { id, bytes, header } = receive(request.into_inner()).await?;
         asks.about("component", digest(id));
-        let kept = match on_demand {
-            true => self.backend.keep(asks.scope(), id, bytes).await,
-            false => self.backend.upload(asks.scope(), id, bytes).await,
+        check_again(id, &bytes, &header).map_err(|error| status_from_error(&error))?;
+        let kept = match header.on_demand {
+            true => self.backend.keep(asks.scope(), id, bytes, &header.signature).await,
+            false => self.backend.upload(asks.scope(), id, bytes, &header.signature).await,
         };
         drop(permit);
         answer(kept)
@@ -72,7 +75,7 @@ impl Components for ComponentsService {
 struct Received {
     id: ComponentId,
     bytes: Bytes,
-    on_demand: bool,
+    header: UploadHeader,
 }
 
 /// The bytes of an upload, which are those of the digest that its header names.
@@ -114,7 +117,15 @@ async fn receive(
             "the bytes that were uploaded have the digest {found}, announced was {id}"
         ))));
     }
-    Ok(Received { id, bytes: bytes.freeze(), on_demand: header.on_demand })
+    Ok(Received { id, bytes: bytes.freeze(), header })
+}
+
+/// What the head has found a component to be is found again before it is compiled here.
+fn check_again(id: ComponentId, bytes: &[u8], header: &UploadHeader) -> Result<(), Error> {
+    check_signature(&header.signature)?;
+    let Some(policy) = &header.policy else { return Ok(()) };
+    let (tenant, policy) = policy_from(policy)?;
+    policy.check(&tenant, Offered { name: "", id, signature: &header.signature, bytes })
 }
 
 async fn next(
@@ -155,7 +166,7 @@ mod tests {
 
     fn header(of: &[u8], size_bytes: u64) -> Part {
         let id = ComponentId(Sha256::digest(of).into());
-        Part::Header(UploadHeader { digest: digest(id), size_bytes, on_demand: false })
+        Part::Header(UploadHeader { digest: digest(id), size_bytes, ..UploadHeader::default() })
     }
 
     fn chunk(bytes: &'static [u8]) -> Part {

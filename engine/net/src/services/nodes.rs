@@ -23,7 +23,8 @@ impl NodesService {
         let deadline = request.deadline.as_ref().map(|span| std_duration(span).ok_or_else(negative));
         let node: NodeId = check::id(&request.node_id)?;
         asks.about("node_id", node);
-        self.backend.drain(node, deadline.transpose()?).await
+        asks.about("revoke", if request.revoke { "yes" } else { "" });
+        self.backend.drain(node, deadline.transpose()?, request.revoke).await
     }
 }
 

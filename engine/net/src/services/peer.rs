@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use engine_core::Error;
+use engine_core::tenant::Tenancy;
 use engine_proto::v1::peer_server::Peer;
 use engine_proto::v1::{GrantsRequest, JobGrants, JobProgress, JobView, ProgressRequest, StartJobRequest};
 use tonic::{Request, Response, Status};
@@ -26,11 +27,14 @@ impl Peer for PeerService {
 
     async fn start(&self, request: Request<StartJobRequest>) -> Result<Response<JobView>, Status> {
         let start = async {
-            let StartJobRequest { job_id, spec, tenant, secret_environment } = request.into_inner();
+            let StartJobRequest { job_id, spec, tenant, secret_environment, policy, isolation } =
+                request.into_inner();
             let spec = spec.ok_or_else(|| Error::invalid_argument("the request has no specification"))?;
             check::job_spec(&spec)?;
             let tenant = engine_proto::convert::tenant(&tenant, "StartJobRequest.tenant")?;
-            self.backend.start_job(check::id(&job_id)?, tenant, spec, secret_environment).await
+            let isolation = engine_proto::convert::isolation_from(isolation, "StartJobRequest.isolation")?;
+            let tenancy = Tenancy { tenant, isolation };
+            self.backend.start_job(check::id(&job_id)?, tenancy, spec, secret_environment, policy).await
         };
         answer(start.await)
     }

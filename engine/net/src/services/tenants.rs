@@ -6,14 +6,18 @@ use engine_proto::convert::{system_time, tenant_spec_from};
 use engine_proto::status_from_error;
 use engine_proto::v1::tenants_server::Tenants;
 use engine_proto::v1::{
-    DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse, SetTenantRequest,
-    TenantView, UsageRequest, UsageResponse,
+    ComponentPolicy, DeleteTenantRequest, DeleteTenantResponse, ListTenantsRequest, ListTenantsResponse,
+    SetPolicyRequest, SetTenantRequest, TenantView, UsageRequest, UsageResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::access::asker;
 use super::answer;
 use crate::backend::{Backend, UsageRead};
+use crate::policy;
+
+/// Digests of one request that the audit log names.
+const DIGESTS_TOLD_MAX: usize = 4;
 
 /// Says what tenants may have.
 pub(crate) struct TenantsService {
@@ -32,6 +36,21 @@ impl TenantsService {
         asker(&request)?.about("tenant", &request.get_ref().name);
         let name: TenantName = request.into_inner().name.parse()?;
         self.backend.delete_tenant(name).await.map(|()| DeleteTenantResponse {})
+    }
+
+    async fn set_policy(&self, request: Request<SetPolicyRequest>) -> Result<ComponentPolicy, Error> {
+        let (asks, request) = (asker(&request)?, request.into_inner());
+        asks.about("tenant", &request.tenant);
+        for (what, digests) in [("allow", &request.allow), ("disallow", &request.disallow)] {
+            asks.about(what, digests.iter().take(DIGESTS_TOLD_MAX).cloned().collect::<Vec<_>>().join(","));
+        }
+        match &request.requirement {
+            None => {}
+            Some(requirement) if !requirement.is_required => asks.about("required", "nothing"),
+            Some(requirement) => asks.about("signers", requirement.signers.len()),
+        }
+        let (tenant, change) = policy::change_from(request)?;
+        self.backend.set_policy(tenant, change).await
     }
 
     async fn list(&self, scope: &Scope, request: ListTenantsRequest) -> Result<ListTenantsResponse, Error> {
@@ -86,6 +105,13 @@ impl Tenants for TenantsService {
         request: Request<DeleteTenantRequest>,
     ) -> Result<Response<DeleteTenantResponse>, Status> {
         answer(self.delete(request).await)
+    }
+
+    async fn set_policy(
+        &self,
+        request: Request<SetPolicyRequest>,
+    ) -> Result<Response<ComponentPolicy>, Status> {
+        answer(self.set_policy(request).await)
     }
 
     async fn list(

@@ -3,10 +3,15 @@ use std::time::Duration;
 
 use engine_access::{Gate, Grant, Role, Scope, TokenId, Verb, Verbs};
 use engine_core::{Error, ErrorCode, TenantName};
+use engine_oidc::{Login, Oidc};
 use engine_proto::convert::{std_duration, timestamp};
 use engine_proto::limits::NAME_BYTES_MAX;
+use engine_proto::status_from_error;
 use engine_proto::v1::tokens_server::Tokens;
-use engine_proto::v1::{CreateTokenRequest, CreateTokenResponse, RevokeTokenRequest, RevokeTokenResponse};
+use engine_proto::v1::{
+    CreateTokenRequest, CreateTokenResponse, LoginRequest, LoginResponse, RevokeTokenRequest,
+    RevokeTokenResponse,
+};
 use engine_tls::{AccessToken, Fingerprint};
 use tonic::{Request, Response, Status};
 
@@ -21,6 +26,8 @@ pub(crate) struct TokensService {
     pub(crate) gate: Arc<Gate>,
     /// By what clients without a certificate know the cluster, when it speaks TLS.
     pub(crate) authority: Option<Fingerprint>,
+    /// Who may log in; none: nobody.
+    pub(crate) login: Option<Arc<Oidc>>,
 }
 
 impl TokensService {
@@ -39,6 +46,31 @@ impl TokensService {
             token_id: issued.id.to_string(),
             expires: Some(timestamp(issued.expires)),
         })
+    }
+
+    async fn login(&self, asks: &Asker, request: &LoginRequest) -> Result<LoginResponse, Error> {
+        let oidc = self.login.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorCode::Unauthenticated,
+                "nobody logs in here: this engine was started without --oidc FILE. A token of it is made by \
+                 `engine token create`",
+            )
+        })?;
+        asks.about("issuer", oidc.issuer());
+        let Login { subject, grant } = oidc.login(&request.id_token, &request.tenant).await?;
+        asks.about("subject", &subject);
+        let issued = self.gate.issue(&grant)?;
+        let tenant = grant.scope.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
+        asks.about("token_id", issued.id);
+        asks.about("tenant", &tenant);
+        asks.about("verbs", grant.verbs);
+        tracing::info!(id = %issued.id, tenant = %asks_for(&grant), verbs = %grant.verbs, "somebody has logged in");
+        let token = CreateTokenResponse {
+            token: AccessToken::new(issued.text, self.authority).to_secret_text(),
+            token_id: issued.id.to_string(),
+            expires: Some(timestamp(issued.expires)),
+        };
+        Ok(LoginResponse { token: Some(token), subject, tenant })
     }
 
     fn revoke(&self, asks: &Asker, request: &RevokeTokenRequest) -> Result<RevokeTokenResponse, Error> {
@@ -123,6 +155,11 @@ fn short(text: &str) -> String {
 
 #[tonic::async_trait]
 impl Tokens for TokensService {
+    async fn login(&self, request: Request<LoginRequest>) -> Result<Response<LoginResponse>, Status> {
+        let asks = asker(&request).map_err(|error| status_from_error(&error))?;
+        answer(self.login(&asks, request.get_ref()).await)
+    }
+
     async fn create(
         &self,
         request: Request<CreateTokenRequest>,

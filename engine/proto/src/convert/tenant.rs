@@ -2,7 +2,9 @@
 
 use engine_core::head::TenantView;
 use engine_core::quota::{Amounts, LeaseReport, LedgerReport, QuotaKind, Quotas, TenantNews};
-use engine_core::tenant::{ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, TenantBounds, TenantSpec, WEIGHT_MAX};
+use engine_core::tenant::{
+    ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, Isolation, TenantBounds, TenantSpec, WEIGHT_MAX,
+};
 use engine_core::{Error, TenantName};
 
 use crate::convert::peer::read::{required, wrong};
@@ -49,6 +51,26 @@ fn amounts_from(from: v1::Amounts) -> Amounts {
     amounts
 }
 
+/// Where guests run, as it travels.
+pub fn isolation(isolation: Isolation) -> v1::Isolation {
+    match isolation {
+        Isolation::Thread => v1::Isolation::Thread,
+        Isolation::Process => v1::Isolation::Process,
+    }
+}
+
+/// Where guests run, from the field of this name.
+///
+/// # Errors
+/// INVALID_ARGUMENT when it is not known here.
+pub fn isolation_from(isolation: i32, field: &str) -> Result<Isolation, Error> {
+    match v1::Isolation::try_from(isolation) {
+        Ok(v1::Isolation::Thread) => Ok(Isolation::Thread),
+        Ok(v1::Isolation::Process) => Ok(Isolation::Process),
+        Err(_) => Err(wrong(field, format_args!("is {isolation}, which is not known here"))),
+    }
+}
+
 /// What a tenant may have, as it travels and is stored.
 pub fn tenant_spec(spec: &TenantSpec) -> v1::TenantSpec {
     let quotas = &spec.quotas;
@@ -56,6 +78,7 @@ pub fn tenant_spec(spec: &TenantSpec) -> v1::TenantSpec {
         name: spec.name.to_string(),
         weight: spec.weight,
         guaranteed_percent: spec.guaranteed_percent,
+        isolation: isolation(spec.isolation).into(),
         quotas: Some(v1::Quotas {
             cpus: quotas[QuotaKind::Cpus],
             memory_bytes: quotas[QuotaKind::MemoryBytes],
@@ -99,6 +122,7 @@ pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
     quotas[QuotaKind::QueuedTasks] = from.queued_tasks;
     quotas[QuotaKind::Actors] = from.actors;
     quotas[QuotaKind::ObjectBytes] = from.object_bytes;
+    let isolation = isolation_from(spec.isolation, "TenantSpec.isolation")?;
     let bounds = spec.bounds.unwrap_or_default();
     if let Some(percent) = bounds.alert_percent.filter(|percent| !(1..=ALERT_PERCENT_MAX).contains(percent)) {
         let how = format_args!("is {percent}: give 1 to {ALERT_PERCENT_MAX}");
@@ -110,7 +134,7 @@ pub fn tenant_spec_from(spec: v1::TenantSpec) -> Result<TenantSpec, Error> {
         log_bytes_per_minute_max: bounds.log_bytes_per_minute_max,
         alert_percent: bounds.alert_percent,
     };
-    Ok(TenantSpec { name, weight: spec.weight, guaranteed_percent, quotas, bounds })
+    Ok(TenantSpec { name, weight: spec.weight, guaranteed_percent, quotas, bounds, isolation })
 }
 
 /// What a tenant may have and has, for people and programs.
@@ -123,6 +147,7 @@ pub fn tenant_view(view: &TenantView) -> v1::TenantView {
         tasks_ended: view.tasks_ended,
         jobs: view.jobs as u64,
         alerts: view.alerts.iter().map(|kind| kind.name().to_owned()).collect(),
+        policy: None,
     }
 }
 
@@ -207,7 +232,11 @@ mod tests {
     }
 
     fn spec() -> TenantSpec {
-        let mut spec = TenantSpec { weight: 7, ..TenantSpec::new("team-7".parse().unwrap()) };
+        let mut spec = TenantSpec {
+            weight: 7,
+            isolation: Isolation::Process,
+            ..TenantSpec::new("team-7".parse().unwrap())
+        };
         for (kind, max) in QuotaKind::ALL.into_iter().zip([Some(0), None, Some(3), Some(4), Some(5)]) {
             spec.quotas[kind] = max;
         }

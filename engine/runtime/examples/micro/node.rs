@@ -176,6 +176,7 @@ pub(crate) fn node_with(
         components: Default::default(),
         env: Vec::new(),
         directories: Vec::new(),
+        isolation: engine_core::tenant::Isolation::Thread,
     });
     let call = Call {
         task: ids.task(),

@@ -62,6 +62,7 @@ impl Bench {
             components: Default::default(),
             env: Vec::new(),
             directories: Vec::new(),
+            isolation: engine_core::tenant::Isolation::Thread,
         };
         change(&mut job);
         Self {

@@ -228,7 +228,7 @@ fn a_folder_without_an_authority_or_with_a_damaged_one_is_named() {
     let good = std::fs::read_to_string(&path).unwrap();
     let (certificate, key) = good.split_at(good.find("-----BEGIN PRIVATE").unwrap());
     for bad in ["", "nonsense", certificate, key] {
-        crate::folder::write(&path, bad.as_bytes()).unwrap();
+        engine_private::write(&path, bad.as_bytes()).unwrap();
         let Err(error) = Authority::open_or_make(&folder) else { panic!("{bad:?} is none") };
         assert!(matches!(error, TlsError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("ca.pem"), "{error}");
@@ -245,7 +245,7 @@ fn credentials_that_are_none_are_named() {
     let key_of = |text: &str| text[text.find("-----BEGIN PRIVATE").unwrap()..].to_owned();
     let mixed = good.replace(&key_of(&good), &key_of(&other_key));
     for bad in ["", "nonsense", &key_of(&good), &good.replace(&key_of(&good), ""), &mixed] {
-        crate::folder::write(&path, bad.as_bytes()).unwrap();
+        engine_private::write(&path, bad.as_bytes()).unwrap();
         let error = Identity::from_credentials(&path).unwrap_err();
         assert!(error.to_string().contains("tls/credentials.pem"), "{error}");
     }

@@ -43,7 +43,12 @@ impl Elsewhere {
                 false => client.upload(bytes).await,
             };
             let id = sent.map_err(engine_client::Error::into_engine)?;
-            spec.components.push(v1::JobComponent { name, digest: digest(id), on_demand });
+            spec.components.push(v1::JobComponent {
+                name,
+                digest: digest(id),
+                on_demand,
+                ..v1::JobComponent::default()
+            });
         }
         let options = session::Options { reconnect_max: self.reconnect_max, credentials };
         let session = Session::start(&client, spec, options).await;

@@ -16,10 +16,12 @@ use engine_client::Address;
 use engine_core::head::{Limits, UsageLimits};
 use engine_head::cluster::{ClusterBackend, ClusterHead, ClusterService, Enrollment, Options};
 use engine_net::{Server, Services, TcpSocket};
+use engine_oidc::Oidc;
 use engine_tls::Fingerprint;
 
 use crate::commands::audit::AuditArgs;
 use crate::commands::gate;
+use crate::commands::oidc::OidcArgs;
 use crate::commands::up::{address_or_default, bind, prefix, signals};
 use crate::embedded;
 use crate::failure::Failure;
@@ -80,6 +82,8 @@ pub(crate) struct HeadArgs {
     /// How long these records are kept
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "31d")]
     usage_kept: Duration,
+    #[command(flatten)]
+    oidc: OidcArgs,
     #[command(flatten)]
     audit: AuditArgs,
     #[command(subcommand)]
@@ -148,6 +152,7 @@ pub(crate) struct RunningHead {
     server: Server,
     gate: Arc<Gate>,
     audit: Option<Arc<AuditLog>>,
+    login: Option<Arc<Oidc>>,
     authority: Option<Fingerprint>,
     enrollment: Option<Arc<Enrollment>>,
 }
@@ -181,7 +186,16 @@ impl RunningHead {
             .map(|security| Enrollment { head: head.clone(), authority: security.authority.clone() })
             .map(Arc::new);
         let authority = security.map(|security| security.authority.fingerprint());
-        Ok(Self { head, at, server: server.tcp(socket), gate, audit: None, authority, enrollment })
+        Ok(Self {
+            head,
+            at,
+            server: server.tcp(socket),
+            gate,
+            audit: None,
+            login: None,
+            authority,
+            enrollment,
+        })
     }
 
     /// With the log that tells of what is asked of it; none: there is no log.
@@ -189,10 +203,15 @@ impl RunningHead {
         Self { audit, ..self }
     }
 
+    /// With people who log in; none: nobody does.
+    pub(crate) fn with_logins(self, login: Option<Arc<Oidc>>) -> Self {
+        Self { login, ..self }
+    }
+
     /// Serves it until `shutdown` resolves, or it cannot remember anything more.
     pub(crate) async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), Failure> {
         let mut services = Services::new(Arc::new(ClusterBackend(self.head.clone())), self.gate)
-            .tokens(self.authority)
+            .tokens(self.authority, self.login)
             .audit(self.audit.clone())
             .cluster(Arc::new(ClusterService(self.head.clone())));
         if let Some(enrollment) = self.enrollment {
@@ -239,7 +258,7 @@ pub(crate) async fn run(args: HeadArgs, address: Option<Address>) -> Result<(), 
     let security_of = security.as_ref();
     let head = RunningHead::start(server, gate, args.listen, memory_dir.clone(), security_of, usage).await?;
     // After the head has its folder for itself: whoever starts a second one is told of that.
-    let head = head.audited(args.audit.open(memory_dir.as_deref())?);
+    let head = head.audited(args.audit.open(memory_dir.as_deref())?).with_logins(args.oidc.open()?);
     eprintln!("engine {} is running as the head of a cluster", env!("CARGO_PKG_VERSION"));
     match memory_dir {
         Some(folder) => eprintln!("it remembers in:    {}", folder.display()),

@@ -44,6 +44,10 @@ pub(crate) struct Submit {
     /// A further component that the job's tasks can call by this name
     #[arg(long, value_name = "NAME=OTHER.wasm", value_parser = pair)]
     pub(crate) with: Vec<Pair>,
+    /// The signature of the module, or of the component NAME; default: the file of its name with .sig after it, where
+    /// there is one
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub(crate) signature: Vec<String>,
     /// Print the job's id and leave it to the engine
     #[arg(long)]
     pub(crate) no_wait: bool,

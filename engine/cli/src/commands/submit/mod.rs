@@ -3,6 +3,7 @@
 mod args;
 mod follow;
 mod module;
+mod signature;
 mod spec;
 
 pub(crate) use args::Submit;
@@ -53,11 +54,9 @@ pub(crate) async fn run(args: Submit, target: Target) -> Result<(), Failure> {
 async fn submit(client: &Client, args: &Submit, modules: Vec<module::Module>) -> Result<Job, Failure> {
     let mut components = Vec::new();
     for module in modules {
-        let id = match module.on_demand {
-            true => client.upload_on_demand(module.bytes).await?,
-            false => client.upload(module.bytes).await?,
-        };
-        components.push(JobComponent { name: module.name, digest: digest(id), on_demand: module.on_demand });
+        let module::Module { name, bytes, on_demand, signature } = module;
+        let id = client.upload_signed(bytes, &signature, on_demand).await?;
+        components.push(JobComponent { name, digest: digest(id), on_demand, signature });
     }
     Ok(client.submit(spec::spec(args, components)?).await?)
 }

@@ -1,10 +1,11 @@
 //! What is to be run, read or built.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use engine_toolchain::{BuildOptions, Kind, Progress};
 
-use super::Submit;
+use super::{Submit, signature};
 use crate::commands::build;
 use crate::failure::Failure;
 use crate::python;
@@ -19,6 +20,8 @@ pub(super) struct Module {
     pub(super) bytes: Vec<u8>,
     /// Whether it is compiled only when something of it is to start.
     pub(super) on_demand: bool,
+    /// Empty: it has none.
+    pub(super) signature: Vec<u8>,
 }
 
 /// The main component and those that it comes with.
@@ -29,14 +32,21 @@ pub(super) fn load_all(args: &Submit) -> Result<Vec<Module>, Failure> {
             args.module.display()
         )));
     }
-    let main = match python::is_program(&args.module) {
-        true => load(&python::runner()?)?,
-        false => load(&args.module)?,
+    let mut given = signatures(args)?;
+    let mut module = |name: &str, path: &Path, on_demand| {
+        let signature = match given.remove(name) {
+            Some(named) => signature::read(&named)?,
+            None => signature::beside(path)?,
+        };
+        Ok::<_, Failure>(Module { name: name.to_owned(), bytes: load(path)?, on_demand, signature })
     };
-    let mut modules = vec![Module { name: MAIN.to_owned(), bytes: main, on_demand: false }];
+    let main = match python::is_program(&args.module) {
+        true => python::runner()?,
+        false => args.module.clone(),
+    };
+    let mut modules = vec![module(MAIN, &main, false)?];
     if let Some(concurrent) = python::concurrent_runner(&args.module)? {
-        let name = python::CONCURRENT_RUNNER.to_owned();
-        modules.push(Module { name, bytes: load(&concurrent)?, on_demand: true });
+        modules.push(module(python::CONCURRENT_RUNNER, &concurrent, true)?);
     }
     for (name, path) in &args.with {
         if modules.iter().any(|module| module.name == *name) {
@@ -44,9 +54,27 @@ pub(super) fn load_all(args: &Submit) -> Result<Vec<Module>, Failure> {
                 "two components are named {name}: name them apart ({MAIN} is the one that is started)"
             )));
         }
-        modules.push(Module { name: name.clone(), bytes: load(Path::new(path))?, on_demand: false });
+        modules.push(module(name, Path::new(path), false)?);
     }
-    Ok(modules)
+    match given.into_keys().next() {
+        None => Ok(modules),
+        Some(name) => Err(Failure::Usage(format!(
+            "--signature {name}=…: the job brings no component {name}; {MAIN} is the one that is started, others are \
+             named by --with"
+        ))),
+    }
+}
+
+/// The files of signatures that were named, by the components that they are of.
+fn signatures(args: &Submit) -> Result<BTreeMap<String, PathBuf>, Failure> {
+    let mut given = BTreeMap::new();
+    for text in &args.signature {
+        let (name, path) = text.split_once('=').unwrap_or((MAIN, text));
+        if given.insert(name.to_owned(), PathBuf::from(path)).is_some() {
+            return Err(Failure::Usage(format!("two signatures of the component {name} are given")));
+        }
+    }
+    Ok(given)
 }
 
 fn load(path: &Path) -> Result<Vec<u8>, Failure> {

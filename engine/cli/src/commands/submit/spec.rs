@@ -82,7 +82,8 @@ mod tests {
             "dir/count.wasm --dir {}::/data:ro --env A=1 --secret B --secret C=d.e --cpus 2 --deadline 1500ms -- x y",
             temp.path().display()
         );
-        let main = JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), on_demand: false };
+        let main =
+            JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), ..JobComponent::default() };
         let spec = spec(&parse(&line).unwrap(), vec![main.clone()]).unwrap();
         assert_eq!(spec.components, [main]);
         assert_eq!(spec.name, "count");
@@ -102,7 +103,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let program = temp.path().join("app.py");
         std::fs::write(&program, "print(1)\n").unwrap();
-        let main = JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), on_demand: false };
+        let main =
+            JobComponent { name: MAIN.to_owned(), digest: "sha256:1".to_owned(), ..JobComponent::default() };
         let spec = spec(&parse(program.to_str().unwrap()).unwrap(), vec![main.clone()]).unwrap();
         assert_eq!(spec.components, [main.clone(), JobComponent { name: "python".to_owned(), ..main }]);
     }

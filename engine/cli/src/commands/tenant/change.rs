@@ -1,9 +1,10 @@
-//! `engine tenant create`, `engine tenant set`: what a tenant may have.
+//! `engine tenant create`, `engine tenant set`: what a tenant may have, and which components it may bring.
 
 use clap::Args;
-use engine_client::messages::{Quotas, TenantBounds, TenantSpec};
+use engine_client::messages::{Isolation, Quotas, TenantBounds, TenantSpec};
 use engine_core::tenant::{ALERT_PERCENT_MAX, GUARANTEED_PERCENT_MAX, WEIGHT_MAX};
 
+use super::policy::{self, Required};
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::parse::{Cpus, cpus, size};
@@ -14,12 +15,16 @@ pub(super) struct Terms {
     /// Its name: lower-case letters, digits and hyphens, at most 63
     #[arg(value_name = "NAME")]
     name: String,
-    /// Its part where several tenants want the same room, beside those of the others
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
-    weight: u32,
+    /// Its part where several tenants want the same room, beside those of the others; default: 1
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(WEIGHT_MAX)))]
+    weight: Option<u32>,
     /// Hundredths of each node that it has whenever it wants them, by ending others' tasks if need be
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
-    guaranteed_percent: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(GUARANTEED_PERCENT_MAX)))]
+    guaranteed_percent: Option<u32>,
+    /// Where the guests of its next jobs run: on threads of the node, or in a process of the tenant's alone; default:
+    /// thread
+    #[arg(long, value_enum)]
+    isolation: Option<Where>,
     /// CPUs at once
     #[arg(long, value_name = "N", value_parser = cpus)]
     cpus_max: Option<Cpus>,
@@ -50,13 +55,67 @@ pub(super) struct Terms {
     /// Tell of it when it uses so many hundredths of a quota
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(ALERT_PERCENT_MAX)))]
     alert_percent: Option<u32>,
+    #[command(flatten)]
+    required: Required,
+}
+
+impl Terms {
+    /// Whether anything is said of what it may have.
+    fn are_said(&self) -> bool {
+        let numbers = [
+            self.memory_bytes_max,
+            self.sandboxes_max,
+            self.queued_tasks_max,
+            self.actors_max,
+            self.object_bytes_max,
+            self.jobs_max,
+            self.submits_per_minute_max,
+            self.log_bytes_per_minute_max,
+        ];
+        self.weight.is_some()
+            || self.guaranteed_percent.is_some()
+            || self.isolation.is_some()
+            || self.cpus_max.is_some()
+            || self.alert_percent.is_some()
+            || numbers.iter().any(Option::is_some)
+    }
+}
+
+/// Where guests run.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Where {
+    Thread,
+    Process,
 }
 
 pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<(), Failure> {
-    let spec = TenantSpec {
+    // A key that cannot be read is said before anything is done.
+    let requirement = args.required.request(&args.name)?;
+    let client = connect::running(target).await?;
+    if is_new || requirement.is_none() || args.are_said() {
+        client.set_tenant(spec(args), is_new).await?;
+        eprintln!(
+            "the tenant {} {}",
+            args.name,
+            if is_new { "is there" } else { "may have that from now on" }
+        );
+    }
+    if let Some(requirement) = requirement {
+        policy::tell(&args.name, &client.set_policy(requirement).await?);
+    }
+    Ok(())
+}
+
+fn spec(args: &Terms) -> TenantSpec {
+    TenantSpec {
         name: args.name.clone(),
-        weight: args.weight,
-        guaranteed_percent: args.guaranteed_percent,
+        weight: args.weight.unwrap_or(1),
+        guaranteed_percent: args.guaranteed_percent.unwrap_or_default(),
+        isolation: match args.isolation {
+            Some(Where::Process) => Isolation::Process,
+            Some(Where::Thread) | None => Isolation::Thread,
+        }
+        .into(),
         quotas: Some(Quotas {
             cpus: args.cpus_max.map(|cpus| cpus.0),
             memory_bytes: args.memory_bytes_max,
@@ -71,8 +130,5 @@ pub(super) async fn run(args: &Terms, is_new: bool, target: Target) -> Result<()
             log_bytes_per_minute_max: args.log_bytes_per_minute_max,
             alert_percent: args.alert_percent,
         }),
-    };
-    connect::running(target).await?.set_tenant(spec, is_new).await?;
-    eprintln!("the tenant {} {}", args.name, if is_new { "is there" } else { "may have that from now on" });
-    Ok(())
+    }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::Args;
-use engine_client::messages::{Amounts, Quotas, TenantBounds, TenantView};
+use engine_client::messages::{Amounts, Isolation, Quotas, TenantBounds, TenantSpec, TenantView};
 use engine_core::quota::QuotaKind;
 use engine_core::resources::{Quantity, bytes};
 use serde_json::{Map, Value, json};
 
+use super::policy;
 use crate::connect::{self, Target};
 use crate::failure::Failure;
 use crate::output::table::table;
@@ -79,6 +80,7 @@ fn list_columns() -> Vec<Column> {
         column("tenant", name),
         column("weight", weight),
         column("guaranteed", guaranteed),
+        column("isolation", |tenant| isolation(tenant).to_owned()),
         column("jobs", |tenant| tenant.jobs.to_string()),
     ];
     columns.extend(quota_columns(|_, max| max));
@@ -87,6 +89,7 @@ fn list_columns() -> Vec<Column> {
         column("submits/min", of_bounds(|bounds| Some(bounds.submits_per_minute_max?.to_string()))),
         column("logs/min", of_bounds(|at| Some(bytes(at.log_bytes_per_minute_max?)))),
         column("alert", of_bounds(|bounds| Some(format!("{}%", bounds.alert_percent?)))),
+        column("components", |tenant| policy::cell(tenant.policy.as_ref())),
     ]);
     columns
 }
@@ -139,6 +142,14 @@ fn guaranteed(tenant: &TenantView) -> String {
     }
 }
 
+/// Where its guests run.
+fn isolation(tenant: &TenantView) -> &'static str {
+    match tenant.spec.as_ref().map(TenantSpec::isolation) {
+        Some(Isolation::Process) => "process",
+        Some(Isolation::Thread) | None => "thread",
+    }
+}
+
 /// What is used and what the quota is, by kind.
 fn amounts(tenant: &TenantView) -> [(QuotaKind, u64, Option<u64>); QuotaKind::COUNT] {
     let used = tenant.used.unwrap_or_default();
@@ -183,7 +194,9 @@ fn described(tenants: &[TenantView]) -> Value {
             "name": spec.name,
             "weight": spec.weight,
             "guaranteed_percent": spec.guaranteed_percent,
+            "isolation": isolation(tenant),
             "jobs": tenant.jobs,
+            "components": policy::json(tenant.policy.as_ref()),
             "quotas": quotas,
             "used": used,
             "alert_percent": bounds.alert_percent,
@@ -197,8 +210,6 @@ fn described(tenants: &[TenantView]) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use engine_client::messages::TenantSpec;
-
     use super::*;
 
     #[test]
@@ -208,6 +219,7 @@ mod tests {
                 name: "a".to_owned(),
                 weight: 2,
                 guaranteed_percent: 25,
+                isolation: Isolation::Process.into(),
                 quotas: Some(Quotas { cpus: Some(15_000), ..Quotas::default() }),
                 bounds: Some(TenantBounds {
                     jobs_max: Some(9),
@@ -234,7 +246,7 @@ mod tests {
         );
         assert_eq!(
             text(&cells(&list_columns())),
-            "tenant: a, weight: 2, guaranteed: 25%, jobs: 1, cpus: 1.5, jobs max: 9, alert: 80%"
+            "tenant: a, weight: 2, guaranteed: 25%, isolation: process, jobs: 1, cpus: 1.5, jobs max: 9, alert: 80%"
         );
         let json = described(&[view]);
         assert_eq!(json["items"][0]["quotas"], json!({ "cpus_max": 1.5, "jobs_max": 9 }));

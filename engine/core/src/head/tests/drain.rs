@@ -132,6 +132,32 @@ fn at_its_deadline_a_node_goes_as_one_that_dies() {
 }
 
 #[test]
+fn a_dead_node_that_is_revoked_counts_as_having_left_after_a_restart_too() {
+    let (mut head, nodes) = scene();
+    let mut fx = Vec::new();
+    let id = nodes[0];
+    head.revoke(id, &mut fx);
+    assert!(fx.is_empty(), "it lives");
+    head.node_leaves(Time(0), id, "it was killed", &mut fx);
+    assert_eq!(head.standing(id), Some(NodeStanding::Dead));
+    head.take_changes();
+    let others: Vec<NodeId> = head.nodes().map(|(info, _)| info.id).collect();
+    fx.clear();
+    head.revoke(id, &mut fx);
+    assert_eq!(others.len(), 2);
+    assert_eq!(told(&fx), others.iter().map(|to| (*to, format!("dead {id}"))).collect::<Vec<_>>());
+    assert_eq!(head.standing(id), Some(NodeStanding::Left));
+    head.drain(Time(0), id, None, &mut fx).expect("it has left");
+    assert!(head.nodes_left().eq([id]));
+    let kept = head.take_changes().into_iter().filter_map(|change| match change {
+        Change::Put(record) => Some(record),
+        Change::Delete(_) => None,
+    });
+    let back = Head::restore([2; 16], Limits::default(), Time(0), kept.collect::<Vec<Record>>(), &mut fx);
+    assert!(back.nodes_left().eq([id]));
+}
+
+#[test]
 fn who_cannot_be_drained_is_named() {
     let (mut head, nodes) = scene();
     let mut fx = Vec::new();

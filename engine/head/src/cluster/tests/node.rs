@@ -51,9 +51,10 @@ impl PeerBackend for Served {
     async fn start_job(
         &self,
         job: JobId,
-        _tenant: engine_core::TenantName,
+        _tenancy: engine_core::tenant::Tenancy,
         spec: v1::JobSpec,
         _secrets: std::collections::HashMap<String, String>,
+        _policy: Option<v1::ComponentPolicy>,
     ) -> Result<v1::JobView, Error> {
         let mut jobs = self.1.lock();
         if let Some(error) = jobs.refusal.clone() {
@@ -84,7 +85,13 @@ impl Backend for Served {
         not_here()
     }
 
-    async fn upload(&self, _: &Scope, _: ComponentId, _: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(
+        &self,
+        _: &Scope,
+        _: ComponentId,
+        _: Bytes,
+        _: &[u8],
+    ) -> Result<v1::ComponentInfo, Error> {
         not_here()
     }
 

@@ -57,6 +57,8 @@ impl Audited {
         let token = principal.and_then(Principal::token_id);
         let (who, certificate) = match (token, peer) {
             (Some(_), _) => (Who::Token, None),
+            // Who comes to get a token is nobody yet.
+            _ if rule.is_some_and(|rule| rule.whom == For::Newcomers) => (Who::Nobody, None),
             _ if shows.is_none_or(|shows| shows.token.is_some()) => (Who::Nobody, None),
             (None, Peer::Proven(name)) => (Who::Certificate, Some(name.to_string())),
             (None, Peer::Local) if principal.is_some() => (Who::Operator, None),

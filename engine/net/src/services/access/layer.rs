@@ -15,7 +15,7 @@ use tonic::codegen::{Service, http};
 use tower::Layer;
 
 use super::audited::Audited;
-use super::{Asker, BEARER, For, RULES, Rule, SCOPE_KEY, Shows, TOKEN_KEY, check, principal};
+use super::{Asker, BEARER, RULES, Rule, SCOPE_KEY, Shows, TOKEN_KEY, check, principal};
 use crate::connection::Caller;
 
 /// Lets through what its rule lets through, and says to the services who asks.
@@ -119,7 +119,7 @@ impl AccessLayer {
 fn let_in(rule: &Rule, principal: Principal, request: &http::Request<Body>) -> Result<Principal, Error> {
     // What anybody may ask lets nobody in.
     if let Some(caller) = request.extensions().get::<Caller>()
-        && rule.whom != For::Anybody
+        && !rule.whom.is_for_strangers()
     {
         caller.admission.let_in(principal.scope.tenant.as_ref())?;
     }

@@ -92,7 +92,7 @@ pub fn call_options_from(options: Option<v1::CallOptions>) -> Result<CallOptions
     })
 }
 
-fn returns(returns: Returns) -> Option<v1::Returns> {
+pub(in crate::convert) fn returns(returns: Returns) -> Option<v1::Returns> {
     use v1::returns::{Returns as Wire, Streaming};
     let returns = match returns {
         Returns::Fixed(1) => return None,
@@ -102,7 +102,7 @@ fn returns(returns: Returns) -> Option<v1::Returns> {
     Some(v1::Returns { returns: Some(returns) })
 }
 
-fn returns_from(returns: Option<v1::Returns>) -> Result<Returns, Error> {
+pub(in crate::convert) fn returns_from(returns: Option<v1::Returns>) -> Result<Returns, Error> {
     use v1::returns::Returns as Wire;
     let Some(returns) = returns else { return Ok(Returns::Fixed(1)) };
     Ok(match read::required(returns.returns, "Returns.returns")? {

@@ -42,7 +42,13 @@ impl Backend for Nothing {
         not_here()
     }
 
-    async fn upload(&self, _: &Scope, _: ComponentId, _: Bytes) -> Result<v1::ComponentInfo, Error> {
+    async fn upload(
+        &self,
+        _: &Scope,
+        _: ComponentId,
+        _: Bytes,
+        _: &[u8],
+    ) -> Result<v1::ComponentInfo, Error> {
         not_here()
     }
 
@@ -124,7 +130,7 @@ pub(super) async fn served_with(gate: Gate, audit: impl FnOnce(&Path) -> Option<
     let socket = UnixSocket::bind(&path).unwrap();
     let gate = Arc::new(gate);
     let audit = audit(folder.path()).map(Arc::new);
-    let services = Services::new(Arc::new(Nothing), gate.clone()).tokens(None).audit(audit);
+    let services = Services::new(Arc::new(Nothing), gate.clone()).tokens(None, None).audit(audit);
     let (stop, stopped) = oneshot::channel::<()>();
     let ended =
         tokio::spawn(async { Server::new().unix(socket).run(services, async { drop(stopped.await) }).await });
@@ -176,6 +182,8 @@ impl Served {
                     assert!(is_let_in, "{}: {said:?}", method.name);
                 }
                 For::Cluster => assert_eq!(said, Some(refused), "{}", method.name),
+                // Who shows nothing, or what is not good, is told why it gets no token.
+                For::Newcomers if token.is_none() => assert_eq!(said, Some(ErrorCode::Unauthenticated)),
                 // On this machine's own socket nobody shows a certificate: what is served there is for clients.
                 _ if token.is_none() && refused != ErrorCode::Unauthenticated => {}
                 _ => assert_eq!(said, Some(refused), "{}", method.name),
