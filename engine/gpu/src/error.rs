@@ -23,13 +23,17 @@ pub enum Code {
     Unsupported,
     /// A limit of the session was reached.
     LimitExceeded,
+    /// A worker had not done what was asked of it in time, and was ended.
+    DeadlineExceeded,
+    /// A worker has ended.
+    WorkerDied,
     /// A bug in the engine.
     Internal,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::CompileError,
         Self::OutOfBounds,
         Self::OutOfMemory,
@@ -37,6 +41,8 @@ impl Code {
         Self::InvalidArgument,
         Self::Unsupported,
         Self::LimitExceeded,
+        Self::DeadlineExceeded,
+        Self::WorkerDied,
         Self::Internal,
     ];
 
@@ -50,6 +56,8 @@ impl Code {
             Self::InvalidArgument => "INVALID_ARGUMENT",
             Self::Unsupported => "UNSUPPORTED",
             Self::LimitExceeded => "LIMIT_EXCEEDED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::WorkerDied => "WORKER_DIED",
             Self::Internal => "INTERNAL",
         }
     }

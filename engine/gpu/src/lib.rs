@@ -7,8 +7,8 @@
 //! Behind it stand three backends: plain code on the CPU, Vulkan through wgpu, and CUDA. A session checks
 //! everything before a backend sees it, so that all refuse the same with the same words.
 //!
-//! What is deliberately not here: a bound on how long a kernel runs. No driver can stop one; ending the
-//! process can. So whoever runs other people's kernels gives each tenant a process.
+//! A session has no bound on how long a kernel runs: no driver can stop one; ending the process can. So whoever
+//! runs other people's kernels gives each tenant a process ([`worker`]).
 
 mod backend;
 #[doc(hidden)]
@@ -22,6 +22,7 @@ mod philox;
 mod reference;
 mod session;
 mod vulkan;
+pub mod worker;
 
 pub use backend::KernelSource;
 pub use device::{BackendKind, DeviceDescription, DeviceKind, DeviceLimits};

@@ -103,11 +103,13 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
         "what a token grants is decided in one place; go through engine-access",
     ),
     ("tonic", &EDGES, "the wire is the edge's; go through engine-net or engine-proto"),
-    ("prost", &EDGES, "the wire is the edge's; go through engine-net or engine-proto"),
+    ("prost", &PROST, "the wire is the edge's; go through engine-net or engine-proto"),
 ];
 
 const EDGES: [&str; 6] =
     ["engine-proto", "engine-net", "engine-head", "engine-agent", "engine-client", "engine-cli"];
+/// A GPU worker speaks over a socket of its own.
+const PROST: [&str; 7] = [EDGES[0], EDGES[1], EDGES[2], EDGES[3], EDGES[4], EDGES[5], "engine-gpu"];
 
 /// What core may never depend on: each brings a clock, randomness, threads, I/O or a sandbox.
 const NOT_IN_CORE: &[&str] = &[

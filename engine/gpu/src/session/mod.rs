@@ -10,6 +10,8 @@ mod library;
 mod limits;
 mod state;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;

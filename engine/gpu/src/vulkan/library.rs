@@ -273,3 +273,24 @@ fn identity(op: Reduction, dtype: DType) -> u32 {
         (Reduction::Maximum | Reduction::ArgMaximum, _) => f32::NEG_INFINITY.to_bits(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stages_leave_lies_apart() {
+        // Small and wide: nothing is left.
+        assert_eq!(Layout::of(Reduction::Sum, DType::F32, 3, 100, 5).words, 0);
+        // Halves are made in f32 first.
+        let cast = Layout::of(Reduction::Sum, DType::F16, 3, 100, 5);
+        assert_eq!((cast.parts, cast.words, cast.is_cast), (1, 15, true));
+        // Two stages: results, then values, then indices.
+        let long = Layout::of(Reduction::ArgMaximum, DType::F32, 1, 4 * PART_ELEMENTS, 2);
+        assert_eq!((long.parts, long.values, long.indices, long.words), (4, 0, 8, 16));
+        let long = Layout::of(Reduction::Mean, DType::Bf16, 1, 4 * PART_ELEMENTS, 2);
+        assert_eq!((long.parts, long.values, long.words), (4, 2, 10));
+        // Results enough for all blocks.
+        assert_eq!(Layout::of(Reduction::Sum, DType::F32, 1 << 20, 4 * PART_ELEMENTS, 1).parts, 1);
+    }
+}

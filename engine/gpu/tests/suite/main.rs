@@ -10,6 +10,7 @@ mod kernels;
 mod library;
 mod limits;
 mod transfers;
+mod worker;
 
 use std::sync::OnceLock;
 
