@@ -38,6 +38,11 @@ pub(super) const ALLOWED: &[Allowed] = &[
         reason: "a connection of nobody that is known is closed; nothing that runs waits for that",
     },
     Allowed {
+        path: "engine/net/src/services/access/bodies.rs",
+        text: "tokio::time::sleep(UNFINISHED_IDLE_MAX)",
+        reason: "a message of which nothing more comes is dropped; nothing that runs waits for that",
+    },
+    Allowed {
         path: "engine/net/src/services/access.rs",
         text: "sleep_until(self.look_at)",
         reason: "looks whether who follows a stream still may; nothing that runs waits for that",
